@@ -1,0 +1,6 @@
+//! tidegate: an io_uring WebSocket push edge for Linux. This file is the map of the house.
+
+pub mod config;
+pub mod limits;
+pub mod ws;
+pub mod wheel;

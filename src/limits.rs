@@ -1,0 +1,19 @@
+//! Compile-time limits: numbers that no two deployments would set differently.
+//!
+//! A number that a deployment does set differently is an option in `config`. Everything that a
+//! peer can make grow has its bound either there or here.
+
+/// Longest channel name in bytes (Centrifugo's limit, which client SDKs expect).
+pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+
+/// Longest user identity in bytes: its personal channel `#user` must be a valid channel name.
+pub const USER_BYTES_MAX: usize = CHANNEL_NAME_BYTES_MAX - 1;
+
+/// Most channels that one connection may join.
+pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
+
+/// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.
+pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
+
+/// Most shards one process runs: a shard number fits a byte of a client identity.
+pub const SHARDS_MAX: usize = 256;
