@@ -2,5 +2,9 @@
 
 pub mod config;
 pub mod limits;
-pub mod ws;
+pub mod mesh;
+pub mod metrics;
+pub mod protocol;
+pub mod sys;
 pub mod wheel;
+pub mod ws;

@@ -16,4 +16,4 @@ pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 
 /// Most shards one process runs: a shard number fits a byte of a client identity.
-pub const SHARDS_MAX: usize = 256;
+pub const SHARDS_MAX: usize = 255;

@@ -1,0 +1,56 @@
+//! A bell wakes one thread, and costs nothing while that thread is awake.
+//!
+//! The sleeper announces its sleep with a flag and then looks at its queues once more; a sender
+//! pushes first and then looks at the flag. Both orders are sequentially consistent, so one of the
+//! two always sees the other, and no wake-up is lost.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crate::sys::EventFd;
+
+/// Wakes the one thread that sleeps on it.
+#[derive(Debug)]
+pub struct Bell {
+    asleep: AtomicBool,
+    event: EventFd,
+}
+
+impl Bell {
+    /// A bell whose eventfd is nonblocking or not (see [`EventFd::new`]).
+    pub fn new(nonblocking: bool) -> io::Result<Self> {
+        Ok(Self { asleep: AtomicBool::new(false), event: EventFd::new(nonblocking)? })
+    }
+
+    /// Wakes the thread if it sleeps. A system call only then.
+    pub fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.event.signal();
+        }
+    }
+
+    /// The thread is about to sleep: rings from now on signal the eventfd. The caller must look
+    /// at its queues once more before it really sleeps.
+    pub fn begin_sleep(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread is awake again.
+    pub fn end_sleep(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// The eventfd itself, for whatever the thread sleeps in.
+    pub fn event(&self) -> &EventFd {
+        &self.event
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+}

@@ -1,0 +1,156 @@
+//! Links between threads, and who is at home where.
+//!
+//! Every pair of threads that talk has its own [`Link`]: a bounded FIFO queue with one producer
+//! and one consumer. All links into one thread share a [`Bell`], which wakes the thread if it
+//! sleeps; a batch of messages needs one ring of the bell. FIFO per link is an invariant that the
+//! hub builds on: what precedes a position on a link is older, what follows it is newer.
+
+mod bell;
+mod envelope;
+mod link;
+
+pub use bell::Bell;
+pub use envelope::{Envelope, Handle, Outbound, Refusal};
+pub use link::{Inbox, Link, link};
+
+use std::sync::Arc;
+
+use crate::protocol::{ChannelName, ShardId};
+
+/// Where channels are at home: a keyed hash that peers cannot steer, the same in every thread.
+#[derive(Clone, Debug)]
+pub struct Homes {
+    hasher: ahash::RandomState,
+    shards: u8,
+}
+
+impl Homes {
+    /// Homes for a number of shards, 1 to 255.
+    pub fn new(shards: u8, seed: u64) -> Self {
+        assert!(shards > 0, "an edge has at least one shard");
+        Self {
+            hasher: ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 1),
+            shards,
+        }
+    }
+
+    /// The shard that owns a channel.
+    pub fn of(&self, channel: &ChannelName) -> ShardId {
+        let hash = self.hasher.hash_one(channel.as_str());
+        // The high half of a 64 by 8 bit product spreads evenly over the shards.
+        ShardId(((u128::from(hash) * u128::from(self.shards)) >> 64) as u8)
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u8 {
+        self.shards
+    }
+}
+
+/// The threads that ask shards for something and hear answers, by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The ingest thread.
+    Ingest,
+    /// The control plane.
+    Control,
+}
+
+impl Asker {
+    /// All of them, in order of their place.
+    pub const ALL: [Self; 2] = [Self::Ingest, Self::Control];
+
+    /// The place as it stands in a ticket.
+    pub fn place(self) -> u8 {
+        match self {
+            Self::Ingest => 0,
+            Self::Control => 1,
+        }
+    }
+}
+
+/// What an asker thread holds: links to every shard, and an inbox of what shards say.
+#[derive(Debug)]
+pub struct AskerPort {
+    /// Where channels are at home.
+    pub homes: Homes,
+    /// One link to each shard, by shard number.
+    pub shards: Vec<Link<Envelope>>,
+    /// Answers and events, one queue from each shard.
+    pub inbox: Inbox<Outbound>,
+}
+
+/// What a shard holds: links to every shard and asker, and an inbox from all of them.
+#[derive(Debug)]
+pub struct ShardPort {
+    /// The shard this port belongs to.
+    pub shard: ShardId,
+    /// Where channels are at home.
+    pub homes: Homes,
+    /// One link to each shard, by shard number (the own one stays unused).
+    pub shards: Vec<Link<Envelope>>,
+    /// One link to each asker, by place.
+    pub askers: Vec<Link<Outbound>>,
+    /// Queues from each shard by number, then from each asker by place.
+    pub inbox: Inbox<Envelope>,
+}
+
+/// Builds all links for a number of shards; `capacity` is the bound of each.
+pub fn build(
+    shards: u8,
+    capacity: usize,
+    seed: u64,
+) -> std::io::Result<(Vec<ShardPort>, Vec<AskerPort>)> {
+    let homes = Homes::new(shards, seed);
+    let count = usize::from(shards);
+    let shard_bells = bells(count, false)?;
+    let asker_bells = bells(Asker::ALL.len(), true)?;
+    let mut shard_queues: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    let mut asker_queues: Vec<Vec<_>> = Asker::ALL.iter().map(|_| Vec::new()).collect();
+    let to_shards = |shard_queues: &mut Vec<Vec<_>>| {
+        let mut links = Vec::with_capacity(count);
+        for (bell, queues) in shard_bells.iter().zip(shard_queues) {
+            let (sender, receiver) = link(capacity, bell);
+            links.push(sender);
+            queues.push(receiver);
+        }
+        links
+    };
+    let shard_links: Vec<_> = (0..count).map(|_| to_shards(&mut shard_queues)).collect();
+    let asker_links: Vec<_> = Asker::ALL.iter().map(|_| to_shards(&mut shard_queues)).collect();
+    let mut answer_links: Vec<Vec<_>> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut links = Vec::with_capacity(Asker::ALL.len());
+        for (bell, queues) in asker_bells.iter().zip(&mut asker_queues) {
+            let (sender, receiver) = link(capacity, bell);
+            links.push(sender);
+            queues.push(receiver);
+        }
+        answer_links.push(links);
+    }
+    let shard_ports = (0..shards)
+        .zip(shard_links.into_iter().zip(answer_links))
+        .zip(shard_bells.iter().zip(shard_queues))
+        .map(|((shard, (shards, askers)), (bell, queues))| ShardPort {
+            shard: ShardId(shard),
+            homes: homes.clone(),
+            shards,
+            askers,
+            inbox: Inbox::new(Arc::clone(bell), queues),
+        })
+        .collect();
+    let asker_ports = asker_links
+        .into_iter()
+        .zip(asker_bells.iter().zip(asker_queues))
+        .map(|(shards, (bell, queues))| AskerPort {
+            homes: homes.clone(),
+            shards,
+            inbox: Inbox::new(Arc::clone(bell), queues),
+        })
+        .collect();
+    Ok((shard_ports, asker_ports))
+}
+
+fn bells(count: usize, nonblocking: bool) -> std::io::Result<Vec<Arc<Bell>>> {
+    (0..count).map(|_| Bell::new(nonblocking).map(Arc::new)).collect()
+}

@@ -1,0 +1,145 @@
+//! The table of metrics. A field's line is its declaration, its documentation and its exposition.
+
+use crate::metrics::{Counter, Gauge, Histogram, Metric, Value};
+
+macro_rules! metrics {
+    ($(#[$doc:meta])* $table:ident { $($field:ident: $kind:ident
+        = $name:literal $([$label:ident = $value:literal])? $help:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub struct $table {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl $table {
+            /// Every metric of the table with its present value.
+            pub fn metrics(&self) -> Vec<Metric<'_>> {
+                vec![$(Metric {
+                    name: $name,
+                    help: $help,
+                    label: metrics!(@label $($label $value)?),
+                    value: Value::$kind(&self.$field),
+                },)*]
+            }
+        }
+    };
+    (@label) => { None };
+    (@label $label:ident $value:literal) => { Some((stringify!($label), $value)) };
+}
+
+metrics! {
+    /// What one shard counts. Exposed with the label `shard`.
+    ShardMetrics {
+        connections: Gauge = "tidegate_connections"
+            "Open WebSocket connections.";
+        handshakes_pending: Gauge = "tidegate_handshakes_pending"
+            "Accepted sockets whose opening handshake is not complete.";
+        handshakes_accepted: Counter = "tidegate_handshakes" [result = "accepted"]
+            "Opening handshakes by result.";
+        handshakes_refused: Counter = "tidegate_handshakes" [result = "refused"]
+            "Opening handshakes by result.";
+        handshakes_timed_out: Counter = "tidegate_handshakes" [result = "timed_out"]
+            "Opening handshakes by result.";
+        handshakes_displaced: Counter = "tidegate_handshakes" [result = "displaced"]
+            "Opening handshakes by result.";
+        handshakes_aborted: Counter = "tidegate_handshakes" [result = "aborted"]
+            "Opening handshakes by result.";
+        accept_errors: Counter = "tidegate_accept_errors"
+            "Failed accepts, for example because the process is out of descriptors.";
+        closed_by_peer: Counter = "tidegate_connections_closed" [reason = "peer"]
+            "Connections closed, by reason.";
+        closed_lost: Counter = "tidegate_connections_closed" [reason = "lost"]
+            "Connections closed, by reason.";
+        closed_protocol_error: Counter = "tidegate_connections_closed" [reason = "protocol_error"]
+            "Connections closed, by reason.";
+        closed_no_pong: Counter = "tidegate_connections_closed" [reason = "no_pong"]
+            "Connections closed, by reason.";
+        closed_slow: Counter = "tidegate_connections_closed" [reason = "slow"]
+            "Connections closed, by reason.";
+        closed_by_command: Counter = "tidegate_connections_closed" [reason = "command"]
+            "Connections closed, by reason.";
+        closed_evicted: Counter = "tidegate_connections_closed" [reason = "evicted"]
+            "Connections closed, by reason.";
+        closed_drained: Counter = "tidegate_connections_closed" [reason = "drained"]
+            "Connections closed, by reason.";
+        messages_received: Counter = "tidegate_messages_received"
+            "Complete messages from clients.";
+        bytes_received: Counter = "tidegate_received_bytes"
+            "Bytes read from client sockets.";
+        publications: Counter = "tidegate_publications"
+            "Publications this shard handed to its subscribers' logs.";
+        publications_unheard: Counter = "tidegate_publications_unheard"
+            "Publications that reached a home shard while nobody was subscribed.";
+        deliveries: Counter = "tidegate_deliveries"
+            "Publications written completely to one socket, counted for each socket.";
+        deliveries_abandoned: Counter = "tidegate_deliveries_dropped"
+            [reason = "connection_closed"]
+            "Publications that a subscriber did not get, by reason.";
+        deliveries_slow: Counter = "tidegate_deliveries_dropped" [reason = "slow"]
+            "Publications that a subscriber did not get, by reason.";
+        bytes_sent: Counter = "tidegate_sent_bytes"
+            "Bytes the kernel took for client sockets.";
+        sends: Counter = "tidegate_sends"
+            "Send operations on client sockets.";
+        sends_refused: Counter = "tidegate_sends_refused"
+            "Sends that a full socket took only in part or not at all.";
+        fan_out: Histogram = "tidegate_fan_out_seconds"
+            "From receipt of a publication to the last write of its round on this shard.";
+        log_bytes: Gauge = "tidegate_log_bytes"
+            "Encoded publications that some subscriber's socket has still to take.";
+        outbox_bytes: Gauge = "tidegate_outbox_bytes"
+            "Personal bytes that wait for a socket.";
+        lagging: Gauge = "tidegate_connections_lagging"
+            "Connections whose socket is full.";
+        channels: Gauge = "tidegate_channels"
+            "Channels with a subscriber on this shard.";
+        subscriptions: Gauge = "tidegate_subscriptions"
+            "Subscriptions of connections on this shard.";
+        pings_sent: Counter = "tidegate_pings_sent"
+            "Heartbeat pings.";
+        events_dropped: Counter = "tidegate_events_dropped" [reason = "link_full"]
+            "Events for backends that were dropped, by reason; the event sequence shows the gap.";
+        reads_deferred: Counter = "tidegate_reads_deferred"
+            "Times a readable socket had to wait because events for backends could not be passed.";
+        envelopes_deferred: Counter = "tidegate_link_deferrals"
+            "Times a full link between shards made this shard hold back commands.";
+    }
+}
+
+metrics! {
+    /// What the ingest thread counts.
+    IngestMetrics {
+        messages_sub: Counter = "tidegate_ingest_messages" [socket = "sub"]
+            "ZeroMQ messages received, by kind of socket.";
+        messages_pull: Counter = "tidegate_ingest_messages" [socket = "pull"]
+            "ZeroMQ messages received, by kind of socket.";
+        messages_router: Counter = "tidegate_ingest_messages" [socket = "router"]
+            "ZeroMQ messages received, by kind of socket.";
+        bytes: Counter = "tidegate_ingest_bytes"
+            "Bytes of ZeroMQ messages received.";
+        malformed: Counter = "tidegate_ingest_malformed"
+            "ZeroMQ messages that are not a valid command.";
+        surplus_parts: Counter = "tidegate_ingest_surplus_parts"
+            "Message parts beyond the third, which the format reserves and the edge ignores.";
+        gaps: Counter = "tidegate_ingest_gaps"
+            "Publications missing between two numbers of one publisher's counter.";
+        duplicates: Counter = "tidegate_ingest_duplicates"
+            "Publications with a number of a publisher's counter that was seen before.";
+        restarts: Counter = "tidegate_ingest_restarts"
+            "Publishers' counters that began anew.";
+        sources_forgotten: Counter = "tidegate_ingest_sources_forgotten"
+            "Publishers' counters forgotten because too many publishers were seen since.";
+        link_stalls: Counter = "tidegate_ingest_link_stalls"
+            "Times a full link to a shard made the ingest thread stop reading.";
+        answers: Counter = "tidegate_ingest_answers"
+            "Commands answered to ROUTER peers.";
+        answers_lost: Counter = "tidegate_ingest_answers_lost"
+            "Answers whose ROUTER peer was gone or did not read.";
+        requests_refused: Counter = "tidegate_ingest_requests_refused"
+            "Commands refused because too many of them awaited their answer.";
+        events_sent: Counter = "tidegate_events_sent"
+            "Events published to backends, counted once for each endpoint.";
+        events_unheard: Counter = "tidegate_events_dropped" [reason = "no_endpoint"]
+            "Events for backends that were dropped, by reason; the event sequence shows the gap.";
+    }
+}

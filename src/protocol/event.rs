@@ -1,0 +1,39 @@
+//! What the edge tells backends unasked: connections that come and go, messages from clients.
+
+use bytes::Bytes;
+
+use crate::protocol::{ChannelName, ClientId};
+
+/// One event, on its way from a shard to the `PUB` and `XPUB` endpoints.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// The connection it happened to.
+    pub client: ClientId,
+    /// The personal channel of its user, if it has one.
+    pub personal: Option<ChannelName>,
+    /// The device it named, if it did.
+    pub device: Option<Box<str>>,
+    /// The number of this event among all events of its shard, from 1: a jump is a loss.
+    pub sequence: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    /// The opening handshake is complete.
+    Connected,
+    /// The connection is gone.
+    Disconnected {
+        /// The close code: the peer's, ours, or 1006 when there was no closing handshake.
+        code: u16,
+    },
+    /// The client sent a message.
+    Message {
+        /// Whether it came in text frames.
+        text: bool,
+        /// The message.
+        payload: Bytes,
+    },
+}

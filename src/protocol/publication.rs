@@ -1,0 +1,89 @@
+//! One publication: the encoded frame that every subscriber on every shard shares.
+//!
+//! The payload is copied exactly once on its way from ZeroMQ to the sockets: into this frame,
+//! right behind the WebSocket header, because one contiguous send is what a delivery costs
+//! (and because a small part of a ZeroMQ message would keep its whole receive batch alive).
+
+use bytes::Bytes;
+
+use crate::protocol::ClientId;
+use crate::ws::frame::{FRAME_HEADER_BYTES_MAX, Opcode, encode_header};
+
+/// A message on its way to sockets. Shared between shards behind an `Arc`, never changed.
+#[derive(Debug)]
+pub struct Publication {
+    /// The complete, unmasked WebSocket frame: the wire variant of the raw door.
+    frame: Bytes,
+    /// Where the payload begins in `frame`.
+    header_bytes: u8,
+    /// Whether the frame is a text frame.
+    text: bool,
+    /// When the edge received the message, in nanoseconds of its monotonic clock.
+    received_nanos: u64,
+    /// A connection that must not get it, usually the one it came from.
+    except: Option<ClientId>,
+    /// If set, only sessions of this device get it.
+    device: Option<Box<str>>,
+}
+
+impl Publication {
+    /// Encodes a payload. Text must be UTF-8; the decoder of commands has checked it.
+    pub fn new(text: bool, payload: &[u8], received_nanos: u64) -> Self {
+        let mut header = [0; FRAME_HEADER_BYTES_MAX];
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let header_bytes = encode_header(&mut header, opcode, true, payload.len());
+        let mut frame = Vec::with_capacity(header_bytes + payload.len());
+        frame.extend_from_slice(&header[..header_bytes]);
+        frame.extend_from_slice(payload);
+        Self {
+            frame: frame.into(),
+            header_bytes: header_bytes as u8,
+            text,
+            received_nanos,
+            except: None,
+            device: None,
+        }
+    }
+
+    /// Leaves one connection out.
+    pub fn with_except(mut self, except: Option<ClientId>) -> Self {
+        self.except = except;
+        self
+    }
+
+    /// Restricts delivery to one device of the user.
+    pub fn with_device(mut self, device: Option<Box<str>>) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// The complete frame of the raw door.
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The payload as published.
+    pub fn payload(&self) -> Bytes {
+        self.frame.slice(usize::from(self.header_bytes)..)
+    }
+
+    /// Whether the payload is text (UTF-8) rather than binary.
+    pub fn is_text(&self) -> bool {
+        self.text
+    }
+
+    /// When the edge received the message, in nanoseconds of its monotonic clock.
+    pub fn received_nanos(&self) -> u64 {
+        self.received_nanos
+    }
+
+    /// The connection that is left out.
+    pub fn except(&self) -> Option<ClientId> {
+        self.except
+    }
+
+    /// The only device that gets it.
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+}

@@ -1,0 +1,44 @@
+//! An eventfd: how one thread wakes another that sleeps in its ring, in `zmq_poll` or in epoll.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// A counter in the kernel that is readable while it is not zero.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new eventfd. `nonblocking` suits epoll and `zmq_poll`; a ring wants a blocking one, so
+    /// that its read waits inside the kernel.
+    pub fn new(nonblocking: bool) -> io::Result<Self> {
+        let flags = libc::EFD_CLOEXEC | if nonblocking { libc::EFD_NONBLOCK } else { 0 };
+        // SAFETY: eventfd takes two integers and touches no memory of ours.
+        let fd = unsafe { libc::eventfd(0, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes the eventfd readable. Cannot fail in a way that matters: a counter at its maximum is
+    /// readable already.
+    pub fn signal(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the buffer is eight bytes long and lives for the whole call.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Makes a nonblocking eventfd unreadable again.
+    pub fn drain(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: the buffer is eight bytes long and lives for the whole call.
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
