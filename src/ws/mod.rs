@@ -1,26 +1,28 @@
-//! stub
-#![allow(missing_docs)]
-pub mod frame {
-    //! stub until the codec is merged
-    pub const FRAME_HEADER_BYTES_MAX: usize = 10;
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Opcode {
-        Text = 1,
-        Binary = 2,
-    }
-    pub fn encode_header(out: &mut [u8; 10], opcode: Opcode, fin: bool, len: usize) -> usize {
-        out[0] = opcode as u8 | if fin { 0x80 } else { 0 };
-        if len < 126 {
-            out[1] = len as u8;
-            2
-        } else if len < 65536 {
-            out[1] = 126;
-            out[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-            4
-        } else {
-            out[1] = 127;
-            out[2..10].copy_from_slice(&(len as u64).to_be_bytes());
-            10
-        }
-    }
-}
+//! RFC 6455 as bytes and state machines: no sockets, no clock, no async (sans-IO).
+//!
+//! A shard may hold a million connections, so an idle one owns nothing here. Whole frames are
+//! read in place from the shard's receive buffer; [`Inbound`] exists only while a frame or a
+//! fragmented message is half-received. Server frames are encoded once into plain bytes that
+//! the log of a channel can hold and cut at frame boundaries.
+//!
+//! - [`frame`]: section 5.2, the header in both directions.
+//! - [`mask`]: section 5.3.
+//! - [`inbound`]: sections 5.4 to 5.6, what a client may send, with limits.
+//! - [`utf8`]: section 8.1 across fragments.
+//! - [`close`]: section 7.4, close codes and reasons.
+//! - [`handshake`]: section 4.2, the server's side of the opening handshake.
+//!
+//! Not here: compression (RFC 7692), sockets and timeouts (`shard`).
+
+pub mod close;
+mod error;
+pub mod frame;
+pub mod handshake;
+pub mod inbound;
+pub mod mask;
+pub mod utf8;
+
+pub use self::close::CloseCode;
+pub use self::error::Error;
+pub use self::frame::{Header, Opcode};
+pub use self::inbound::{Inbound, Item, Limits};

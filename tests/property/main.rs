@@ -1,0 +1,10 @@
+//! Properties of the sans-IO leaves over generated input: one binary, one file per part.
+//!
+//! Each compares the code with something simpler: its inverse, a scalar twin, the standard
+//! library, or itself on another cut of the same bytes.
+
+mod frame;
+mod handshake;
+mod inbound;
+mod mask;
+mod utf8;
