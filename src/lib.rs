@@ -2,13 +2,11 @@
 
 pub mod config;
 pub mod http;
+pub mod hub;
 pub mod limits;
-<<<<<<< HEAD
 pub mod mesh;
 pub mod metrics;
 pub mod protocol;
 pub mod sys;
-=======
->>>>>>> wt-ws
 pub mod wheel;
 pub mod ws;

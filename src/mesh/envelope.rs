@@ -101,8 +101,6 @@ pub enum Envelope {
         /// The session's connection.
         client: ClientId,
     },
-    /// Begin to drain: accept nobody, close everybody within the window.
-    Drain,
 }
 
 /// From a shard to an asker.
@@ -112,8 +110,6 @@ pub enum Outbound {
     Answer(Answer),
     /// Something that backends hear of (to the ingest thread only).
     Event(Box<Event>),
-    /// The shard has closed all its connections and ended.
-    Drained(ShardId),
 }
 
 impl Command {

@@ -62,6 +62,11 @@ impl ChannelName {
         Self::parse(format!("#{user}").as_bytes())
     }
 
+    /// The edge's own channel of everybody, which no backend or client can name.
+    pub fn everyone() -> Self {
+        Self("$everyone".into())
+    }
+
     /// The user whose personal channel this is.
     pub fn user(&self) -> Option<&str> {
         self.0.strip_prefix('#')

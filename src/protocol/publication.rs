@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::protocol::ClientId;
-use crate::ws::frame::{FRAME_HEADER_BYTES_MAX, Opcode, encode_header};
+use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
 
 /// A message on its way to sockets. Shared between shards behind an `Arc`, never changed.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub struct Publication {
 impl Publication {
     /// Encodes a payload. Text must be UTF-8; the decoder of commands has checked it.
     pub fn new(text: bool, payload: &[u8], received_nanos: u64) -> Self {
-        let mut header = [0; FRAME_HEADER_BYTES_MAX];
+        let mut header = [0; SERVER_HEADER_BYTES_MAX];
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let header_bytes = encode_header(&mut header, opcode, true, payload.len());
+        let header_bytes = encode_header(&mut header, opcode, true, payload.len() as u64);
         let mut frame = Vec::with_capacity(header_bytes + payload.len());
         frame.extend_from_slice(&header[..header_bytes]);
         frame.extend_from_slice(payload);

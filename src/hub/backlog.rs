@@ -1,0 +1,184 @@
+//! What a connection is owed beyond the rounds: its outbox, the rest of a frame, and for how long.
+
+use crate::hub::connection::{BLOCKED, CATCHING_UP, Phase};
+use crate::hub::outbox::Outbox;
+use crate::hub::rows::NONE;
+use crate::hub::{Cause, EVERYONE, Hub};
+use crate::ws::close::CloseCode;
+
+/// How old a backlog is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Nothing waits.
+    Nothing,
+    /// All that waited when this was asked last has been taken since; ask again later.
+    Renewed,
+    /// Something has waited since this was asked last.
+    Expired,
+}
+
+impl Hub {
+    /// The socket of a connection takes bytes again.
+    pub fn handle_writable(&mut self, row: u32) {
+        if self.connections[row].is(BLOCKED) {
+            self.connections[row].set(BLOCKED, false);
+            self.metrics.lagging.add(-1);
+            self.queue_catching_up(row);
+        }
+    }
+
+    /// Whether a connection is owed nothing but rounds: then the shell may send a reply inline.
+    pub fn is_clear(&self, row: u32) -> bool {
+        let connection = &self.connections[row];
+        connection.aside == NONE && matches!(connection.phase, Phase::Open | Phase::Closing)
+    }
+
+    /// The socket refused (a part of) a reply that the shell tried to send inline.
+    pub fn push_refused(&mut self, row: u32, rest: &[u8]) {
+        self.push(row, rest);
+        self.block(row);
+    }
+
+    /// Adds personal bytes, whole frames, to a connection's outbox.
+    pub fn push(&mut self, row: u32, bytes: &[u8]) {
+        if !matches!(self.connections[row].phase, Phase::Open | Phase::Closing) {
+            return;
+        }
+        let aside = self.aside_of(row);
+        let outbox = &mut self.outboxes[aside];
+        let before = outbox.waiting().len();
+        outbox.push(bytes);
+        let after = outbox.waiting().len();
+        self.note_outbox_bytes(before, after);
+        self.queue_catching_up(row);
+        if after > self.settings.outbox_bytes_max {
+            self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
+        }
+    }
+
+    /// How many personal bytes wait for a connection.
+    pub fn outbox_bytes(&self, row: u32) -> usize {
+        let connection = &self.connections[row];
+        let has_outbox =
+            connection.aside != NONE && matches!(connection.phase, Phase::Open | Phase::Closing);
+        if has_outbox { self.outboxes[connection.aside].waiting().len() } else { 0 }
+    }
+
+    /// How long the connection has been owed what it is owed; the shell asks when its socket
+    /// fills and once in each period of the age limit from then on.
+    pub fn check_age(&mut self, row: u32) -> Age {
+        let connection = &self.connections[row];
+        if connection.aside == NONE || !matches!(connection.phase, Phase::Open | Phase::Closing) {
+            return Age::Nothing;
+        }
+        let mut owed = self.outboxes[connection.aside].waiting().len() as u64;
+        let mut next = connection.subscriptions;
+        while next != NONE {
+            let subscription = self.subscriptions[next];
+            owed += self.lag_of(subscription.channel, subscription.member);
+            next = subscription.next;
+        }
+        if (row as usize) < self.channels.rows[EVERYONE].members.len() {
+            owed += self.lag_of(EVERYONE, row);
+        }
+        let is_paid = self.outboxes[self.connections[row].aside].renew(owed);
+        if is_paid { Age::Renewed } else { Age::Expired }
+    }
+
+    fn lag_of(&self, channel: u32, member: u32) -> u64 {
+        let channel = &self.channels.rows[channel];
+        channel.head - channel.members[member as usize].cursor.position()
+    }
+
+    /// Copies what a connection is still owed of a channel to its outbox.
+    pub(super) fn move_rest_to_outbox(&mut self, row: u32, channel_row: u32) {
+        let member = self.member_of(row, channel_row);
+        let channel = &self.channels.rows[channel_row];
+        let cursor = channel.members[member as usize].cursor;
+        if cursor.position() == channel.head {
+            return;
+        }
+        let boundary = self.boundary_of(row, channel_row, member);
+        let log = channel.log();
+        self.metrics.deliveries.add(log.frames_after(boundary));
+        let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
+        self.skip_to_head(row, channel_row);
+        if self.unfinished_in(row, channel_row).is_some() {
+            self.push_front(row, &rest);
+        } else {
+            self.push(row, &rest);
+        }
+    }
+
+    /// Owes a connection nothing more of a channel, if it is still there.
+    pub(super) fn skip_to_head(&mut self, row: u32, channel_row: u32) {
+        if self.connections[row].phase != Phase::Open {
+            return;
+        }
+        let member = self.member_of(row, channel_row);
+        let channel = &mut self.channels.rows[channel_row];
+        channel.members[member as usize].cursor.move_to(channel.head);
+    }
+
+    /// How many bytes are left of a frame of this channel that the socket took in part.
+    pub(super) fn unfinished_in(&self, row: u32, channel: u32) -> Option<u32> {
+        let connection = &self.connections[row];
+        let has_outbox =
+            connection.aside != NONE && matches!(connection.phase, Phase::Open | Phase::Closing);
+        let (unfinished, rest) =
+            if has_outbox { self.outboxes[connection.aside].unfinished? } else { return None };
+        (unfinished == channel).then_some(rest)
+    }
+
+    /// Copies the rest of a frame that the socket took in part to the front of the outbox.
+    pub(super) fn finish_partial_frame(&mut self, row: u32) {
+        let aside = self.connections[row].aside;
+        if aside == NONE {
+            return;
+        }
+        let Some((channel, rest)) = self.outboxes[aside].unfinished else { return };
+        let member = self.member_of(row, channel);
+        let channel_row = &mut self.channels.rows[channel];
+        let position = channel_row.members[member as usize].cursor.position();
+        let rest = channel_row.log().slice(position)[..rest as usize].to_vec();
+        let cursor = &mut channel_row.members[member as usize].cursor;
+        cursor.move_to(position + rest.len() as u64);
+        self.push_front(row, &rest);
+    }
+
+    fn push_front(&mut self, row: u32, bytes: &[u8]) {
+        let aside = self.aside_of(row);
+        let outbox = &mut self.outboxes[aside];
+        outbox.unfinished = None;
+        outbox.push_front(bytes);
+        self.note_outbox_bytes(0, bytes.len());
+        self.queue_catching_up(row);
+    }
+
+    pub(super) fn member_of(&self, row: u32, channel: u32) -> u32 {
+        if channel == EVERYONE {
+            return row;
+        }
+        let mut at = self.connections[row].subscriptions;
+        while self.subscriptions[at].channel != channel {
+            at = self.subscriptions[at].next;
+        }
+        self.subscriptions[at].member
+    }
+
+    /// The row of a connection's outbox, which begins to exist.
+    pub(super) fn aside_of(&mut self, row: u32) -> u32 {
+        if self.connections[row].aside == NONE {
+            self.connections[row].aside = self.outboxes.insert(Outbox::default());
+        }
+        self.connections[row].aside
+    }
+
+    pub(super) fn queue_catching_up(&mut self, row: u32) {
+        let connection = &mut self.connections[row];
+        if !connection.is(BLOCKED) && !connection.is(CATCHING_UP) {
+            connection.set(CATCHING_UP, true);
+            self.queues.catching_up.push_back(row);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A channel as one shard's subscribers see it: members, and the round that serves them.
+
+use crate::hub::connection::Member;
+use crate::hub::log::Log;
+use crate::hub::named::Named;
+use crate::protocol::ChannelName;
+
+/// The part of a channel that one shard keeps while it has a subscriber.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    name: Option<ChannelName>,
+    /// The subscribers, in no particular order.
+    pub(super) members: Vec<Member>,
+    /// The log and who is being served from it; exists only while somebody lacks something.
+    pub(super) round: Option<Box<Round>>,
+    /// Bytes ever appended.
+    pub(super) head: u64,
+    /// Which stay of this shard in the channel this is.
+    pub(super) generation: u32,
+    /// How many members are not open yet.
+    pub(super) joining: u32,
+    /// Whether the home has confirmed this stay.
+    pub(super) is_joined: bool,
+}
+
+/// One pass over the members of a channel after another, until all have what the log holds.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) log: Log,
+    /// The member that comes next.
+    pub(super) walk: u32,
+    /// How many members lag: their sockets are full, and the log waits for them.
+    pub(super) lagging: u32,
+    /// True exactly when the channel stands in the queue of dirty channels, or its pass has
+    /// ended in the present batch.
+    pub(super) is_queued: bool,
+    /// True exactly when the log is so long that the shard takes no more publications.
+    pub(super) is_congested: bool,
+    /// The least position that this pass left a member at.
+    pub(super) reach: u64,
+    /// When the oldest publication of this pass was received, and the oldest of the next.
+    pub(super) oldest_nanos: u64,
+    pub(super) next_oldest_nanos: Option<u64>,
+}
+
+impl Named for Channel {
+    fn name(&self) -> Option<&ChannelName> {
+        self.name.as_ref()
+    }
+}
+
+impl Channel {
+    /// A channel without members, not yet confirmed by its home.
+    pub(super) fn new(name: ChannelName, generation: u32) -> Self {
+        Self { name: Some(name), generation, ..Self::default() }
+    }
+
+    /// The log, where the caller knows that somebody lacks something.
+    pub(super) fn log(&self) -> &Log {
+        &self.round.as_ref().expect("a member that lacks something has a log").log
+    }
+
+    /// How many members are open.
+    pub(super) fn open_count(&self) -> u32 {
+        self.members.len() as u32 - self.joining
+    }
+
+    /// Adds a member at the end; returns its place.
+    pub(super) fn add_member(&mut self, member: Member) -> u32 {
+        if self.members.capacity() == 0 {
+            self.members.reserve_exact(1);
+        }
+        self.members.push(member);
+        self.members.len() as u32 - 1
+    }
+
+    /// Takes a member out and keeps the rest in two parts, those that the present pass has
+    /// served and those that it has not. Calls `moved(subscription, place)` for each member that
+    /// has a new place.
+    pub(super) fn remove_member(&mut self, place: u32, mut moved: impl FnMut(u32, u32)) -> Member {
+        let mut hole = place;
+        if let Some(round) = &mut self.round
+            && place < round.walk
+        {
+            round.walk -= 1;
+            let last_served = round.walk;
+            self.members.swap(place as usize, last_served as usize);
+            if last_served != place {
+                moved(self.members[place as usize].subscription, place);
+            }
+            hole = last_served;
+        }
+        let member = self.members.swap_remove(hole as usize);
+        if let Some(filler) = self.members.get(hole as usize) {
+            moved(filler.subscription, hole);
+        }
+        member
+    }
+}
+
+impl Round {
+    /// A round that begins with an empty log at a position.
+    pub(super) fn new(head: u64) -> Self {
+        Self {
+            log: Log::new(head),
+            walk: 0,
+            lagging: 0,
+            is_queued: false,
+            is_congested: false,
+            reach: u64::MAX,
+            oldest_nanos: u64::MAX,
+            next_oldest_nanos: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::connection::Cursor;
+
+    #[test]
+    fn removal_keeps_served_and_unserved_members_apart() {
+        for removed in 0..6 {
+            for walk in 0..=6 {
+                let mut channel = Channel::default();
+                for connection in 0..6 {
+                    let cursor = Cursor::at(0);
+                    channel.add_member(Member { connection, subscription: connection, cursor });
+                }
+                channel.round = Some(Box::new(Round { walk, ..Round::new(0) }));
+                let mut places: Vec<u32> = (0..6).collect();
+                let member = channel.remove_member(removed, |subscription, place| {
+                    places[subscription as usize] = place;
+                });
+                assert_eq!(member.connection, removed);
+                let walk_now = channel.round.as_ref().unwrap().walk;
+                for (place, member) in channel.members.iter().enumerate() {
+                    assert_eq!(places[member.connection as usize] as usize, place);
+                    assert_eq!((place as u32) < walk_now, member.connection < walk);
+                }
+            }
+        }
+    }
+}

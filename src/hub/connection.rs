@@ -1,0 +1,149 @@
+//! The rows of the hub: a connection, its subscriptions, and a channel's members.
+
+use crate::hub::rows::NONE;
+
+/// One connection as the hub sees it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The shell's word for its socket; the hub only hands it back.
+    pub(super) token: i32,
+    /// Which occupant of the row this is.
+    pub(super) generation: u32,
+    /// Its subscriptions, as a list.
+    pub(super) subscriptions: u32,
+    /// The row of what exists only for a while: the joining while it opens, the outbox while
+    /// something waits for its socket.
+    pub(super) aside: u32,
+    /// How many subscriptions there are.
+    pub(super) subscription_count: u16,
+    /// The batch it was last part of: it may be in each only once.
+    pub(super) batch: u16,
+    /// Where it is in its life.
+    pub(super) phase: Phase,
+    /// What else is true of it.
+    pub(super) flags: u8,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 24, "a row of the hub per connection");
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The row is free.
+    #[default]
+    Free,
+    /// The opening handshake has not been read.
+    Attached,
+    /// Its channels are being joined.
+    Joining,
+    /// Messages flow.
+    Open,
+    /// Only its outbox is still to be sent.
+    Closing,
+}
+
+/// The socket is full: the shell waits until it is writable.
+pub(super) const BLOCKED: u8 = 0x01;
+/// It stands in the queue of connections that catch up.
+pub(super) const CATCHING_UP: u8 = 0x02;
+/// Its first subscription is its user's personal channel.
+pub(super) const HAS_USER: u8 = 0x04;
+/// It takes no part in broadcasts to everybody and raises no events.
+pub(super) const IS_DETACHED_FROM_ALL: u8 = 0x08;
+/// Backends have heard that it is connected.
+pub(super) const ANNOUNCED: u8 = 0x10;
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            token: -1,
+            generation: 0,
+            subscriptions: NONE,
+            aside: NONE,
+            subscription_count: 0,
+            batch: 0,
+            phase: Phase::Free,
+            flags: 0,
+        }
+    }
+}
+
+impl Connection {
+    /// Whether a flag is set.
+    pub(super) fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Sets or clears a flag.
+    pub(super) fn set(&mut self, flag: u8, value: bool) {
+        if value {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+}
+
+/// A connection's interest in a channel, as a link of the connection's list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscription {
+    /// The channel.
+    pub(super) channel: u32,
+    /// Its place among the members of the channel.
+    pub(super) member: u32,
+    /// The connection's next subscription.
+    pub(super) next: u32,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self { channel: NONE, member: NONE, next: NONE }
+    }
+}
+
+/// A channel's subscriber: 16 bytes, walked in order by each round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    /// The connection.
+    pub(super) connection: u32,
+    /// The subscription that knows this place; none in a broadcast to everybody.
+    pub(super) subscription: u32,
+    /// How far it has sent.
+    pub(super) cursor: Cursor,
+}
+
+const _: () = assert!(size_of::<Member>() == 16, "a round walks members in order");
+
+/// A position in a log, and whether the member lags: then it is served when its socket is
+/// writable, and rounds pass it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor(u64);
+
+impl Cursor {
+    const LAGS: u64 = 1 << 63;
+
+    /// A cursor that does not lag.
+    pub(super) fn at(position: u64) -> Self {
+        Self(position)
+    }
+
+    /// The position.
+    pub(super) fn position(self) -> u64 {
+        self.0 & !Self::LAGS
+    }
+
+    /// Whether the member lags.
+    pub(super) fn lags(self) -> bool {
+        self.0 & Self::LAGS != 0
+    }
+
+    /// The same position, lagging or not.
+    pub(super) fn with_lag(self, lags: bool) -> Self {
+        Self(self.position() | if lags { Self::LAGS } else { 0 })
+    }
+
+    /// Moves it, lagging or not as before.
+    pub(super) fn move_to(&mut self, position: u64) {
+        self.0 = position | (self.0 & Self::LAGS);
+    }
+}

@@ -1,0 +1,42 @@
+//! What the hub asks of its shell.
+
+use crate::mesh::{Envelope, Outbound, Refusal};
+use crate::protocol::ShardId;
+
+/// One thing to do, in the order in which the hub decided it.
+#[derive(Debug)]
+pub enum Effect {
+    /// Pass an envelope to another shard.
+    Send(ShardId, Envelope),
+    /// Tell an asker something; the number is the asker's place.
+    Tell(u8, Outbound),
+    /// All channels of the connection are joined: complete its opening handshake.
+    Opened(u32),
+    /// The session is not admitted: refuse the opening handshake.
+    Refused(u32, Refusal),
+    /// A close frame stands in the connection's outbox, which is all that is left to send.
+    Closing(u32, Cause),
+    /// The connection's socket is full: say when it is writable, and watch its age.
+    Blocked(u32),
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The peer closed, or answered our close.
+    Peer,
+    /// The socket broke or ended without a closing handshake.
+    Lost,
+    /// The peer broke the protocol.
+    ProtocolError,
+    /// The peer sent nothing for too long.
+    NoPong,
+    /// The peer did not take what it was sent.
+    Slow,
+    /// A backend said so.
+    Command,
+    /// A newer session of the user took its place.
+    Evicted,
+    /// The edge is shutting down.
+    Drained,
+}

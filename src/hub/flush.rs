@@ -1,0 +1,309 @@
+//! Rounds: bringing every subscriber's cursor to the head, a batch of sends at a time.
+//!
+//! Connections that catch up (their socket was full, or personal bytes wait) are served first, but
+//! only with half of a batch. The rest walks the members of dirty channels in order, and each
+//! channel gets one batch in turn, so that a large one does not hold up the small ones.
+
+use crate::hub::batch::Source;
+use crate::hub::channel::Round;
+use crate::hub::connection::{BLOCKED, CATCHING_UP, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::log::frames_within;
+use crate::hub::rows::NONE;
+use crate::hub::{BATCH_MAX, Batch, EVERYONE, Effect, Entry, Hub};
+use crate::ws::frame::frame_bytes;
+
+/// At most so many members are looked at for one batch, however few of them lack something.
+const WALK_MAX: u32 = 4096;
+
+impl Hub {
+    /// Fills a batch with the sends that come next.
+    pub fn poll_batch(&mut self, batch: &mut Batch) {
+        self.tally.batch = self.tally.batch.wrapping_add(1);
+        batch.entries.clear();
+        let limit = if self.queues.dirty.is_empty() { BATCH_MAX } else { BATCH_MAX / 2 };
+        for _ in 0..self.queues.catching_up.len() {
+            if batch.entries.len() >= limit {
+                break;
+            }
+            let row = self.queues.catching_up.pop_front().expect("counted above");
+            self.connections[row].set(CATCHING_UP, false);
+            self.catch_up(row, batch);
+        }
+        let mut looks = WALK_MAX;
+        for _ in 0..self.queues.dirty.len() {
+            let channel = self.queues.dirty.pop_front().expect("counted above");
+            if self.walk(channel, batch, &mut looks) {
+                batch.ended.push(channel);
+            } else {
+                self.queues.dirty.push_back(channel);
+                break;
+            }
+        }
+    }
+
+    /// The bytes of a send. Valid until the hub is called with anything else.
+    pub fn bytes(&self, entry: &Entry) -> &[u8] {
+        match entry.source {
+            Source::Outbox => self.outboxes[self.connections[entry.row].aside].waiting(),
+            Source::Log { channel, position, .. } => {
+                &self.channels.rows[channel].log().slice(position)[..entry.length as usize]
+            }
+        }
+    }
+
+    /// One connection's next send of what is its own: the rest of a frame, then the outbox, then
+    /// what it lacks of its channels.
+    fn catch_up(&mut self, row: u32, batch: &mut Batch) {
+        let connection = &self.connections[row];
+        let (aside, token) = (connection.aside, connection.token);
+        if connection.is(BLOCKED) || aside == NONE {
+            return;
+        }
+        let outbox = &mut self.outboxes[aside];
+        let mut entry = Entry { row, token, length: 0, sent: 0, source: Source::Outbox };
+        if let Some((channel, lead)) = outbox.unfinished.take() {
+            let member = self.member_of(row, channel);
+            entry = self.log_entry(row, channel, member, lead);
+        } else if !outbox.waiting().is_empty() {
+            entry.length = outbox.waiting().len() as u32;
+        } else if let Some((channel, member)) = self.lagging_subscription(row) {
+            entry = self.log_entry(row, channel, member, 0);
+        } else {
+            self.connections[row].aside = NONE;
+            self.outboxes.remove(aside);
+            return;
+        }
+        entry.sent = entry.length;
+        self.connections[row].batch = self.tally.batch;
+        batch.entries.push(entry);
+        self.queue_catching_up(row);
+    }
+
+    fn log_entry(&mut self, row: u32, channel: u32, member: u32, lead: u32) -> Entry {
+        let token = self.connections[row].token;
+        let channel_row = &mut self.channels.rows[channel];
+        let position = channel_row.members[member as usize].cursor.position();
+        let length = channel_row.log().slice(position).len();
+        channel_row.members[member as usize].cursor.move_to(position + length as u64);
+        let source = Source::Log { channel, member, position, lead };
+        Entry { row, token, length: length as u32, sent: length as u32, source }
+    }
+
+    /// A channel that the connection lags in and lacks something of. On the way, channels that it
+    /// has caught up with are marked so.
+    fn lagging_subscription(&mut self, row: u32) -> Option<(u32, u32)> {
+        let mut next = self.connections[row].subscriptions;
+        while next != NONE {
+            let subscription = self.subscriptions[next];
+            next = subscription.next;
+            if self.still_lags(subscription.channel, subscription.member) {
+                return Some((subscription.channel, subscription.member));
+            }
+        }
+        let in_everyone = (row as usize) < self.channels.rows[EVERYONE].members.len();
+        (in_everyone && self.still_lags(EVERYONE, row)).then_some((EVERYONE, row))
+    }
+
+    fn still_lags(&mut self, channel_row: u32, member: u32) -> bool {
+        let channel = &mut self.channels.rows[channel_row];
+        let cursor = &mut channel.members[member as usize].cursor;
+        if !cursor.lags() || cursor.position() < channel.head {
+            return cursor.lags();
+        }
+        *cursor = cursor.with_lag(false);
+        let round = channel.round.as_mut().expect("a lagging member keeps the round");
+        round.lagging -= 1;
+        self.release_round(channel_row);
+        false
+    }
+
+    /// Goes on with a channel's pass. Returns whether the pass has ended.
+    fn walk(&mut self, row: u32, batch: &mut Batch, looks: &mut u32) -> bool {
+        let channel = &mut self.channels.rows[row];
+        let round = channel.round.as_mut().expect("a dirty channel has a round");
+        let head = round.log.head();
+        if round.walk == 0 {
+            round.reach = head;
+        }
+        while let Some(member) = channel.members.get_mut(round.walk as usize) {
+            if !batch.has_room() || *looks == 0 {
+                return false;
+            }
+            *looks -= 1;
+            round.walk += 1;
+            let position = member.cursor.position();
+            if position == head || member.cursor.lags() {
+                continue;
+            }
+            let connection = &mut self.connections[member.connection];
+            let is_apart = row == EVERYONE && connection.is(IS_DETACHED_FROM_ALL);
+            if connection.phase != Phase::Open || is_apart {
+                member.cursor.move_to(head);
+                continue;
+            }
+            if connection.aside != NONE {
+                member.cursor = member.cursor.with_lag(true);
+                round.lagging += 1;
+                continue;
+            }
+            if connection.batch == self.tally.batch {
+                round.reach = round.reach.min(position);
+                continue;
+            }
+            let length = round.log.slice(position).len();
+            let after = position + length as u64;
+            connection.batch = self.tally.batch;
+            member.cursor.move_to(after);
+            round.reach = round.reach.min(after);
+            let source = Source::Log { channel: row, member: round.walk - 1, position, lead: 0 };
+            let length = length as u32;
+            let row = member.connection;
+            let entry = Entry { row, token: connection.token, length, sent: length, source };
+            batch.entries.push(entry);
+        }
+        true
+    }
+
+    /// Takes note of what became of a batch.
+    pub fn finish_batch(&mut self, batch: &mut Batch, now_nanos: u64) {
+        for entry in &batch.entries {
+            self.metrics.bytes_sent.add(u64::from(entry.sent));
+            match entry.source {
+                Source::Outbox => self.outbox_sent(entry),
+                Source::Log { channel, member, position, lead } => {
+                    self.log_sent(entry, channel, position, lead);
+                    if entry.sent < entry.length {
+                        self.fall_behind(channel, member, position + u64::from(entry.sent));
+                    }
+                }
+            }
+            if entry.sent < entry.length {
+                self.block(entry.row);
+            }
+        }
+        self.metrics.sends.add(batch.entries.len() as u64);
+        for channel in batch.ended.drain(..) {
+            self.end_pass(channel, now_nanos);
+        }
+    }
+
+    fn outbox_sent(&mut self, entry: &Entry) {
+        let outbox = &mut self.outboxes[self.connections[entry.row].aside];
+        let before = outbox.waiting().len();
+        outbox.advance(entry.sent as usize);
+        outbox.pay(entry.sent as usize);
+        let after = outbox.waiting().len();
+        self.note_outbox_bytes(before, after);
+    }
+
+    fn log_sent(&mut self, entry: &Entry, channel: u32, position: u64, lead: u32) {
+        if self.connections[entry.row].aside != NONE {
+            self.outboxes[self.connections[entry.row].aside].pay(entry.sent as usize);
+        }
+        let Some(whole) = entry.sent.checked_sub(lead) else {
+            self.set_unfinished(entry.row, channel, lead - entry.sent);
+            return;
+        };
+        let start = position + u64::from(lead);
+        let round = self.channels.rows[channel].round.as_mut().expect("it was sent from");
+        if entry.sent == entry.length {
+            let frames = round.log.count_frames(start, whole as usize);
+            self.metrics.deliveries.add(frames + u64::from(lead > 0));
+            return;
+        }
+        let rest = round.log.slice(start);
+        let (frames, end) = frames_within(&rest[..whole as usize]);
+        self.metrics.deliveries.add(frames + u64::from(lead > 0));
+        let begun = whole as usize - end;
+        if begun > 0 {
+            let frame = frame_bytes(&rest[end..]).expect("a log holds whole frames");
+            self.set_unfinished(entry.row, channel, (frame - begun) as u32);
+        }
+    }
+
+    fn set_unfinished(&mut self, row: u32, channel: u32, rest: u32) {
+        let aside = self.aside_of(row);
+        self.outboxes[aside].unfinished = Some((channel, rest));
+    }
+
+    fn fall_behind(&mut self, channel: u32, member: u32, position: u64) {
+        let channel = &mut self.channels.rows[channel];
+        let cursor = &mut channel.members[member as usize].cursor;
+        cursor.move_to(position);
+        if !cursor.lags() {
+            *cursor = cursor.with_lag(true);
+            channel.round.as_mut().expect("it was sent from").lagging += 1;
+        }
+    }
+
+    /// The socket is full.
+    pub(super) fn block(&mut self, row: u32) {
+        self.metrics.sends_refused.increment();
+        self.aside_of(row);
+        if !self.connections[row].is(BLOCKED) {
+            self.connections[row].set(BLOCKED, true);
+            self.metrics.lagging.add(1);
+            self.queues.effects.push_back(Effect::Blocked(row));
+        }
+    }
+
+    fn end_pass(&mut self, row: u32, now_nanos: u64) {
+        let channel = &mut self.channels.rows[row];
+        let round = channel.round.as_mut().expect("its pass has just ended");
+        if round.oldest_nanos != u64::MAX {
+            self.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
+        }
+        round.end_pass();
+        let unserved = round.log.unserved_bytes();
+        if round.is_congested && unserved == 0 {
+            round.is_congested = false;
+            self.tally.congested -= 1;
+        }
+        if unserved > 0 {
+            self.queues.dirty.push_back(row);
+        } else {
+            round.is_queued = false;
+            self.release_round(row);
+        }
+        self.enforce_lag(row);
+    }
+
+    /// Frees a channel's log if nobody lacks anything.
+    pub(super) fn release_round(&mut self, row: u32) {
+        let round = self.channels.rows[row].round.as_ref();
+        if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
+            self.drop_round(row);
+            if row == EVERYONE {
+                self.channels.rows[EVERYONE].members = Vec::new();
+            }
+        }
+    }
+
+    /// Frees a channel's log.
+    pub(super) fn drop_round(&mut self, row: u32) {
+        let Some(round) = self.channels.rows[row].round.take() else { return };
+        self.note_log_bytes(round.log.bytes(), 0);
+        self.tally.congested -= u32::from(round.is_congested);
+        if round.is_queued {
+            self.queues.dirty.retain(|&queued| queued != row);
+        }
+    }
+}
+
+impl Round {
+    /// Notes when a publication was received that this pass, or the next one, brings to all.
+    pub(super) fn note_receipt(&mut self, nanos: u64) {
+        if self.walk == 0 {
+            self.oldest_nanos = self.oldest_nanos.min(nanos);
+        } else {
+            self.next_oldest_nanos.get_or_insert(nanos);
+        }
+    }
+
+    /// Every member has been passed.
+    fn end_pass(&mut self) {
+        self.log.raise_floor(self.reach);
+        self.oldest_nanos = self.next_oldest_nanos.take().unwrap_or(u64::MAX);
+        self.walk = 0;
+    }
+}

@@ -1,0 +1,285 @@
+//! The life of a connection: attached, joining its channels, open, closing, gone.
+
+use crate::hub::connection::{
+    ANNOUNCED, BLOCKED, CATCHING_UP, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
+};
+use crate::hub::rows::NONE;
+use crate::hub::{Cause, EVERYONE, Effect, Hub, Joining, Then};
+use crate::mesh::{Asker, Envelope, Outbound, Refusal};
+use crate::protocol::{ChannelName, ClientId, Event, EventKind};
+use crate::ws::close::{CloseCode, encode_close};
+
+/// What a connection asks for in its opening handshake.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// The personal channel of its user.
+    pub personal: Option<ChannelName>,
+    /// Which of the user's devices it is.
+    pub device: Option<Box<str>>,
+    /// The channels it joins, without duplicates.
+    pub channels: Vec<ChannelName>,
+    /// Whether it stays out of broadcasts to everybody and raises no events (the echo door).
+    pub is_apart: bool,
+}
+
+impl Hub {
+    /// A socket has been accepted; `token` is the shell's word for it.
+    pub fn attach(&mut self, token: i32) -> u32 {
+        let generation = self.next_generation();
+        let connection =
+            Connection { token, generation, phase: Phase::Attached, ..Connection::default() };
+        self.connections.insert(connection)
+    }
+
+    /// A valid opening handshake has been read. [`Effect::Opened`] follows when every home has
+    /// confirmed: whatever is published after the client sees its handshake completed reaches it.
+    pub fn enter(&mut self, row: u32, session: Session) {
+        let then = Then::Open(row);
+        let joining_row = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
+        let connection = &mut self.connections[row];
+        connection.phase = Phase::Joining;
+        connection.aside = joining_row;
+        connection.set(IS_DETACHED_FROM_ALL, session.is_apart);
+        connection.set(HAS_USER, session.personal.is_some());
+        if let Some(device) = session.device {
+            self.devices.insert(row, device);
+        }
+        if let Some(personal) = session.personal {
+            let joining = &mut self.joinings[joining_row];
+            joining.remaining += 1;
+            joining.awaits_entry = true;
+            let client = self.client_id(row);
+            let home = self.settings.homes.of(&personal);
+            self.post(home, Envelope::Enter { personal: personal.clone(), client });
+            self.subscribe(row, personal, joining_row);
+        }
+        for channel in session.channels {
+            self.subscribe(row, channel, joining_row);
+        }
+        self.arrive(joining_row);
+        self.run_local();
+    }
+
+    /// One answer that somebody waited for has come.
+    pub(super) fn arrive(&mut self, joining: u32) {
+        self.joinings[joining].remaining -= 1;
+        if self.joinings[joining].remaining > 0 {
+            return;
+        }
+        match self.joinings.remove(joining).then {
+            Then::Nothing => {}
+            Then::Open(row) => self.open(row),
+            Then::Answer(ticket) => self.answer(Some(ticket), false, 0, Ok(1)),
+        }
+    }
+
+    fn open(&mut self, row: u32) {
+        let connection = &mut self.connections[row];
+        connection.phase = Phase::Open;
+        connection.aside = NONE;
+        let is_apart = connection.is(IS_DETACHED_FROM_ALL);
+        connection.set(ANNOUNCED, !is_apart);
+        let mut next = connection.subscriptions;
+        while next != NONE {
+            let subscription = self.subscriptions[next];
+            let channel = &mut self.channels.rows[subscription.channel];
+            channel.members[subscription.member as usize].cursor = Cursor::at(channel.head);
+            channel.joining -= 1;
+            next = subscription.next;
+        }
+        if !is_apart {
+            self.tally.everyone += 1;
+            self.reset_in_everyone(row, false);
+        }
+        self.queues.effects.push_back(Effect::Opened(row));
+        if !is_apart {
+            self.raise(row, EventKind::Connected);
+        }
+    }
+
+    /// Home side: a session of the user begins, if it may.
+    pub(super) fn handle_enter(&mut self, personal: ChannelName, client: ClientId) {
+        let row = self.home_row(&personal);
+        let home = &mut self.homes.rows[row];
+        let mut refusal = None;
+        if home.sessions.len() >= self.settings.sessions_per_user_max {
+            if self.settings.evict_oldest {
+                let oldest = home.sessions.remove(0);
+                home.enter(client);
+                self.post(oldest.shard, Envelope::Evict { client: oldest });
+            } else {
+                refusal = Some(Refusal::SessionLimit);
+            }
+        } else {
+            home.enter(client);
+        }
+        self.post(client.shard, Envelope::Entered { client, refusal });
+    }
+
+    /// Member side: the home has answered about a session.
+    pub(super) fn handle_entered(&mut self, client: ClientId, refusal: Option<Refusal>) {
+        let Some(row) = self.row_of(client) else { return };
+        if self.connections[row].phase != Phase::Joining {
+            return;
+        }
+        if let Some(refusal) = refusal {
+            self.abandon_joining(row);
+            self.queues.effects.push_back(Effect::Refused(row, refusal));
+        } else {
+            let joining = self.connections[row].aside;
+            self.joinings[joining].awaits_entry = false;
+            self.arrive(joining);
+        }
+    }
+
+    /// Member side: a newer session takes this one's place.
+    pub(super) fn evict(&mut self, client: ClientId) {
+        let Some(row) = self.row_of(client) else { return };
+        match self.connections[row].phase {
+            Phase::Joining => {
+                self.abandon_joining(row);
+                self.queues.effects.push_back(Effect::Refused(row, Refusal::SessionLimit));
+            }
+            Phase::Open => {
+                let code = CloseCode::SESSION_EVICTED;
+                self.begin_close(row, code, "replaced by a newer session", Cause::Evicted);
+            }
+            Phase::Free | Phase::Attached | Phase::Closing => {}
+        }
+    }
+
+    fn abandon_joining(&mut self, row: u32) {
+        let connection = &mut self.connections[row];
+        if connection.phase != Phase::Joining {
+            return;
+        }
+        connection.phase = Phase::Attached;
+        let joining = std::mem::replace(&mut connection.aside, NONE);
+        self.joinings[joining].then = Then::Nothing;
+        if std::mem::take(&mut self.joinings[joining].awaits_entry) {
+            self.arrive(joining);
+        }
+    }
+
+    /// Ends an open connection: nothing but a close frame (after the rest of a frame that the
+    /// socket took in part) will be sent. The shell hears of it as [`Effect::Closing`].
+    pub fn close(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
+        self.begin_close(row, code, reason, cause);
+        self.run_local();
+    }
+
+    pub(super) fn begin_close(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
+        if self.connections[row].phase != Phase::Open {
+            return;
+        }
+        self.finish_partial_frame(row);
+        self.drop_subscriptions(row, cause);
+        self.leave_everyone(row);
+        self.connections[row].phase = Phase::Closing;
+        let mut frame = Vec::with_capacity(4 + reason.len());
+        encode_close(code, reason, &mut frame);
+        self.push(row, &frame);
+        self.queues.effects.push_back(Effect::Closing(row, cause));
+    }
+
+    /// The socket is closed: the row is free for the next connection. `code` is the close code
+    /// that backends hear of.
+    pub fn detach(&mut self, row: u32, code: u16) {
+        self.abandon_joining(row);
+        self.drop_subscriptions(row, Cause::Lost);
+        self.leave_everyone(row);
+        if self.connections[row].is(ANNOUNCED) {
+            self.raise(row, EventKind::Disconnected { code });
+        }
+        let aside = self.connections[row].aside;
+        if aside != NONE {
+            let outbox = self.outboxes.remove(aside);
+            self.note_outbox_bytes(outbox.waiting().len(), 0);
+        }
+        self.devices.remove(&row);
+        if self.connections[row].is(CATCHING_UP) {
+            self.queues.catching_up.retain(|&queued| queued != row);
+        }
+        if self.connections[row].is(BLOCKED) {
+            self.metrics.lagging.add(-1);
+        }
+        self.connections.remove(row);
+        self.run_local();
+    }
+
+    fn drop_subscriptions(&mut self, row: u32, cause: Cause) {
+        if self.connections[row].is(HAS_USER)
+            && let Some(personal) = self.personal_of(row)
+        {
+            let client = self.client_id(row);
+            let home = self.settings.homes.of(&personal);
+            self.post(home, Envelope::Exit { personal, client });
+        }
+        while self.connections[row].subscriptions != NONE {
+            let first = self.connections[row].subscriptions;
+            self.remove_subscription(row, NONE, first, cause);
+        }
+    }
+
+    fn leave_everyone(&mut self, row: u32) {
+        let connection = &self.connections[row];
+        if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
+            self.tally.everyone -= 1;
+            self.reset_in_everyone(row, true);
+        }
+    }
+
+    /// In a broadcast to everybody under way, this row begins (or ends) at the head.
+    fn reset_in_everyone(&mut self, row: u32, is_leaving: bool) {
+        let everyone = &mut self.channels.rows[EVERYONE];
+        let head = everyone.head;
+        if everyone.round.is_none() {
+            return;
+        }
+        while everyone.members.len() <= row as usize {
+            let connection = everyone.members.len() as u32;
+            everyone.members.push(super::connection::Member {
+                connection,
+                subscription: NONE,
+                cursor: Cursor::at(head),
+            });
+        }
+        let boundary = self.boundary_of(row, EVERYONE, row);
+        let everyone = &mut self.channels.rows[EVERYONE];
+        let round = everyone.round.as_mut().expect("seen above");
+        let cursor = &mut everyone.members[row as usize].cursor;
+        if is_leaving {
+            self.metrics.deliveries_abandoned.add(round.log.frames_after(boundary));
+        }
+        round.lagging -= u32::from(cursor.lags());
+        *cursor = Cursor::at(head);
+        self.release_round(EVERYONE);
+    }
+
+    /// The personal channel of a connection that has a user.
+    pub(super) fn personal_of(&self, row: u32) -> Option<ChannelName> {
+        let connection = &self.connections[row];
+        if !connection.is(HAS_USER) || connection.subscriptions == NONE {
+            return None;
+        }
+        let channel = self.subscriptions[connection.subscriptions].channel;
+        super::named::Named::name(&self.channels.rows[channel]).cloned()
+    }
+
+    /// Tells backends about something that happened to a connection.
+    pub fn raise(&mut self, row: u32, kind: EventKind) {
+        if self.connections[row].is(IS_DETACHED_FROM_ALL) {
+            return;
+        }
+        self.tally.events += 1;
+        let event = Event {
+            kind,
+            client: self.client_id(row),
+            personal: self.personal_of(row),
+            device: self.devices.get(&row).cloned(),
+            sequence: self.tally.events,
+        };
+        let tell = Effect::Tell(Asker::Ingest.place(), Outbound::Event(Box::new(event)));
+        self.queues.effects.push_back(tell);
+    }
+}
