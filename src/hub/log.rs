@@ -64,6 +64,7 @@ impl Segment {
         }
         match &mut self.bytes {
             SegmentBytes::Gathered(bytes) => bytes.extend_from_slice(frame),
+            SegmentBytes::Shared(first) if first.len() >= SHARED_FRAME_BYTES_MIN => return false,
             SegmentBytes::Shared(first) => {
                 let mut bytes = Vec::with_capacity(4 * (first.len() + frame.len()));
                 bytes.extend_from_slice(first);
