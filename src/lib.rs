@@ -7,6 +7,7 @@ pub mod limits;
 pub mod mesh;
 pub mod metrics;
 pub mod protocol;
+pub mod shard;
 pub mod sys;
 pub mod wheel;
 pub mod ws;

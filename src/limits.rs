@@ -9,7 +9,10 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
 /// Longest user identity in bytes: its personal channel `#user` must be a valid channel name.
 pub const USER_BYTES_MAX: usize = CHANNEL_NAME_BYTES_MAX - 1;
 
-/// Most channels that one connection may join.
+/// Longest name of a device in bytes.
+pub const DEVICE_BYTES_MAX: usize = 128;
+
+/// Most channels that one connection may join, its personal channel among them.
 pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 
 /// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.

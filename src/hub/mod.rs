@@ -253,14 +253,19 @@ impl Hub {
         is_there.then_some(client.row)
     }
 
-    /// The identity of a connection.
+    /// The identity of a row's connection. A free row has generation zero, which none has.
     pub fn client_id(&self, row: u32) -> ClientId {
-        let generation = self.connections[row].generation;
+        let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
         ClientId { shard: self.settings.shard, row, generation }
     }
 
+    /// How many connections there are, from the moment they are attached.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
     fn next_generation(&mut self) -> u32 {
-        self.tally.generation = self.tally.generation.wrapping_add(1);
+        self.tally.generation = self.tally.generation.wrapping_add(1).max(1);
         self.tally.generation
     }
 

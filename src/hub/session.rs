@@ -179,7 +179,7 @@ impl Hub {
         let mut frame = Vec::with_capacity(4 + reason.len());
         encode_close(code, reason, &mut frame);
         self.push(row, &frame);
-        self.queues.effects.push_back(Effect::Closing(row, cause));
+        self.queues.effects.push_back(Effect::Closing(row, code, cause));
     }
 
     /// The socket is closed: the row is free for the next connection. `code` is the close code
