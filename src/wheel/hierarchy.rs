@@ -1,12 +1,13 @@
-//! The wheel: eight levels of 64 slots, a slot of each level eight times as long as one below.
+//! The wheel: eleven levels of 64 slots, a slot of each level four times as long as one below.
 //!
 //! A timer lies on the lowest level whose 64 slots reach its deadline. When the cursor meets a slot
-//! above level 0, its timers cascade, and as the levels overlap they skip every other one. Steps of
-//! eight rather than 64 keep what cascades in one tick small: with a million heartbeats over 25 s
-//! that is eight ticks' worth instead of 64, which would stop a shard for milliseconds. Occupancy
-//! bits find the next slot in one step per level, so a long idle gap costs O(levels), not O(ticks).
+//! above level 0, its timers cascade, and as the levels overlap they skip at least every other one.
+//! Steps of four rather than 64 keep what cascades in one tick small: a slot is at most a fifteenth
+//! as long as the wait of the timers put there, so at most a fifteenth of equal heartbeats cascades
+//! at once. Occupancy bits find the next slot in one step per level, so a long idle gap costs
+//! O(levels), not O(ticks).
 //!
-//! A deadline that only moves back, as a heartbeat's does with every message, is written into the
+//! A deadline that only moves later, as a heartbeat's does with every message, is written into the
 //! node and nothing is relinked; the timer finds its new slot when the cursor meets the old one.
 //! So re-arming touches one cache line, and the price is one more move per slot met.
 //!
@@ -17,9 +18,12 @@ use super::list::{LEVELS, Lists, SLOTS};
 use super::tick::Tick;
 
 /// A slot of one level is two to this power times as long as a slot of the level below.
-const STEP_BITS: usize = 3;
+const STEP_BITS: usize = 2;
 
-/// The furthest ahead that a timer is placed: 75 days. A later deadline waits in the last slot and
+/// Distances of fewer bits than this and a step are a matter for level 0.
+const LEVEL_0_BITS: usize = SLOTS.ilog2() as usize - STEP_BITS;
+
+/// The furthest ahead that a timer is placed: 37 days. A later deadline waits in the last slot and
 /// is placed again from there.
 const SPAN: u32 = 62 << (STEP_BITS * (LEVELS - 1));
 
@@ -159,13 +163,13 @@ impl Wheel {
 /// The slot for a deadline that is not before the cursor.
 ///
 /// On level `n` the slot must lie 1 to 63 slots after the cursor's own: with none it would have
-/// begun already, with 64 it would be the cursor's again. So a level takes distances below
-/// `62 * 8^n` ticks, and none that a lower level takes; adding a thirty-second to the distance
-/// turns that bound into a power of two.
+/// begun already, with 64 it would be the cursor's again. So a level takes distances up to about
+/// `62 * 4^n` ticks, and none that a lower level takes; adding a thirty-second to the distance
+/// turns that bound into the power of two that `ilog2` finds.
 fn slot_for(cursor: Tick, deadline: Tick) -> u16 {
     let distance = deadline.since(cursor).min(SPAN);
-    let rounded = (distance + (distance >> 5)) | (1 << STEP_BITS);
-    let level = rounded.ilog2() as usize / STEP_BITS - 1;
+    let rounded = (distance + (distance >> 5)) | (1 << LEVEL_0_BITS);
+    let level = (rounded.ilog2() as usize - LEVEL_0_BITS) / STEP_BITS;
     slot_at(level, cursor.plus(distance).0 >> (STEP_BITS * level))
 }
 
@@ -186,8 +190,7 @@ mod tests {
     #[test]
     fn every_distance_has_a_slot_that_begins_between_cursor_and_deadline() {
         for cursor in [0, 1, 4095, 0x0123_4567, u32::MAX - 1, u32::MAX].map(Tick) {
-            let edges =
-                (0..28).flat_map(|bit| (0..70).map(move |less| (64_u32 << bit) / 64 * less));
+            let edges = (0..25).flat_map(|bit| (0..70_u32).map(move |slots| slots << bit));
             for distance in edges.flat_map(|edge| [edge.saturating_sub(1), edge, edge + 1]) {
                 let distance = distance.min(SPAN);
                 let slot = usize::from(slot_for(cursor, cursor.plus(distance)));

@@ -11,7 +11,7 @@
 use super::tick::Tick;
 
 /// How many levels there are.
-pub(super) const LEVELS: usize = 8;
+pub(super) const LEVELS: usize = 11;
 
 /// Slots of one level: one word of occupancy bits.
 pub(super) const SLOTS: usize = 64;
