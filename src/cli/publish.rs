@@ -68,14 +68,11 @@ fn parse_meta(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let result = match arguments.socket {
-        Socket::RouterDealer => Publisher::connect(arguments).and_then(|mut p| p.request_all()),
-        Socket::Push | Socket::Pub => Publisher::connect(arguments).and_then(|mut p| p.send_all()),
-    };
-    match result {
-        Ok(code) => code,
-        Err(reason) => fail(&reason),
-    }
+    let result = Publisher::connect(arguments).and_then(|mut publisher| match arguments.socket {
+        Socket::RouterDealer => publisher.request_all(),
+        Socket::Push | Socket::Pub => publisher.send_all(),
+    });
+    result.unwrap_or_else(|reason| fail(&reason))
 }
 
 /// One run of the command.

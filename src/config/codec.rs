@@ -88,7 +88,7 @@ impl Codec<usize> for Size {
     }
 
     fn expected() -> String {
-        "a size in B, KiB, MiB or GiB such as \"64KiB\", or plain bytes".to_owned()
+        "a size in B, KiB, MiB or GiB such as \"64KiB\"".to_owned()
     }
 
     fn render(value: &usize) -> Rendered {
@@ -128,7 +128,7 @@ impl Codec<SocketAddr> for Address {
     }
 
     fn expected() -> String {
-        "an IP address and port such as \"127.0.0.1:8000\" or \"[::1]:8000\"".to_owned()
+        "an IP address and port such as \"127.0.0.1:8000\"".to_owned()
     }
 
     fn render(value: &SocketAddr) -> Rendered {

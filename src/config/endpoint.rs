@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use super::codec::{Codec, Flag, Number, OneOf, Optional, Size, Time, Words, choices, quote};
-use super::error::Error;
-use super::group::{Described, Group, GroupReader, Reader, Rendered, options};
+use super::group::{Group, GroupReader, Reader, Rendered, options};
 use super::key::{Key, Keys, PublicKey, SecretKey};
 use super::node::{Node, Value};
 
@@ -61,11 +60,11 @@ choices! {
 
 options! {
     /// One ZeroMQ socket.
-    Endpoint {
-        /// Kind of the socket. Must be set.
+    Endpoint requires [kind, endpoint] {
+        /// Kind of the socket.
         kind: SocketKind as OneOf = SocketKind::Sub;
         /// Where: tcp://HOST:PORT or ipc://PATH; a bound HOST may be * for all interfaces and
-        /// a bound PORT may be * for any free one. Must be set.
+        /// a bound PORT may be * for any free one.
         endpoint: String as Location = "tcp://127.0.0.1:5562".to_owned();
         /// Whether the edge listens or connects.
         mode: Mode as OneOf = Mode::Bind;
@@ -93,12 +92,12 @@ options! {
 
 options! {
     /// CURVE encryption and authentication (CurveZMQ, ZeroMQ RFC 26).
-    Curve {
-        /// Side of the handshake. Must be set.
+    Curve requires [role] {
+        /// Side of the handshake.
         role: CurveRole as OneOf = CurveRole::Server;
         /// This edge's public key. A client needs it; a server may leave it out.
         public_key: Option<PublicKey> as Optional<Key> = None;
-        /// This edge's secret key; better as "file:PATH" than here. Must be set.
+        /// This edge's secret key; better as "file:PATH" than here. Both roles need it.
         secret_key: Option<SecretKey> as Optional<Key> = None;
         /// The server's public key. A client needs it.
         server_key: Option<PublicKey> as Optional<Key> = None;
@@ -198,7 +197,6 @@ impl Codec<Vec<Endpoint>> for Endpoints {
                 let mut endpoint = Endpoint::default();
                 reader.origins.insert(reader.path().to_owned(), node.origin.clone());
                 endpoint.read_table(node, reader);
-                require(&["kind", "endpoint"], node, reader);
                 endpoint
             })
         };
@@ -230,28 +228,6 @@ impl Codec<Option<Curve>> for CurveTable {
     fn read(node: &Node, reader: &mut Reader) -> Option<Option<Curve>> {
         let mut curve = Curve::default();
         curve.read_table(node, reader);
-        require(&["role"], node, reader);
         Some(Some(curve))
     }
-}
-
-/// Records each of `keys` that a table does not have.
-fn require(keys: &[&str], node: &Node, reader: &mut Reader) {
-    let Value::Table(entries) = &node.value else { return };
-    for key in keys {
-        if !entries.iter().any(|(name, _)| name == key) {
-            reader.errors.push(Error::Missing {
-                key: format!("{}.{key}", reader.path()),
-                origin: node.origin.clone(),
-                remedy: format!("write {}", example(key)),
-            });
-        }
-    }
-}
-
-fn example(key: &str) -> String {
-    let groups: [Vec<Described>; 2] = [Endpoint::default().describe(), Curve::default().describe()];
-    let mut options = groups.into_iter().flatten();
-    let expected = options.find(|option| option.key == key).map(|option| option.expected);
-    format!("{key} = {}", expected.unwrap_or_default())
 }

@@ -65,6 +65,8 @@ impl Reader {
 pub(super) trait Group: Default {
     /// The keys, in order.
     const KEYS: &'static [&'static str];
+    /// The keys without which the group means nothing.
+    const REQUIRED: &'static [&'static str];
     /// What the group is about.
     const ABOUT: &'static str;
 
@@ -80,6 +82,8 @@ pub(super) trait Group: Default {
 pub(super) struct Described {
     pub(super) key: &'static str,
     pub(super) doc: &'static str,
+    /// True exactly when there is no default.
+    pub(super) is_required: bool,
     /// Form, unit and limits.
     pub(super) expected: String,
     pub(super) value: Rendered,
@@ -117,6 +121,15 @@ pub(super) trait GroupReader: Group {
                     reader.unknown(node, nearest);
                 }
             });
+        }
+        for option in self.describe().iter().filter(|option| option.is_required) {
+            if !entries.iter().any(|(key, _)| key == option.key) {
+                reader.errors.push(Error::Missing {
+                    key: format!("{}.{}", reader.path(), option.key),
+                    origin: node.origin.clone(),
+                    remedy: format!("write {} = {}", option.key, option.expected),
+                });
+            }
         }
     }
 }
@@ -165,7 +178,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 
 /// Declares a group of options, each once.
 macro_rules! options {
-    ($(#[doc = $about:literal])+ $name:ident {
+    ($(#[doc = $about:literal])+ $name:ident $(requires [$($required:ident),+])? {
         $($(#[doc = $doc:literal])+
         $key:ident: $type:ty as $codec:ty = $default:expr $(, $limits:expr)?;)+
     }) => {
@@ -183,6 +196,7 @@ macro_rules! options {
 
         impl $crate::config::group::Group for $name {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
+            const REQUIRED: &'static [&'static str] = &[$($(stringify!($required)),+)?];
             const ABOUT: &'static str = concat!($($about, "\n"),+);
 
             fn read_key(
@@ -218,6 +232,7 @@ macro_rules! options {
                     $(limits = Some($limits);)?
                     $crate::config::group::Described {
                         key: stringify!($key),
+                        is_required: Self::REQUIRED.contains(&stringify!($key)),
                         doc: concat!($($doc, "\n"),+),
                         expected: $crate::config::group::expected::<$codec, $type>(limits.as_ref()),
                         value: <$codec as Codec<$type>>::render(&self.$key),

@@ -26,23 +26,29 @@ pub fn template() -> String {
 
 const INTRODUCTION: &str = "\
 # tidegate: all options with their defaults. An option that is left out has its default.
-# Order of precedence: defaults, this file, variables (TIDEGATE_SECTION__KEY=value), flags
-# (--set section.key=value). Check an edited file with `tidegate check-config FILE`.
+# This file is read first, then variables (TIDEGATE_SECTION__KEY=value), then flags
+# (--set section.key=value); the last one wins. Sizes may be written as plain bytes too.
+# Check an edited file with `tidegate check-config FILE`.
 ";
 
 fn print_option(out: &mut String, option: &Described, prefix: &str) {
-    comment(out, option.doc, &format!("{prefix}# "));
-    let value = match &option.value {
-        Rendered::Inline(value) => value,
-        _ => "",
-    };
-    if value.is_empty() {
-        comment(out, &format!("Takes {}. Not set by default.", option.expected), "# ");
-        out.push_str(&format!("# {} = \"\"\n", option.key));
-        return;
+    let comments = format!("{prefix}# ");
+    comment(out, option.doc, &comments);
+    let expected = &option.expected;
+    match &option.value {
+        Rendered::Inline(value) => {
+            let default = match option.is_required {
+                true => "must be set".to_owned(),
+                false => format!("default {value}"),
+            };
+            comment(out, &format!("Takes {expected}; {default}."), &comments);
+            out.push_str(&format!("{prefix}{} = {value}\n", option.key));
+        }
+        _ => {
+            comment(out, &format!("Takes {expected}; not set by default."), &comments);
+            out.push_str(&format!("# {} = \"\"\n", option.key));
+        }
     }
-    comment(out, &format!("Takes {}. Default: {value}.", option.expected), &format!("{prefix}# "));
-    out.push_str(&format!("{prefix}{} = {value}\n", option.key));
 }
 
 /// A list of tables: the first with all documentation, the others with what differs from it.

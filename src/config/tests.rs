@@ -92,7 +92,7 @@ fn the_template_has_every_option_with_its_documentation() {
             assert!(template.contains(&line), "{line}");
         }
     }
-    assert!(template.lines().all(|line| line.chars().count() <= 120));
+    assert!(template.lines().all(|line| line.chars().count() <= 100));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn all_mistakes_of_all_sources_are_reported_with_their_place() {
         shown(&errors),
         "2: unknown option shards.cuont; did you mean shards.count?\n\
          5: websocket.message_bytes_max: found \"64KB\", expected a size in B, KiB, MiB or GiB \
-         such as \"64KiB\", or plain bytes\n\
+         such as \"64KiB\"\n\
          variable TIDEGATE_SHARDS__COUNT: shards.count: found 300, expected a whole number, 0 to \
          256\n\
          variable TIDEGATE_LOG_LEVEL: unknown option log_level; did you mean \
@@ -385,7 +385,7 @@ proptest! {
     fn no_tomlish_text_panics(text in tomlish()) {
         if let Err(errors) = load(&text) {
             prop_assert!(!errors.0.is_empty());
-            prop_assert!(!errors.to_string().contains('\u{0}'));
+            prop_assert!(!errors.to_string().is_empty());
         }
     }
 

@@ -94,24 +94,18 @@ pub fn check() -> Result<(), Error> {
         require(probe.is_supported(code), feature)?;
     }
     drop(ring);
-    let flags: [(&'static str, fn(&mut io_uring::Builder)); 2] = [
-        ("SINGLE_ISSUER (6.0)", |builder| {
-            builder.setup_single_issuer();
-        }),
-        ("DEFER_TASKRUN (6.1)", |builder| {
-            builder.setup_single_issuer().setup_defer_taskrun();
-        }),
-    ];
-    for (feature, set) in flags {
-        let mut builder = IoUring::builder();
-        set(&mut builder);
-        match builder.build(4) {
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => require(false, feature)?,
-            Err(error) => return Err(refuse(&error)),
-        }
+    check_build(IoUring::builder().setup_single_issuer(), "SINGLE_ISSUER (6.0)")?;
+    let builder = &mut IoUring::builder();
+    check_build(builder.setup_single_issuer().setup_defer_taskrun(), "DEFER_TASKRUN (6.1)")
+}
+
+/// Checks that the kernel knows the flags of a ring.
+fn check_build(builder: &io_uring::Builder, feature: &'static str) -> Result<(), Error> {
+    match builder.build(4) {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => require(false, feature),
+        Err(error) => Err(refuse(&error)),
     }
-    Ok(())
 }
 
 fn require(present: bool, feature: &'static str) -> Result<(), Error> {
