@@ -22,7 +22,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn sources(self) -> Sources {
-        self.overrides.sources(self.config)
+        // An empty variable is how a unit file or a compose file says "none".
+        self.overrides.sources(self.config.filter(|path| !path.as_os_str().is_empty()))
     }
 }
 

@@ -9,6 +9,9 @@ use super::group::{Group, GroupReader, Reader, Rendered, options};
 use super::key::{Key, Keys, PublicKey, SecretKey};
 use super::node::{Node, Value};
 
+/// Most endpoints: libzmq stops at 1023 sockets, and one thread serves them all.
+const ENDPOINTS_MAX: usize = 256;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,6 +195,11 @@ impl Codec<Vec<Endpoint>> for Endpoints {
             reader.reject(node, node.describe(Self::SECRET), Self::expected());
             return None;
         };
+        if nodes.len() > ENDPOINTS_MAX {
+            let found = format!("a list of {}", nodes.len());
+            reader.reject(node, found, format!("at most {ENDPOINTS_MAX} endpoints"));
+            return None;
+        }
         let read = |(index, node): (usize, &Node)| {
             reader.within(&format!("[{index}]"), |reader| {
                 let mut endpoint = Endpoint::default();

@@ -113,13 +113,19 @@ fn suggest(nearest: &Option<String>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
+/// Most mistakes that are printed: past it the file is probably no configuration at all.
+const PRINTED_MAX: usize = 100;
+
 impl fmt::Display for Errors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().take(PRINTED_MAX).enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
             write!(out, "{newline}{error}")?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(PRINTED_MAX) {
+            0 => Ok(()),
+            more => write!(out, "\n… and {more} more"),
+        }
     }
 }
 

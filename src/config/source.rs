@@ -15,8 +15,8 @@ use super::group::{Reader, nearest};
 use super::node::{self, Node};
 use super::table::Config;
 
-/// Longest configuration file: ten thousand endpoints fit, an accident does not.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Longest configuration file: a hundred times what anybody writes, and read in no time.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const PREFIX: &str = "TIDEGATE_";
 

@@ -166,6 +166,17 @@ fn every_syntax_error_has_its_line() {
 }
 
 #[test]
+fn floods_and_towers_are_cut_short() {
+    let found = mistakes(&"k = 1\n".repeat(1000));
+    assert!(found.lines().count() <= 101, "{found}");
+    let found = mistakes(&"[[ingest.endpoints]]\n".repeat(257));
+    assert!(found.contains("found a list of 257, expected at most 256 endpoints"), "{found}");
+    for tower in ["a = ".to_owned() + &"[".repeat(100_000), vec!["a"; 100_000].join(".") + " = 1"] {
+        assert!(mistakes(&tower).contains("recurs"));
+    }
+}
+
+#[test]
 fn unreadable_files_are_named() {
     for (path, reason) in [("/nowhere/t.toml", "No such file"), ("/dev/zero", "longer than")] {
         let sources = Sources { file: Some(path.into()), ..Sources::default() };
