@@ -92,6 +92,14 @@ fn serve_refuses_a_bad_configuration_from_each_source() {
 }
 
 #[test]
+fn an_empty_variable_names_no_file() {
+    let output = tidegate(&["serve", "--log-level", "loud"], &[("TIDEGATE_CONFIG", "")]);
+    let found = stderr(&output);
+    assert!(found.contains("flag --log-level: log.level: found \"loud\""), "{found}");
+    assert!(!found.contains("No such file"), "{found}");
+}
+
+#[test]
 fn an_unknown_flag_is_a_wrong_command_line() {
     let output = tidegate(&["serve", "--shrads", "2"], &[]);
     assert_eq!(output.status.code(), Some(2));

@@ -2,6 +2,7 @@
 //!
 //! Whatever would make the edge fail under load is found here, before it listens.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use crate::{edge, sys};
 pub(super) struct Arguments {
     /// Configuration file in TOML; without one the defaults hold.
     #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
-    config: Option<PathBuf>,
+    config: Option<OsString>,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -23,7 +24,8 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn sources(self) -> Sources {
         // An empty variable is how a unit file or a compose file says "none".
-        self.overrides.sources(self.config.filter(|path| !path.as_os_str().is_empty()))
+        let file = self.config.filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.overrides.sources(file)
     }
 }
 
