@@ -1,8 +1,12 @@
 //! tidegate: an io_uring WebSocket push edge for Linux. This file is the map of the house.
 
+pub mod api;
+pub mod cli;
 pub mod config;
+pub mod edge;
 pub mod http;
 pub mod hub;
+pub mod ingest;
 pub mod limits;
 pub mod mesh;
 pub mod metrics;

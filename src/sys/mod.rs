@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod eventfd;
+pub mod host;
 pub mod socket;
 
 pub use clock::Clock;
