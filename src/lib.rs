@@ -1,6 +1,7 @@
 //! tidegate: an io_uring WebSocket push edge for Linux. This file is the map of the house.
 
 pub mod config;
+pub mod ingest;
 pub mod limits;
 pub mod mesh;
 pub mod metrics;
