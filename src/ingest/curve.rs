@@ -58,7 +58,8 @@ impl Gate {
             let request: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
             let admitted = self.admits(&request);
             if !admitted && let Some(suppressed) = complaints.admit(now_nanos) {
-                tracing::warn!(suppressed, address = %peer(&request), "CURVE client refused: unknown key");
+                let address = peer(&request);
+                tracing::warn!(suppressed, address, "CURVE client refused: unknown key");
             }
             let id = request.get(1).copied().unwrap_or_default();
             let (status, text): (&[u8], &[u8]) =

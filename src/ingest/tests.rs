@@ -28,20 +28,20 @@ struct Edge {
 
 impl Edge {
     fn start(endpoints: &[Endpoint], shards: u8, capacity: usize) -> Self {
+        Self::start_named(endpoints, shards, capacity, "ingest")
+    }
+
+    fn start_named(endpoints: &[Endpoint], shards: u8, capacity: usize, name: &str) -> Self {
         let (shards, askers) = mesh::build(shards, capacity, 7).unwrap();
         let port = askers.into_iter().next().unwrap();
         let metrics = Arc::new(IngestMetrics::default());
         let epoch = Instant::now();
         let clock = Box::new(move || epoch.elapsed().as_nanos() as u64);
         let ingest = Ingest::bind(endpoints, port, Arc::clone(&metrics), clock).unwrap();
-        Self {
-            shards,
-            metrics,
-            addresses: ingest.addresses().to_vec(),
-            context: zmq::Context::new(),
-            stop: ingest.stop_handle(),
-            thread: Some(std::thread::spawn(move || ingest.run())),
-        }
+        let (addresses, stop) = (ingest.addresses().to_vec(), ingest.stop_handle());
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        let thread = Some(builder.spawn(move || ingest.run()).unwrap());
+        Self { shards, metrics, addresses, context: zmq::Context::new(), stop, thread }
     }
 
     /// An edge with one endpoint of a kind, and a peer of it.

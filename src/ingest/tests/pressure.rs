@@ -82,6 +82,37 @@ fn too_many_requests_are_refused() {
     assert_eq!(reply(&dealer), r#"{"ok":true,"sessions":1}"#);
 }
 
+/// Processor time of a thread, in clock ticks of 10 ms.
+fn ticks_of_thread(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let stat = stats.into_iter().find(|stat| stat.contains(&format!("({name})"))).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_waiting_thread_does_not_spin() {
+    let name = "ingest-waiting";
+    let endpoints = [endpoint(Kind::Router), endpoint(Kind::Xpub)];
+    let edge = Edge::start_named(&endpoints, 1, 1, name);
+    let dealer = edge.connect(zmq::DEALER, 0);
+    let subscriber = edge.connect(zmq::SUB, 1);
+    subscriber.set_subscribe(b"$event").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let before_idle = ticks_of_thread(name);
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(ticks_of_thread(name) - before_idle <= 5, "idle");
+    for _ in 0..100 {
+        dealer.send_multipart(["news", "x"], 0).unwrap();
+    }
+    wait_for_count(&edge.metrics.link_stalls, 1);
+    let before_stall = ticks_of_thread(name);
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(ticks_of_thread(name) - before_stall <= 10, "stalled");
+}
+
 #[test]
 fn an_idle_thread_ends_at_once() {
     let kinds = [Kind::Sub, Kind::Pull, Kind::Router, Kind::Pub, Kind::Xpub];
