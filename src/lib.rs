@@ -1,5 +1,6 @@
 //! tidegate: an io_uring WebSocket push edge for Linux. This file is the map of the house.
 
+pub mod api;
 pub mod config;
 pub mod limits;
 pub mod mesh;
