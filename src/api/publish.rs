@@ -2,8 +2,8 @@
 //!
 //! The edge has no login, so the browser of a developer is what an attacker would use. A page of
 //! another site cannot send JSON here without a preflight, which nothing answers; a page that does
-//! carry an `Origin` must be ours; and the `Host` must be an address, so that a name rebound to this
-//! machine is of no use. Commands are the same as those of every other entrance.
+//! carry an `Origin` must be ours; and the `Host` must be an address, so that a name rebound to
+//! this machine is of no use. Commands are the same as those of every other entrance.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

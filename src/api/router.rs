@@ -96,8 +96,9 @@ async fn info(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
 async fn add_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let websocket = websocket_url(shared.facts.public, request.headers());
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {websocket}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+         connect-src 'self' {websocket}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
     );
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -23,8 +23,6 @@ let outgoing = [];
 let latencies = [];
 const totals = { count: 0, bytes: 0, reconnects: 0 };
 
-// ---- Connection
-
 function setState(state, text) {
   const line = element("state");
   line.dataset.state = state;
@@ -102,8 +100,6 @@ function disconnect() {
   }
 }
 
-// ---- Messages
-
 function receive(data, now) {
   const text = typeof data === "string";
   const size = text ? encoder.encode(data).length : data.byteLength;
@@ -139,7 +135,8 @@ function addRow(payload, size, latency, kind) {
   const row = document.createElement("tr");
   row.className = kind;
   const now = new Date();
-  const time = now.toTimeString().slice(0, 8) + "." + String(now.getMilliseconds()).padStart(3, "0");
+  const milliseconds = String(now.getMilliseconds()).padStart(3, "0");
+  const time = `${now.toTimeString().slice(0, 8)}.${milliseconds}`;
   const cells = [[time, "time"], [payload, "payload"], [size, "number"], [latency, "number"]];
   for (const [text, name] of cells) {
     const cell = row.insertCell();
@@ -173,8 +170,6 @@ function clearLog() {
   showCounters();
 }
 
-// ---- Publishing
-
 function chosenTarget() {
   return document.querySelector("input[name=to]:checked").value;
 }
@@ -204,6 +199,7 @@ async function publish() {
   const body = to === "all" ? { all: true, data } : { [to]: element("target").value.trim(), data };
   const sent = { text: data, at: performance.now() };
   outgoing.push(sent);
+  showResult("", false);
   try {
     const response = await fetch("/try/publish", {
       method: "POST",
@@ -214,14 +210,13 @@ async function publish() {
     if (!response.ok) throw new Error(answer.error.message);
     const milliseconds = (performance.now() - sent.at).toFixed(1);
     const plural = answer.sessions === 1 ? "" : "s";
-    showResult(`Reached ${answer.sessions} session${plural}, answered in ${milliseconds} ms`, false);
+    const reached = `Reached ${answer.sessions} session${plural}`;
+    showResult(`${reached}, answered in ${milliseconds} ms`, false);
   } catch (error) {
     outgoing = outgoing.filter((other) => other !== sent);
     showResult(`Not published: ${error.message}`, true);
   }
 }
-
-// ---- Start
 
 async function start() {
   try {
