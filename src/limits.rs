@@ -18,5 +18,8 @@ pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 /// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.
 pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 
+/// Descriptors that are kept for everything but clients: rings, ZeroMQ, the internal address.
+pub const DESCRIPTORS_RESERVED: usize = 512;
+
 /// Most shards one process runs: a shard number fits a byte of a client identity.
 pub const SHARDS_MAX: usize = 255;

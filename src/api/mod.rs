@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::mesh::AskerPort;
 use crate::metrics::{IngestMetrics, ShardMetrics};
+use crate::sys::Clock;
 
 /// Everything the control plane is given by the rest of the process.
 #[derive(Debug)]
@@ -38,8 +39,8 @@ pub struct Control {
     pub port: AskerPort,
     /// True from the beginning of the drain: `/health` fails and no command is accepted.
     pub draining: Arc<AtomicBool>,
-    /// Nanoseconds of the edge's monotonic clock, as publications carry them.
-    pub clock: fn() -> u64,
+    /// The process's clock, which publications carry.
+    pub clock: Clock,
     /// How long the control plane waits for others.
     pub timing: Timing,
 }

@@ -51,7 +51,7 @@ pub(super) async fn publish(
         .map_err(|_| ApiError::BodyTimeout)??;
     let input =
         serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?;
-    let command = command(input, (shared.clock)())?;
+    let command = command(input, shared.clock.now_nanos())?;
     if shared.draining.load(Ordering::Relaxed) {
         return Err(ApiError::Draining);
     }

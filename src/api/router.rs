@@ -25,6 +25,7 @@ use crate::api::answers::Requests;
 use crate::api::error::ApiError;
 use crate::api::publish::publish;
 use crate::metrics::ShardMetrics;
+use crate::sys::Clock;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -35,7 +36,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) shards: Vec<Arc<ShardMetrics>>,
     pub(super) draining: Arc<AtomicBool>,
-    pub(super) clock: fn() -> u64,
+    pub(super) clock: Clock,
     pub(super) request_time_max: Duration,
     pub(super) requests: Requests,
 }

@@ -42,8 +42,22 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(limit) => tracing::info!(descriptors = limit, "descriptor limit"),
         Err(error) => tracing::warn!(%error, "the descriptor limit stays as it is"),
     }
-    match edge::run(config) {
+    let page = config.dev;
+    match edge::run(&config, |addresses| announce(addresses, page)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Says on standard output where to go from here.
+fn announce(addresses: &edge::Addresses, page: bool) {
+    println!("tidegate {} serves", env!("CARGO_PKG_VERSION"));
+    println!("  clients    ws://{}/websocket/{{user}}?channels=a,b", addresses.public);
+    for endpoint in &addresses.ingest {
+        println!("  ZeroMQ     {endpoint}");
+    }
+    println!("  operators  http://{}/metrics", addresses.internal);
+    if page {
+        println!("Try it: http://{}/", addresses.internal);
     }
 }

@@ -8,6 +8,7 @@ use crate::hub::{Cause, EVERYONE, Effect, Hub, Joining, Then};
 use crate::mesh::{Asker, Envelope, Outbound, Refusal};
 use crate::protocol::{ChannelName, ClientId, Event, EventKind};
 use crate::ws::close::{CloseCode, encode_close};
+use crate::ws::frame::{Opcode, encode_frame};
 
 /// What a connection asks for in its opening handshake.
 #[derive(Debug, Default)]
@@ -173,24 +174,28 @@ impl Hub {
             return;
         }
         self.finish_partial_frame(row);
+        self.announce_end(row, code.0);
         self.drop_subscriptions(row, cause);
         self.leave_everyone(row);
         self.connections[row].phase = Phase::Closing;
         let mut frame = Vec::with_capacity(4 + reason.len());
-        encode_close(code, reason, &mut frame);
+        if code.is_valid_on_wire() {
+            encode_close(code, reason, &mut frame);
+        } else {
+            // The peer gave no code, so the answer has none (RFC 6455 section 7.1.5).
+            encode_frame(Opcode::Close, &[], &mut frame);
+        }
         self.push(row, &frame);
         self.queues.effects.push_back(Effect::Closing(row, code, cause));
     }
 
-    /// The socket is closed: the row is free for the next connection. `code` is the close code
-    /// that backends hear of.
+    /// The socket is closed: the row is free for the next connection. `code` is what backends
+    /// hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
+        self.announce_end(row, code);
         self.drop_subscriptions(row, Cause::Lost);
         self.leave_everyone(row);
-        if self.connections[row].is(ANNOUNCED) {
-            self.raise(row, EventKind::Disconnected { code });
-        }
         let aside = self.connections[row].aside;
         if aside != NONE {
             let outbox = self.outboxes.remove(aside);
@@ -205,6 +210,14 @@ impl Hub {
         }
         self.connections.remove(row);
         self.run_local();
+    }
+
+    /// Backends hear of the end once, while it is still known whose session it was.
+    fn announce_end(&mut self, row: u32, code: u16) {
+        if self.connections[row].is(ANNOUNCED) {
+            self.raise(row, EventKind::Disconnected { code });
+            self.connections[row].set(ANNOUNCED, false);
+        }
     }
 
     fn drop_subscriptions(&mut self, row: u32, cause: Cause) {

@@ -58,7 +58,6 @@ impl State {
                     }
                     Some(Outbound::Event(event)) => outputs.publish(&event, &self.metrics),
                     // Whoever asked for the drain waits for it; events may follow from others.
-                    Some(Outbound::Drained(_)) => {}
                     None => break,
                 }
             }

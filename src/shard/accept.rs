@@ -4,9 +4,11 @@
 //! goes on; reading requests is what costs, so that is what waits for its turn.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::Refusal;
+use crate::metrics::ShardMetrics;
 use crate::shard::settings::Settings;
 use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
 use crate::shard::{Shard, Ticks};
@@ -115,11 +117,23 @@ impl Shard {
         self.admission.half_open_count += 1;
         self.metrics.handshakes_pending.add(1);
         self.ring.watch_readable(fd, row, generation);
-        if self.metrics.connections.value() as usize >= self.settings.connections_max {
-            self.refuse(row, &Refusal::unavailable("This server is full.", 5));
+        if self.process_connections() > self.settings.connections_max {
+            if self.admission.half_open_count > 1 {
+                self.displace_oldest();
+            } else {
+                self.refuse(row, &Refusal::unavailable("This server is full.", 5));
+            }
         } else if self.draining.has_begun() {
             self.refuse(row, &Refusal::unavailable("This server is shutting down.", 1));
         }
+    }
+
+    /// How many connections the process has, half-open ones among them.
+    fn process_connections(&self) -> usize {
+        let of_shard = |metrics: &Arc<ShardMetrics>| {
+            metrics.connections.value() + metrics.handshakes_pending.value()
+        };
+        self.all_metrics.iter().map(of_shard).sum::<i64>().max(0) as usize
     }
 
     /// A half-open connection became whole, or is gone.

@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use crate::hub::{Batch, Effect, Hub, Rows};
+use crate::hub::{Batch, Hub, Rows};
 use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
@@ -48,8 +48,8 @@ pub struct Start {
     pub listener: TcpListener,
     /// Its links.
     pub port: ShardPort,
-    /// Its metrics.
-    pub metrics: Arc<ShardMetrics>,
+    /// The metrics of all shards; its own are those that it writes to.
+    pub metrics: Vec<Arc<ShardMetrics>>,
     /// The process's clock.
     pub clock: Clock,
     /// The signal to end.
@@ -62,6 +62,8 @@ struct Shard {
     listener: Option<TcpListener>,
     port: ShardPort,
     metrics: Arc<ShardMetrics>,
+    /// The metrics of all shards: how many connections the process has.
+    all_metrics: Vec<Arc<ShardMetrics>>,
     clock: Clock,
     ring: Ring,
     hub: Hub,
@@ -84,7 +86,6 @@ struct Work {
     /// Envelopes for a shard whose link was full, in order.
     parked: VecDeque<(ShardId, Envelope)>,
     batch: Batch,
-    effects: Vec<Effect>,
     /// What one read brings; shared by all connections.
     input: Vec<u8>,
     /// Replies to one read.
@@ -107,6 +108,7 @@ impl Shard {
         ring.end_sleep();
         ring.accept(listener.as_raw_fd());
         let shards = port.shards.len();
+        let own_metrics = Arc::clone(&metrics[port.shard.index()]);
         let now_nanos = clock.now_nanos();
         let work = Work {
             now_nanos,
@@ -115,7 +117,6 @@ impl Shard {
             farewells: Vec::new(),
             parked: VecDeque::new(),
             batch: Batch::default(),
-            effects: Vec::new(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),
             random: now_nanos | 1 | u64::from(settings.hub.shard.0) << 40,
@@ -123,7 +124,7 @@ impl Shard {
             are_askers_touched: false,
         };
         Ok(Self {
-            hub: Hub::new(settings.hub.clone(), Arc::clone(&metrics)),
+            hub: Hub::new(settings.hub.clone(), Arc::clone(&own_metrics)),
             wheel: Wheel::new(work.now),
             sockets: Vec::new(),
             halves: Rows::default(),
@@ -132,7 +133,8 @@ impl Shard {
             listener: Some(listener),
             settings,
             port,
-            metrics,
+            metrics: own_metrics,
+            all_metrics: metrics,
             clock,
             ring,
             work,

@@ -293,7 +293,7 @@ mod tests {
             assert_eq!(wheel.deadline(4), Some(Tick(deadline)));
             assert_eq!(wheel.len(), 1);
         }
-        assert_eq!(drain(&mut wheel, Tick(29)), []);
+        assert!(drain(&mut wheel, Tick(29)).is_empty());
         assert_eq!(drain(&mut wheel, Tick(30)), [4]);
     }
 

@@ -45,7 +45,7 @@ impl Edge {
             ingest: Arc::clone(&ingest),
             port: askers.swap_remove(usize::from(Asker::Control.place())),
             draining: Arc::clone(&draining),
-            clock: || 77,
+            clock: tidegate::sys::Clock::start(),
             timing: Timing {
                 request: Duration::from_millis(400),
                 answer: Duration::from_millis(300),

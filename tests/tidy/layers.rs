@@ -8,8 +8,9 @@ use crate::source::{Finding, NamePath, Source};
 
 /// The layers from top to bottom. `lib.rs` declares all modules and belongs to none.
 const LAYERS: &[&[&str]] = &[
-    &["main"],
-    &["api", "ingest", "cli"],
+    &["main", "cli"],
+    &["edge"],
+    &["api", "ingest"],
     &["shard"],
     &["mesh", "hub"],
     &["protocol", "ws", "http", "wheel"],
