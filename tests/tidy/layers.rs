@@ -10,7 +10,7 @@ use crate::source::{Finding, NamePath, Source};
 const LAYERS: &[&[&str]] = &[
     &["main", "cli"],
     &["edge"],
-    &["api", "ingest"],
+    &["api", "ingest", "load"],
     &["shard"],
     &["mesh", "hub"],
     &["protocol", "ws", "http", "wheel"],
