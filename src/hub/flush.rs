@@ -248,8 +248,8 @@ impl Hub {
     }
 
     fn end_pass(&mut self, row: u32, now_nanos: u64) {
-        let channel = &mut self.channels.rows[row];
-        let round = channel.round.as_mut().expect("its pass has just ended");
+        // Another pass that ended in this batch may have closed its last member.
+        let Some(round) = &mut self.channels.rows[row].round else { return };
         if round.oldest_nanos != u64::MAX {
             self.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
         }
