@@ -78,6 +78,8 @@ pub struct Hub {
     /// Who waits for the home to confirm a channel.
     waiting: HashMap<u32, Vec<u32>>,
     devices: HashMap<u32, Box<str>>,
+    /// The users of closing connections, whose subscriptions no longer tell.
+    users: HashMap<u32, ChannelName>,
     queues: Queues,
     tally: Tally,
 }
@@ -152,6 +154,7 @@ impl Hub {
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
+            users: HashMap::new(),
             queues: Queues::default(),
             tally: Tally::default(),
         }
@@ -177,6 +180,27 @@ impl Hub {
     /// Whether [`Hub::poll_batch`] would find something to send.
     pub fn has_work(&self) -> bool {
         !self.queues.dirty.is_empty() || !self.queues.catching_up.is_empty()
+    }
+
+    /// Whether nothing is left of any connection, channel or command.
+    pub fn is_empty(&self) -> bool {
+        let everyone = &self.channels.rows[EVERYONE];
+        self.connections.is_empty()
+            && self.subscriptions.is_empty()
+            && self.channels.rows.len() == 1
+            && everyone.round.is_none()
+            && everyone.members.is_empty()
+            && self.homes.rows.is_empty()
+            && self.outboxes.is_empty()
+            && self.joinings.is_empty()
+            && self.waiting.is_empty()
+            && self.devices.is_empty()
+            && self.users.is_empty()
+            && self.queues.local.is_empty()
+            && self.queues.effects.is_empty()
+            && !self.has_work()
+            && !self.is_congested()
+            && self.tally.everyone == 0
     }
 
     fn handle_one(&mut self, envelope: Envelope) {

@@ -197,6 +197,7 @@ impl Hub {
             self.note_outbox_bytes(outbox.waiting().len(), 0);
         }
         self.devices.remove(&row);
+        self.users.remove(&row);
         if self.connections[row].is(CATCHING_UP) {
             self.queues.catching_up.retain(|&queued| queued != row);
         }
@@ -213,6 +214,7 @@ impl Hub {
         {
             let client = self.client_id(row);
             let home = self.settings.homes.of(&personal);
+            self.users.insert(row, personal.clone());
             self.post(home, Envelope::Exit { personal, client });
         }
         while self.connections[row].subscriptions != NONE {
@@ -275,7 +277,7 @@ impl Hub {
         let event = Event {
             kind,
             client: self.client_id(row),
-            personal: self.personal_of(row),
+            personal: self.personal_of(row).or_else(|| self.users.get(&row).cloned()),
             device: self.devices.get(&row).cloned(),
             sequence: self.tally.events,
         };
