@@ -100,10 +100,11 @@ impl Hub {
         }
         let boundary = self.boundary_of(row, channel_row, member);
         let log = channel.log();
-        self.metrics.deliveries.add(log.frames_after(boundary));
+        let is_begun = self.unfinished_in(row, channel_row).is_some();
+        self.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_begun));
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
-        if self.unfinished_in(row, channel_row).is_some() {
+        if is_begun {
             self.push_front(row, &rest);
         } else {
             self.push(row, &rest);
@@ -143,6 +144,7 @@ impl Hub {
         let rest = channel_row.log().slice(position)[..rest as usize].to_vec();
         let cursor = &mut channel_row.members[member as usize].cursor;
         cursor.move_to(position + rest.len() as u64);
+        self.metrics.deliveries.increment();
         self.push_front(row, &rest);
     }
 

@@ -89,7 +89,7 @@ impl Hub {
         }
         if !is_apart {
             self.tally.everyone += 1;
-            self.reset_in_everyone(row, false);
+            self.reset_in_everyone(row, None);
         }
         self.queues.effects.push_back(Effect::Opened(row));
         if !is_apart {
@@ -174,7 +174,7 @@ impl Hub {
         }
         self.finish_partial_frame(row);
         self.drop_subscriptions(row, cause);
-        self.leave_everyone(row);
+        self.leave_everyone(row, cause);
         self.connections[row].phase = Phase::Closing;
         let mut frame = Vec::with_capacity(4 + reason.len());
         encode_close(code, reason, &mut frame);
@@ -186,12 +186,15 @@ impl Hub {
     /// that backends hear of.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
+        let aside = self.connections[row].aside;
+        if aside != NONE && self.outboxes[aside].unfinished.is_some() {
+            self.metrics.deliveries_abandoned.increment();
+        }
         self.drop_subscriptions(row, Cause::Lost);
-        self.leave_everyone(row);
+        self.leave_everyone(row, Cause::Lost);
         if self.connections[row].is(ANNOUNCED) {
             self.raise(row, EventKind::Disconnected { code });
         }
-        let aside = self.connections[row].aside;
         if aside != NONE {
             let outbox = self.outboxes.remove(aside);
             self.note_outbox_bytes(outbox.waiting().len(), 0);
@@ -223,16 +226,16 @@ impl Hub {
         }
     }
 
-    fn leave_everyone(&mut self, row: u32) {
+    fn leave_everyone(&mut self, row: u32, cause: Cause) {
         let connection = &self.connections[row];
         if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
             self.tally.everyone -= 1;
-            self.reset_in_everyone(row, true);
+            self.reset_in_everyone(row, Some(cause));
         }
     }
 
-    /// In a broadcast to everybody under way, this row begins (or ends) at the head.
-    fn reset_in_everyone(&mut self, row: u32, is_leaving: bool) {
+    /// In a broadcast to everybody under way, this row begins at the head, or leaves.
+    fn reset_in_everyone(&mut self, row: u32, leaves: Option<Cause>) {
         let everyone = &mut self.channels.rows[EVERYONE];
         let head = everyone.head;
         if everyone.round.is_none() {
@@ -250,8 +253,8 @@ impl Hub {
         let everyone = &mut self.channels.rows[EVERYONE];
         let round = everyone.round.as_mut().expect("seen above");
         let cursor = &mut everyone.members[row as usize].cursor;
-        if is_leaving {
-            self.metrics.deliveries_abandoned.add(round.log.frames_after(boundary));
+        if let Some(cause) = leaves {
+            cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
         }
         round.lagging -= u32::from(cursor.lags());
         *cursor = Cursor::at(head);

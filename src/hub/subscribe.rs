@@ -148,20 +148,15 @@ impl Hub {
         }
         self.metrics.subscriptions.add(-1);
         let channel = &mut self.channels.rows[channel_row];
-        if self.connections[row].phase == Phase::Joining
-            || self.connections[row].phase == Phase::Attached
-        {
-            channel.joining -= 1;
-        }
+        let is_open = self.connections[row].phase == Phase::Open;
+        channel.joining -= u32::from(!is_open);
         let subscriptions = &mut self.subscriptions;
         let gone = channel.remove_member(member, |subscription, place| {
             subscriptions[subscription].member = place;
         });
         if let Some(round) = &mut channel.round {
-            let dropped = round.log.frames_after(boundary);
-            match cause {
-                Cause::Slow => self.metrics.deliveries_slow.add(dropped),
-                _ => self.metrics.deliveries_abandoned.add(dropped),
+            if is_open {
+                cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
             }
             round.lagging -= u32::from(gone.cursor.lags());
             self.release_round(channel_row);
