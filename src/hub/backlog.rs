@@ -51,7 +51,11 @@ impl Hub {
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
         self.queue_catching_up(row);
-        if after > self.settings.outbox_bytes_max {
+        self.limit_outbox(row);
+    }
+
+    fn limit_outbox(&mut self, row: u32) {
+        if self.outbox_bytes(row) > self.settings.outbox_bytes_max {
             self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
         }
     }
@@ -106,6 +110,7 @@ impl Hub {
         self.skip_to_head(row, channel_row);
         if is_begun {
             self.push_front(row, &rest);
+            self.limit_outbox(row);
         } else {
             self.push(row, &rest);
         }

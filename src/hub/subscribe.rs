@@ -106,6 +106,10 @@ impl Hub {
         for channel in channels {
             if let Some((before, subscription)) = self.subscription_of(row, channel) {
                 self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
+                if self.connections[row].phase != Phase::Open {
+                    // The outbox overflowed: the connection has left all its channels.
+                    return;
+                }
                 self.remove_subscription(row, before, subscription, Cause::Command);
             }
         }
