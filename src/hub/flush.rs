@@ -135,6 +135,11 @@ impl Hub {
             if position == head || member.cursor.lags() {
                 continue;
             }
+            if member.connection >= self.connections.height() {
+                // In a broadcast to everybody; the table was freed when the last of them left.
+                member.cursor.move_to(head);
+                continue;
+            }
             let connection = &mut self.connections[member.connection];
             let is_apart = row == EVERYONE && connection.is(IS_DETACHED_FROM_ALL);
             if connection.phase != Phase::Open || is_apart {
