@@ -91,6 +91,8 @@ pub(crate) struct History {
     pub(crate) publications: u64,
     /// Whether a close frame came.
     pub(crate) is_closed: bool,
+    /// What it said, until somebody looks.
+    pub(crate) close_reason: Option<String>,
 }
 
 impl History {
@@ -130,7 +132,11 @@ impl History {
             return Err((Fault::AfterClose, format!("{opcode:?} after the close frame")));
         }
         match opcode {
-            Opcode::Close => self.is_closed = true,
+            Opcode::Close => {
+                self.is_closed = true;
+                let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or(&[]));
+                self.close_reason = Some(reason.into_owned());
+            }
             Opcode::Pong => {
                 if self.replies.pop_front().as_deref() != Some(payload) {
                     return Err((Fault::Foreign, "a reply out of order".into()));

@@ -14,6 +14,7 @@ use tidegate::protocol::{
 };
 
 use crate::checker::{Channel, EVERYONE, History, Library};
+use crate::coverage::Coverage;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub(crate) struct Model {
     pub(crate) subscribers: Vec<Subscriber>,
     /// All messages.
     pub(crate) library: Library,
+    /// What the run met.
+    pub(crate) coverage: Coverage,
     /// How many deliveries each shard owed so far, at most, and how many of them are in doubt:
     /// a list's message in one channel may close a connection before it comes to the next.
     pub(crate) owed: Vec<(u64, u64)>,
@@ -105,6 +108,7 @@ impl Model {
         Self {
             subscribers: Vec::new(),
             library: Library::default(),
+            coverage: Coverage::default(),
             owed: vec![(0, 0); shards],
             events: vec![0; shards],
             names: names.iter().cloned().zip(0..).collect(),
@@ -190,7 +194,10 @@ impl Model {
                     Some(&(generation, channel)) if generation == handle.generation => {
                         self.deliver(shard, channel, publication)
                     }
-                    _ => Vec::new(),
+                    _ => {
+                        self.coverage.note("publication for a stay that has ended");
+                        Vec::new()
+                    }
                 };
                 Handled { ticket, recipients, is_list: false }
             }
@@ -287,6 +294,9 @@ impl Model {
         let number = Library::number_of(&message.payload()).expect("we wrote it");
         self.passages.remove(&(number, channel, shard));
         let recipients = self.recipients(shard, channel, message);
+        if message.except().is_some_and(|client| client.shard.index() == shard) {
+            self.coverage.note("publication not for everybody");
+        }
         for &connection in &recipients {
             self.subscribers[connection].history.owe(channel, number);
         }
@@ -329,6 +339,7 @@ impl Model {
         } else if matches!(target, Target::Client(_))
             && let Some(request) = &mut request
         {
+            self.coverage.note("unknown client");
             request.unknown_expected += 1;
         }
         self.requests.extend(ticket.zip(request));

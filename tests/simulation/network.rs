@@ -15,6 +15,7 @@ struct Link<T> {
     parked: VecDeque<T>,
     /// Until this step the link looks full.
     full_until: u64,
+    is_jammed: bool,
 }
 
 /// All links into shards, by sender and receiver.
@@ -28,20 +29,32 @@ pub(crate) struct Network<T> {
 impl<T> Network<T> {
     /// Links from each of some senders to each of some receivers.
     pub(crate) fn new(senders: usize, receivers: usize, capacity: usize) -> Self {
-        let link = || Link { queue: VecDeque::new(), parked: VecDeque::new(), full_until: 0 };
+        let link = || Link {
+            queue: VecDeque::new(),
+            parked: VecDeque::new(),
+            full_until: 0,
+            is_jammed: false,
+        };
         let links = (0..senders * receivers).map(|_| link()).collect();
         Self { links, receivers, capacity }
     }
 
-    /// Sends a message, or parks it behind those that are parked already.
-    pub(crate) fn send(&mut self, from: usize, to: usize, message: T) {
-        self.links[from * self.receivers + to].parked.push_back(message);
+    /// Sends a message, or parks it if the link is full or others are parked already. Returns
+    /// whether it had to.
+    pub(crate) fn send(&mut self, from: usize, to: usize, message: T) -> bool {
+        let link = &mut self.links[from * self.receivers + to];
+        if link.parked.is_empty() && link.queue.len() < self.capacity && !link.is_jammed {
+            link.queue.push_back(message);
+            return false;
+        }
+        link.parked.push_back(message);
+        true
     }
 
     /// Makes a link look full for a while.
     pub(crate) fn jam(&mut self, random: &mut Random, until: u64) {
         let link = random.below(self.links.len());
-        self.links[link].full_until = until;
+        (self.links[link].full_until, self.links[link].is_jammed) = (until, true);
     }
 
     /// The oldest message on one of the links to a receiver.
@@ -50,7 +63,8 @@ impl<T> Network<T> {
         let first = random.below(senders);
         for sender in (first..senders).chain(0..first) {
             let link = &mut self.links[sender * self.receivers + to];
-            while link.full_until <= now && link.queue.len() < self.capacity {
+            link.is_jammed &= link.full_until > now;
+            while !link.is_jammed && link.queue.len() < self.capacity {
                 let Some(message) = link.parked.pop_front() else { break };
                 link.queue.push_back(message);
             }

@@ -8,6 +8,7 @@ use tidegate::protocol::{ChannelName, ClientId, Command, Publication, ShardId, T
 use tidegate::ws::{CloseCode, Opcode};
 
 use crate::checker::{Channel, EVERYONE};
+use crate::coverage::Coverage;
 use crate::random::Random;
 use crate::world::{State, World};
 
@@ -23,6 +24,8 @@ pub(crate) struct Run {
     connections_max: usize,
     /// The size of most publications, and of the largest.
     sizes: [usize; 2],
+    /// So many of a hundred publications are large.
+    large_percent: usize,
     /// In so many of a hundred steps, backends or clients do something.
     busy_percent: usize,
     requests: u32,
@@ -38,12 +41,13 @@ impl Run {
         let random = &mut world.random;
         let connections_max = random.pick(&[3, 12, 40, 150]);
         let sizes = [random.pick(&[8, 60, 600]), random.pick(&[300, 20_000, 70_000])];
+        let large_percent = if connections_max <= 12 { random.pick(&[0, 5, 60]) } else { 5 };
         let busy_percent = random.pick(&[10, 25, 50]);
-        Self { world, connections_max, sizes, busy_percent, requests: 0 }
+        Self { world, connections_max, sizes, large_percent, busy_percent, requests: 0 }
     }
 
     /// Goes so many steps, with a rest in between now and then, and to the end.
-    pub(crate) fn go(&mut self, steps: usize) {
+    pub(crate) fn go(mut self, steps: usize) -> Coverage {
         for step in 0..steps {
             self.step();
             if step % 500 == 499 && self.world.random.chance(50) {
@@ -52,6 +56,7 @@ impl Run {
         }
         self.rest();
         self.world.end();
+        self.world.model.coverage
     }
 
     fn step(&mut self) {
@@ -193,7 +198,7 @@ impl Run {
     /// Publishes to a channel, a list of channels or everybody.
     fn publish(&mut self, list: Vec<Channel>, except: Option<ClientId>, device: Option<Box<str>>) {
         let World { random, model, now, .. } = &mut self.world;
-        let size = if random.chance(5) { self.sizes[1] } else { self.sizes[0] };
+        let size = if random.chance(self.large_percent) { self.sizes[1] } else { self.sizes[0] };
         let size = 8 + random.below(size);
         let number = model.library.add(list.clone(), random.chance(50), size);
         let message = &model.library.0[number as usize];

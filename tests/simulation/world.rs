@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate::hub::{Age, Batch, Cause, Effect, Hub, Session, Settings};
+use tidegate::hub::{Age, BATCH_MAX, Batch, Cause, Effect, Hub, Session, Settings};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::{ChannelName, ShardId};
@@ -164,7 +164,8 @@ impl World {
     /// The shell closes an open connection.
     pub(crate) fn close(&mut self, index: usize, code: CloseCode, cause: Cause) {
         let Connection { shard, row, .. } = self.connections[index];
-        self.shards[shard].hub.close(row, code, "closed", cause);
+        let reason = if cause == Cause::Slow { "slow: too old" } else { "closed" };
+        self.shards[shard].hub.close(row, code, reason, cause);
         self.carry_out(shard);
     }
 
@@ -206,7 +207,14 @@ impl World {
     fn write(&mut self, index: usize, bytes: &[u8]) -> usize {
         let count = self.connections[index].socket.accept(bytes.len(), &mut self.random);
         let history = &mut self.model.subscribers[index].history;
+        if count < bytes.len() {
+            let situation = ["short write", "short write in a large frame"];
+            self.model.coverage.note(situation[usize::from(bytes.len() >= 16_384)]);
+        }
         let verdict = history.receive(&self.model.library, &bytes[..count]);
+        if let Some(reason) = history.close_reason.take() {
+            self.model.coverage.note(format!("close frame: {reason}"));
+        }
         verdict
             .unwrap_or_else(|fault| panic!("connection {index} at step {}: {fault:?}", self.now));
         count
@@ -215,12 +223,16 @@ impl World {
     /// A shard handles an envelope, if there is one and the shard takes any.
     pub(crate) fn receive(&mut self, shard: usize) {
         if self.shards[shard].hub.is_congested() {
+            self.model.coverage.note("congested shard");
             return;
         }
         let envelope = self.network.receive(shard, &mut self.random, self.now);
         let Some(envelope) = envelope else { return };
         self.model.settle_requests();
         let handled = self.model.handling(shard, &envelope);
+        if matches!(envelope, Envelope::Joined { .. }) {
+            self.model.coverage.note("confirmation by another shard");
+        }
         self.shards[shard].hub.handle(envelope);
         self.carry_out(shard);
         self.model.handled(shard, &handled);
@@ -242,7 +254,9 @@ impl World {
                         }
                         _ => {}
                     }
-                    self.network.send(shard, to.index(), envelope);
+                    if self.network.send(shard, to.index(), envelope) {
+                        self.model.coverage.note("parked envelope");
+                    }
                 }
                 Effect::Tell(_, Outbound::Answer(answer)) => self.model.answered(&answer),
                 Effect::Tell(_, Outbound::Event(event)) => self.model.event(shard, &event),
@@ -252,11 +266,13 @@ impl World {
                     self.connections[index].state = State::Open;
                 }
                 Effect::Refused(row, _) => {
+                    self.model.coverage.note("refused session");
                     let index = self.shards[shard].rows[&row];
                     assert_eq!(self.connections[index].state, State::Opening);
                     self.connections[index].state = State::Refused;
                 }
-                Effect::Closing(row, _) => {
+                Effect::Closing(row, cause) => {
+                    self.model.coverage.note(format!("closing: {cause:?}"));
                     let index = self.shards[shard].rows[&row];
                     assert_eq!(self.connections[index].state, State::Open);
                     self.model.closed(index);
@@ -280,6 +296,9 @@ impl World {
     pub(crate) fn flush(&mut self, shard: usize) {
         let mut batch = Batch::default();
         self.shards[shard].hub.poll_batch(&mut batch);
+        if batch.entries.len() == BATCH_MAX {
+            self.model.coverage.note("full batch");
+        }
         let mut seen = std::collections::HashSet::new();
         for place in 0..batch.entries.len() {
             let entry = batch.entries[place];
