@@ -209,6 +209,17 @@ impl History {
         Ok(())
     }
 
+    /// How many bytes of one channel are owed and did not come, at least, for the worst channel.
+    pub(crate) fn lag(&self, library: &Library) -> usize {
+        let size = |&number: &u32| match library.is_list(number) {
+            // A copy of it may have come already.
+            true => 0,
+            false => library.0[number as usize].payload.len(),
+        };
+        let lags = self.streams.values().map(|stream| &stream.owed[stream.next..]);
+        lags.map(|owed| owed.iter().map(size).sum()).max().unwrap_or(0)
+    }
+
     /// Judges a connection that stayed open until everything was sent.
     pub(crate) fn finish(&self, library: &Library) -> Verdict {
         if !self.bytes.is_empty() {

@@ -24,6 +24,8 @@ pub(crate) struct Run {
     connections_max: usize,
     /// The size of most publications, and of the largest.
     sizes: [usize; 2],
+    /// In so many of a hundred sessions, one certain channel is among those asked for.
+    crowd_percent: usize,
     /// So many of a hundred publications are large.
     large_percent: usize,
     /// In so many of a hundred steps, backends or clients do something.
@@ -40,14 +42,26 @@ impl Run {
         let mut world = World::new(seed, names);
         let random = &mut world.random;
         let connections_max = random.pick(&[3, 12, 40, 150]);
-        let sizes = [random.pick(&[8, 60, 600]), random.pick(&[300, 20_000, 70_000])];
-        let large_percent = if connections_max <= 12 { random.pick(&[0, 5, 60]) } else { 5 };
+        let sizes = [random.pick(&[8, 60, 600]), random.pick(&[300, 20_000, 70_000, 70_000])];
+        let large_percent = if connections_max <= 12 { random.pick(&[5, 60, 60]) } else { 5 };
+        let crowd_percent = random.pick(&[0, 0, 90]);
         let busy_percent = random.pick(&[10, 25, 50]);
-        Self { world, connections_max, sizes, large_percent, busy_percent, requests: 0 }
+        Self {
+            world,
+            connections_max,
+            sizes,
+            crowd_percent,
+            large_percent,
+            busy_percent,
+            requests: 0,
+        }
     }
 
     /// Goes so many steps, with a rest in between now and then, and to the end.
     pub(crate) fn go(mut self, steps: usize) -> Coverage {
+        while self.world.present.len() < self.connections_max {
+            self.arrive();
+        }
         for step in 0..steps {
             self.step();
             if step % 500 == 499 && self.world.random.chance(50) {
@@ -103,7 +117,11 @@ impl Run {
             83..88 => self.with_somebody(|world, index| {
                 world.connections[index].socket.is_gone = true;
             }),
-            88..91 => self.with_somebody(World::detach),
+            88..91 => {
+                for _ in 0..1 + self.world.random.below(4) {
+                    self.with_somebody(World::detach);
+                }
+            }
             91..95 => self.with_somebody(|world, index| {
                 if world.connections[index].state == State::Open {
                     world.close(index, CloseCode::NORMAL, Cause::Peer);
@@ -127,8 +145,12 @@ impl Run {
             if self.world.present.len() >= self.connections_max {
                 return;
             }
-            let channels = self.channels(4);
+            let mut channels = self.channels(4);
             let random = &mut self.world.random;
+            let crowded = &self.world.names[USERS];
+            if random.chance(self.crowd_percent) && !channels.contains(crowded) {
+                channels.push(crowded.clone());
+            }
             let user = random.chance(70).then(|| random.below(USERS));
             let session = Session {
                 personal: user.map(|user| self.world.names[user].clone()),
@@ -179,6 +201,7 @@ impl Run {
         let except = if self.world.random.chance(20) { self.client() } else { None };
         let random = &mut self.world.random;
         let (channels, device) = match random.below(10) {
+            0..3 if self.crowd_percent > 0 => (vec![USERS], None),
             0..6 => (vec![random.below(USERS + CHANNELS)], None),
             6 => (vec![random.below(USERS)], device(random, 80)),
             7 => {

@@ -21,6 +21,9 @@ use crate::random::Random;
 /// How many steps a backlog may age, and how many a closing connection may take.
 const AGE_STEPS: u64 = 150;
 
+/// Logs are cut between segments: of 64 KiB, or of one message that is larger.
+const SEGMENT_BYTES_MAX: usize = 72_000;
+
 /// How long a world may take to become quiet.
 const SETTLE_ROUNDS: usize = 20_000;
 
@@ -107,7 +110,7 @@ impl World {
             homes: homes.clone(),
             sessions_per_user_max: 1 + random.below(6),
             evict_oldest: random.chance(60),
-            lag_bytes_max: random.pick(&[1_000, 20_000, 300_000, 10_000_000]),
+            lag_bytes_max: random.pick(&[1_000, 1_000, 20_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[500, 5_000, 100_000, 10_000_000]),
             memory_max: random.pick(&[3_000, 100_000, 100_000_000]),
         };
@@ -327,6 +330,12 @@ impl World {
             let connection = &self.connections[index];
             if connection.shard == shard && connection.state == State::Open {
                 let waiting = hub.outbox_bytes(connection.row);
+                if !hub.has_work() {
+                    let history = &self.model.subscribers[index].history;
+                    let lag = history.lag(&self.model.library).saturating_sub(waiting);
+                    let most = self.settings.lag_bytes_max + SEGMENT_BYTES_MAX;
+                    assert!(lag <= most, "connection {index} lags {lag} bytes, not {most}");
+                }
                 assert!(waiting <= self.settings.outbox_bytes_max, "{waiting} bytes in an outbox");
             }
         }
