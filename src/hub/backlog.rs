@@ -35,12 +35,18 @@ impl Hub {
 
     /// The socket refused (a part of) a reply that the shell tried to send inline.
     pub fn push_refused(&mut self, row: u32, rest: &[u8]) {
-        self.push(row, rest);
+        self.append(row, rest);
         self.block(row);
+        self.run_local();
     }
 
     /// Adds personal bytes, whole frames, to a connection's outbox.
     pub fn push(&mut self, row: u32, bytes: &[u8]) {
+        self.append(row, bytes);
+        self.run_local();
+    }
+
+    pub(super) fn append(&mut self, row: u32, bytes: &[u8]) {
         if !matches!(self.connections[row].phase, Phase::Open | Phase::Closing) {
             return;
         }
@@ -112,7 +118,7 @@ impl Hub {
             self.push_front(row, &rest);
             self.limit_outbox(row);
         } else {
-            self.push(row, &rest);
+            self.append(row, &rest);
         }
     }
 

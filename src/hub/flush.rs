@@ -190,6 +190,7 @@ impl Hub {
         for channel in batch.ended.drain(..) {
             self.end_pass(channel, now_nanos);
         }
+        self.run_local();
     }
 
     fn outbox_sent(&mut self, entry: &Entry) {

@@ -178,7 +178,7 @@ impl Hub {
         self.connections[row].phase = Phase::Closing;
         let mut frame = Vec::with_capacity(4 + reason.len());
         encode_close(code, reason, &mut frame);
-        self.push(row, &frame);
+        self.append(row, &frame);
         self.queues.effects.push_back(Effect::Closing(row, cause));
     }
 
