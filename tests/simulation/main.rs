@@ -10,6 +10,7 @@ mod coverage;
 mod model;
 mod network;
 mod random;
+mod regression;
 mod workload;
 mod world;
 mod wrong;
