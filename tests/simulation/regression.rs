@@ -36,9 +36,11 @@ impl Edge {
     /// A channel of a prefix that is at home on a shard.
     fn channel(&self, prefix: &str, home: u8) -> ChannelName {
         (0..)
-            .map(|number| ChannelName::parse(format!("{prefix}{number}").as_bytes()).unwrap())
+            .map(|number| {
+                ChannelName::parse(format!("{prefix}{number}").as_bytes()).expect("a valid name")
+            })
             .find(|name| self.homes.of(name) == ShardId(home))
-            .unwrap()
+            .expect("some number will do")
     }
 
     fn open(&mut self, personal: Option<&ChannelName>, channels: &[&ChannelName]) -> u32 {

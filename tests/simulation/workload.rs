@@ -41,7 +41,7 @@ impl Run {
         let names = users.chain(channels).collect::<Result<_, _>>().expect("valid names");
         let mut world = World::new(seed, names);
         let random = &mut world.random;
-        let connections_max = random.pick(&[3, 12, 40, 150]);
+        let connections_max = random.pick(&[3, 12, 12, 40, 40, 150]);
         let sizes = [random.pick(&[8, 60, 600]), random.pick(&[300, 20_000, 70_000, 70_000])];
         let large_percent = if connections_max <= 12 { random.pick(&[5, 60, 60]) } else { 5 };
         let crowd_percent = random.pick(&[0, 0, 90]);

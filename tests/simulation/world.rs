@@ -330,7 +330,7 @@ impl World {
             let connection = &self.connections[index];
             if connection.shard == shard && connection.state == State::Open {
                 let waiting = hub.outbox_bytes(connection.row);
-                if !hub.has_work() {
+                if !hub.has_work() && self.now.is_multiple_of(8) {
                     let history = &self.model.subscribers[index].history;
                     let lag = history.lag(&self.model.library).saturating_sub(waiting);
                     let most = self.settings.lag_bytes_max + SEGMENT_BYTES_MAX;
