@@ -7,6 +7,7 @@
 //! held against what surrounds them in their channels.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::OnceLock;
 
 use tidegate::ws::{Header, Opcode};
 
@@ -49,13 +50,21 @@ pub(crate) struct Message {
 #[derive(Debug, Default)]
 pub(crate) struct Library(pub(crate) Vec<Message>);
 
+/// What messages are made of: each begins at a place of its own (of 32768).
+static LETTERS: OnceLock<Vec<u8>> = OnceLock::new();
+
+fn letter(at: usize) -> u8 {
+    b'a' + (at * at / 5 % 26) as u8
+}
+
 impl Library {
-    /// Adds a message of a size; its number fixes all of its bytes.
+    /// Adds a message of a size; its number and its size fix all of its bytes.
     pub(crate) fn add(&mut self, channels: Vec<Channel>, text: bool, size: usize) -> u32 {
         let number = self.0.len() as u32;
         let mut payload = format!("{number:08x}").into_bytes();
-        let letter = |at: usize| b'a' + ((number as usize * 7 + at * at / 5) % 26) as u8;
-        payload.extend((8..size.max(8)).map(letter));
+        let letters = LETTERS.get_or_init(|| (0..1 << 17).map(letter).collect());
+        let first = number as usize * 7 % (1 << 15);
+        payload.extend_from_slice(&letters[first..first + size.saturating_sub(8)]);
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         self.0.push(Message { payload, opcode, channels });
         number
