@@ -4,7 +4,6 @@
 //! from the tables that count. A row that is wrong or missing is a finding that shows the right
 //! row, to be copied; a row of something that does not exist is one too.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 
 use tidegate::metrics::{IngestMetrics, Metric, ShardMetrics, Value};
@@ -23,13 +22,10 @@ pub(crate) fn assert_options() {
 
 pub(crate) fn assert_metrics() {
     let (shard, ingest) = (ShardMetrics::default(), IngestMetrics::default());
-    let mut rows = metric_rows(&shard.metrics(), Some("shard"));
-    for (name, row) in metric_rows(&ingest.metrics(), None) {
-        // A family of both tables is described with the first, whose labels are more.
-        if !rows.iter().any(|(known, _)| *known == name) {
-            rows.push((name, row));
-        }
-    }
+    let own_label = Some("shard");
+    let metrics = shard.metrics().into_iter().map(|metric| (metric, own_label));
+    let metrics = metrics.chain(ingest.metrics().into_iter().map(|metric| (metric, None)));
+    let rows = metric_rows(&metrics.collect::<Vec<_>>());
     assert_clean(differences(&read("README.md"), "## Metrics", &rows));
 }
 
@@ -106,24 +102,27 @@ fn option_row(name: &str, about: &str, takes: &str) -> String {
     format!("| `{name}` | {default} | {form} | {about} |")
 }
 
-/// Name and row of each family.
-fn metric_rows(metrics: &[Metric<'_>], own_label: Option<&str>) -> Vec<(String, String)> {
-    let mut order = Vec::new();
-    let mut families: BTreeMap<&str, (&Metric<'_>, Vec<&str>)> = BTreeMap::new();
-    for metric in metrics {
-        let family = families.entry(metric.name).or_insert_with(|| {
-            order.push(metric.name);
-            (metric, Vec::new())
-        });
-        family.1.extend(metric.label.map(|(_, value)| value));
+/// A metric, and the label that its table adds to every sample.
+type Labelled<'a> = (Metric<'a>, Option<&'static str>);
+
+/// Name and row of each family. One of several tables is described by the first.
+fn metric_rows(metrics: &[Labelled<'_>]) -> Vec<(String, String)> {
+    let mut families: Vec<(&Labelled<'_>, Vec<&str>)> = Vec::new();
+    for labelled in metrics {
+        let known = families.iter().position(|(first, _)| first.0.name == labelled.0.name);
+        let place = known.unwrap_or(families.len());
+        if known.is_none() {
+            families.push((labelled, Vec::new()));
+        }
+        families[place].1.extend(labelled.0.label.map(|(_, value)| value));
     }
-    order.into_iter().map(|name| metric_row(&families[name], own_label)).collect()
+    families
+        .iter()
+        .map(|((metric, own_label), values)| metric_row(metric, *own_label, values))
+        .collect()
 }
 
-fn metric_row(
-    (metric, values): &(&Metric<'_>, Vec<&str>),
-    own_label: Option<&str>,
-) -> (String, String) {
+fn metric_row(metric: &Metric<'_>, own_label: Option<&str>, values: &[&str]) -> (String, String) {
     let (kind, suffix) = match metric.value {
         Value::Counter(_) => ("counter", "_total"),
         Value::Gauge(_) => ("gauge", ""),
@@ -140,6 +139,7 @@ fn metric_row(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate::metrics::Counter;
 
     #[test]
     fn options_become_rows() {
@@ -156,6 +156,18 @@ mod tests {
             "| `ingest.endpoints.kind` | must be set | a kind | Kind. |",
         ];
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn families_become_rows() {
+        let (a, b) = (Counter::default(), Counter::default());
+        let metric = |value, label| Metric { name: "x", help: "H.", label, value };
+        let metrics = [
+            (metric(Value::Counter(&a), Some(("why", "slow"))), Some("shard")),
+            (metric(Value::Counter(&b), Some(("why", "gone"))), None),
+        ];
+        let row = "| `x_total` | counter | `why` (slow, gone), `shard` | H. |";
+        assert_eq!(metric_rows(&metrics), [("x_total".to_owned(), row.to_owned())]);
     }
 
     #[test]
