@@ -7,17 +7,17 @@
 //! # Threads, and who owns what
 //!
 //! ```text
-//!             +----------------+   links, one per    +-----------------------------------+
-//!  backends   | ingest thread  |   pair of threads   | shard 0, pinned to a core         |
-//!  = ZeroMQ =>| every ZeroMQ   |====================>|  listener, connections, wheel,    |
-//!             | socket, CURVE  |<= answers, events ==|  hub: channels, logs, outboxes,   |<= clients
-//!             +----------------+                     |  a data ring beside monoio's      |   WebSocket
-//!             +----------------+                     +-----------------------------------+
-//!  operators  | control plane  |== commands ========>            ^  links  v
-//!  = HTTP ===>| tokio, axum    |<= answers ==========+-----------------------------------+
-//!             | reads counters |                     | shard 1, and so on                |<= clients
-//!             +----------------+                     +-----------------------------------+
-//!  main thread: starts all, waits for an end.      signals thread: SIGTERM begins the drain.
+//!           +----------------+  links, one per pair  +------------------------------+
+//! backends  | ingest thread  |  of threads           | shard 0, pinned to a core    |
+//! = ZeroMQ >| every ZeroMQ   |======================>|  listener, connections,      |
+//!           | socket, CURVE  |<== answers, events ===|  wheel, data ring, hub:      |<= clients,
+//!           +----------------+                       |  channels, logs, outboxes    |   WebSocket
+//!           +----------------+                       +------------------------------+
+//! operators | control plane  |====== commands ======>            ^ links v
+//! = HTTP ==>| tokio, axum,   |<===== answers ========+------------------------------+
+//!           | reads counters |                       | shard 1, and so on           |<= clients
+//!           +----------------+                       +------------------------------+
+//! the main thread starts all and waits for an end; a thread for signals begins the drain
 //! ```
 //!
 //! - A **shard** owns its connections, its part of every channel, its timers and its counters.

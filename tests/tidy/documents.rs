@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn error_codes_are_found_where_they_are_made() {
         let text = "impl E { fn code(&self) -> &str { match self { A => \"a\", B(_) => \"b\" } }\n\
-                    fn text(&self) -> &str { \"no\" } } const T: (&str, &str) = (\"t\", \"Text.\");";
+                    fn text(&self) -> &str { \"no\" } }\n\
+                    const T: (&str, &str) = (\"t\", \"Text.\");";
         assert_eq!(error_codes(&Source::new("src/protocol/e.rs", text)), ["a", "b", "t"]);
         let readme = "| `x` |\n### Codes\n\n| Code |\n| `a` | 1 `z` |\n## Next\n| `y` |";
         assert_eq!(first_cells(readme, "### Codes"), BTreeSet::from(["a".to_owned()]));
