@@ -2,13 +2,14 @@
 
 Every address is a free one that the system chooses, so tests run beside each other and beside an
 edge that is in use; the addresses are those that the server prints. The binary is the one that
-TIDEGATE names, else target/release/tidegate. Standard library only, because the tests of the try
-page have nothing else.
+TIDEGATE names, else target/debug/tidegate, whose assertions are on. Standard library only, because
+the test of the try page needs nothing else.
 """
 
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,16 +20,27 @@ START_SECONDS = 20
 STOP_SECONDS = 20
 LOG_LINES_SHOWN = 60
 
+# A test that is told to end leaves its `with` statements, and so ends its server too.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+
 
 class Edge:
     """One running server, to be used in a `with` statement.
 
     `endpoints` are the kinds of ZeroMQ sockets; `curve` is the text of the TOML table that goes
-    with each of them. `settings` are further options, as in `--set SECTION.KEY=VALUE`.
+    with each of them. `settings` are further options, as in `--set SECTION.KEY=VALUE`; `public` is
+    the address for clients where a test needs a certain one.
     """
 
-    def __init__(self, *settings, endpoints=("sub", "pull", "router", "pub"), curve=""):
+    def __init__(
+        self,
+        *settings,
+        endpoints=("sub", "pull", "router", "pub"),
+        curve="",
+        public="127.0.0.1:0",
+    ):
         self.settings = settings
+        self.public = public
         self.kinds = endpoints
         self.curve = curve
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-test-")
@@ -42,7 +54,7 @@ class Edge:
         config, self.log = folder / "tidegate.toml", folder / "log"
         config.write_text("".join(self._endpoint(kind) for kind in self.kinds))
         command = [binary(), "serve", "--dev", "--config", config]
-        command += ["--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"]
+        command += ["--public-address", self.public, "--internal-address", "127.0.0.1:0"]
         for setting in ("drain.window=0s", *self.settings):
             command += ["--set", setting]
         with open(self.log, "wb") as log:
@@ -52,14 +64,14 @@ class Edge:
         try:
             self._read_addresses()
         except BaseException:
-            self._stop()
+            self.stop()
             self.show_log()
             self.folder.cleanup()
             raise
         return self
 
     def __exit__(self, kind, _error, _trace):
-        status = self._stop()
+        status = self.stop()
         if kind is not None or status != 0:
             self.show_log()
         self.folder.cleanup()
@@ -69,6 +81,17 @@ class Edge:
     def client_url(self, path):
         """The address of a door for clients, for example `/websocket/42?channels=news`."""
         return self.websocket + path
+
+    def stop(self):
+        """Ends this process and no other, first politely, then by force, and gives its status."""
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            self.process.stdout.close()
 
     def show_log(self):
         """The end of the server's log, where a failed test can be understood."""
@@ -98,21 +121,10 @@ class Edge:
             raise RuntimeError(f"the edge did not start within {START_SECONDS} s")
         self.zeromq = dict(zip(self.kinds, endpoints, strict=True))
 
-    def _stop(self):
-        """Ends this process and no other: first politely, then by force."""
-        self.process.terminate()
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-        finally:
-            self.process.stdout.close()
-
 
 def binary():
     """The program under test."""
-    path = pathlib.Path(os.environ.get("TIDEGATE", ROOT / "target/release/tidegate")).resolve()
+    path = pathlib.Path(os.environ.get("TIDEGATE", ROOT / "target/debug/tidegate")).resolve()
     if not path.exists():
         sys.exit(f"{path} does not exist: `make build` builds it")
     return path
