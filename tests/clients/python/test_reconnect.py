@@ -6,7 +6,7 @@ import collections
 from edge import Edge
 from peers import ask, backend, clients, expect
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 COUNT = 400
 
@@ -21,7 +21,7 @@ async def faithful(url, heard, closes):
                 closes[connection.close_code] += 1
         except ConnectionClosed as closed:
             closes[closed.rcvd.code if closed.rcvd else 1006] += 1
-        except OSError:
+        except (OSError, InvalidHandshake):
             await asyncio.sleep(0.05)
 
 
@@ -48,7 +48,8 @@ async def test_clients_come_back_after_a_restart():
         address = edge.websocket.removeprefix("ws://")
         # The server drains while its clients go on, so it is waited for elsewhere.
         await asyncio.to_thread(edge.stop)
-    expect(closes, {1012: COUNT})
+    # Shards stop listening within a tick of each other, so somebody may be sent away twice.
+    expect((set(closes), closes[1012] >= COUNT), ({1012}, True))
     with Edge(public=address) as edge:
         await reach(edge, b"after", COUNT)
         await everybody_heard("after")
