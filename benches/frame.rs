@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::ws::frame::{encode_frame, frame_bytes};
 use tidegate::ws::mask::{unmask, unmask_scalar};
 use tidegate::ws::{Header, Inbound, Limits, Opcode};
@@ -98,15 +98,13 @@ fn encode(c: &mut Criterion) {
 fn unmasking(c: &mut Criterion) {
     let mut group = c.benchmark_group("unmask");
     for size in [16, 128, 1024, 64 * 1024] {
-        let payload = vec![7; size];
+        let mut payload = vec![7; size];
         group.throughput(Throughput::Bytes(size as u64));
+        // In place and over again: masking twice is the identity, and the cache stays warm, as it
+        // is after a receive.
         let mut kernel = |name: &str, unmask: fn(&mut [u8], [u8; 4], usize)| {
             group.bench_function(format!("{name}/{size}B"), |b| {
-                b.iter_batched_ref(
-                    || payload.clone(),
-                    |payload| unmask(payload, black_box(MASK), 0),
-                    BatchSize::SmallInput,
-                );
+                b.iter(|| unmask(black_box(&mut payload), black_box(MASK), 0));
             });
         };
         kernel("words", unmask);

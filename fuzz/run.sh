@@ -16,7 +16,7 @@ targets=${*:-$(ls fuzz_targets | sed 's/\.rs$//')}
 triple=$(rustc -vV | sed -n 's/^host: //p')
 
 toolchain=
-if [ -z "${STABLE:-}" ] && command -v rustup >/dev/null 2>&1 && rustup toolchain list | grep -q '^nightly'; then
+if [ -z "${STABLE:-}" ] && rustup toolchain list 2>/dev/null | grep -q '^nightly'; then
     toolchain=+nightly
 else
     export RUSTC_BOOTSTRAP=1
@@ -34,7 +34,7 @@ for target in $targets; do
     echo "== $target: $seconds s"
     "${CARGO_TARGET_DIR:-target}/$triple/release/$target" \
         "corpus/$target" "seeds/$target" -artifact_prefix="artifacts/$target/" \
-        -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 -print_final_stats=0 \
+        -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
         2>"artifacts/$target/log" || { tail -n 40 "artifacts/$target/log"; exit 1; }
-    grep -E 'Done|stat::' "artifacts/$target/log" || tail -n 1 "artifacts/$target/log"
+    tail -n 1 "artifacts/$target/log"
 done

@@ -9,11 +9,17 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
 /// Longest user identity in bytes: its personal channel `#user` must be a valid channel name.
 pub const USER_BYTES_MAX: usize = CHANNEL_NAME_BYTES_MAX - 1;
 
-/// Most channels that one connection may join.
+/// Longest name of a device in bytes.
+pub const DEVICE_BYTES_MAX: usize = 128;
+
+/// Most channels that one connection may join, its personal channel among them.
 pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 
 /// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.
 pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
+
+/// Descriptors that are kept for everything but clients: rings, ZeroMQ, the internal address.
+pub const DESCRIPTORS_RESERVED: usize = 512;
 
 /// Most shards one process runs: a shard number fits a byte of a client identity.
 pub const SHARDS_MAX: usize = 255;

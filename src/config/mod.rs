@@ -1,1 +1,49 @@
-//! stub
+//! The configuration: every option once, checked before anything starts.
+//!
+//! `table` declares each option with key, type, default, limits and documentation; the structs,
+//! the defaults, the reader and the printed template all come from there. Sources are read in the
+//! order default, file, environment, flags; the later one wins. A mistake is never skipped: all
+//! mistakes of all sources are collected, and each names its key, where it was written and the
+//! remedy. The file is read through the span-keeping tree of the `toml` crate and not through
+//! serde, because serde stops at the first mistake and forgets the line of a value.
+//!
+//! Not here: what an option does (that is in the module that uses it) and compile-time bounds
+//! (`limits`).
+
+mod check;
+mod codec;
+mod endpoint;
+mod error;
+mod group;
+mod key;
+mod node;
+mod source;
+mod table;
+mod template;
+#[cfg(test)]
+mod tests;
+mod unit;
+
+pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
+pub use error::{Error, Errors, Origin};
+pub use key::{PublicKey, SecretKey};
+pub use source::{Setting, Sources};
+pub use table::{
+    Config, Drain, Handshake, Heartbeat, Ingest, Internal, Links, Log, LogFormat, LogLevel, Public,
+    Sessions, Shards, Slow, Websocket, WhenFull,
+};
+pub use template::template;
+
+impl Config {
+    /// Reads all sources on top of the defaults and checks the result as a whole.
+    ///
+    /// # Errors
+    /// Every mistake of every source at once.
+    pub fn load(sources: &Sources) -> Result<Self, Errors> {
+        let mut config = Self::default();
+        let mut reader = group::Reader::default();
+        sources.read_into(&mut config, &mut reader);
+        check::finish(&mut config, sources.dev, &mut reader);
+        if reader.errors.is_empty() { Ok(config) } else { Err(Errors(reader.errors)) }
+    }
+}

@@ -3,6 +3,7 @@
 use crate::mesh::{Envelope, Outbound, Refusal};
 use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
+use crate::ws::close::CloseCode;
 
 /// One thing to do, in the order in which the hub decided it.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub enum Effect {
     /// The session is not admitted: refuse the opening handshake.
     Refused(u32, Refusal),
     /// A close frame stands in the connection's outbox, which is all that is left to send.
-    Closing(u32, Cause),
+    Closing(u32, CloseCode, Cause),
     /// The connection's socket is full: say when it is writable, and watch its age.
     Blocked(u32),
 }
@@ -30,8 +31,6 @@ pub enum Cause {
     Lost,
     /// The peer broke the protocol.
     ProtocolError,
-    /// The peer sent nothing for too long.
-    NoPong,
     /// The peer did not take what it was sent.
     Slow,
     /// A backend said so.

@@ -78,8 +78,6 @@ pub struct Hub {
     /// Who waits for the home to confirm a channel.
     waiting: HashMap<u32, Vec<u32>>,
     devices: HashMap<u32, Box<str>>,
-    /// The users of closing connections, whose subscriptions no longer tell.
-    users: HashMap<u32, ChannelName>,
     queues: Queues,
     tally: Tally,
 }
@@ -154,7 +152,6 @@ impl Hub {
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
-            users: HashMap::new(),
             queues: Queues::default(),
             tally: Tally::default(),
         }
@@ -195,7 +192,6 @@ impl Hub {
             && self.joinings.is_empty()
             && self.waiting.is_empty()
             && self.devices.is_empty()
-            && self.users.is_empty()
             && self.queues.local.is_empty()
             && self.queues.effects.is_empty()
             && !self.has_work()
@@ -277,14 +273,19 @@ impl Hub {
         is_there.then_some(client.row)
     }
 
-    /// The identity of a connection.
+    /// The identity of a row's connection. A free row has generation zero, which none has.
     pub fn client_id(&self, row: u32) -> ClientId {
-        let generation = self.connections[row].generation;
+        let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
         ClientId { shard: self.settings.shard, row, generation }
     }
 
+    /// How many connections there are, from the moment they are attached.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
     fn next_generation(&mut self) -> u32 {
-        self.tally.generation = self.tally.generation.wrapping_add(1);
+        self.tally.generation = self.tally.generation.wrapping_add(1).max(1);
         self.tally.generation
     }
 

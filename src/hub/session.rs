@@ -8,6 +8,7 @@ use crate::hub::{Cause, EVERYONE, Effect, Hub, Joining, Then};
 use crate::mesh::{Asker, Envelope, Outbound, Refusal};
 use crate::protocol::{ChannelName, ClientId, Event, EventKind};
 use crate::ws::close::{CloseCode, encode_close};
+use crate::ws::frame::{Opcode, encode_frame};
 
 /// What a connection asks for in its opening handshake.
 #[derive(Debug, Default)]
@@ -173,34 +174,37 @@ impl Hub {
             return;
         }
         self.finish_partial_frame(row);
+        self.announce_end(row, code.0);
         self.drop_subscriptions(row, cause);
         self.leave_everyone(row, cause);
         self.connections[row].phase = Phase::Closing;
         let mut frame = Vec::with_capacity(4 + reason.len());
-        encode_close(code, reason, &mut frame);
+        if code.is_valid_on_wire() {
+            encode_close(code, reason, &mut frame);
+        } else {
+            // The peer gave no code, so the answer has none (RFC 6455 section 7.1.5).
+            encode_frame(Opcode::Close, &[], &mut frame);
+        }
         self.append(row, &frame);
-        self.queues.effects.push_back(Effect::Closing(row, cause));
+        self.queues.effects.push_back(Effect::Closing(row, code, cause));
     }
 
-    /// The socket is closed: the row is free for the next connection. `code` is the close code
-    /// that backends hear of.
+    /// The socket is closed: the row is free for the next connection. `code` is what backends
+    /// hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
         let aside = self.connections[row].aside;
         if aside != NONE && self.outboxes[aside].unfinished.is_some() {
             self.metrics.deliveries_abandoned.increment();
         }
+        self.announce_end(row, code);
         self.drop_subscriptions(row, Cause::Lost);
         self.leave_everyone(row, Cause::Lost);
-        if self.connections[row].is(ANNOUNCED) {
-            self.raise(row, EventKind::Disconnected { code });
-        }
         if aside != NONE {
             let outbox = self.outboxes.remove(aside);
             self.note_outbox_bytes(outbox.waiting().len(), 0);
         }
         self.devices.remove(&row);
-        self.users.remove(&row);
         if self.connections[row].is(CATCHING_UP) {
             self.queues.catching_up.retain(|&queued| queued != row);
         }
@@ -211,13 +215,20 @@ impl Hub {
         self.run_local();
     }
 
+    /// Backends hear of the end once, while it is still known whose session it was.
+    fn announce_end(&mut self, row: u32, code: u16) {
+        if self.connections[row].is(ANNOUNCED) {
+            self.raise(row, EventKind::Disconnected { code });
+            self.connections[row].set(ANNOUNCED, false);
+        }
+    }
+
     fn drop_subscriptions(&mut self, row: u32, cause: Cause) {
         if self.connections[row].is(HAS_USER)
             && let Some(personal) = self.personal_of(row)
         {
             let client = self.client_id(row);
             let home = self.settings.homes.of(&personal);
-            self.users.insert(row, personal.clone());
             self.post(home, Envelope::Exit { personal, client });
         }
         while self.connections[row].subscriptions != NONE {
@@ -280,7 +291,7 @@ impl Hub {
         let event = Event {
             kind,
             client: self.client_id(row),
-            personal: self.personal_of(row).or_else(|| self.users.get(&row).cloned()),
+            personal: self.personal_of(row),
             device: self.devices.get(&row).cloned(),
             sequence: self.tally.events,
         };

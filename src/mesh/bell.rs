@@ -5,7 +5,7 @@
 //! two always sees the other, and no wake-up is lost.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crate::sys::EventFd;
@@ -46,6 +46,12 @@ impl Bell {
     /// The eventfd itself, for whatever the thread sleeps in.
     pub fn event(&self) -> &EventFd {
         &self.event
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 

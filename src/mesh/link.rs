@@ -42,6 +42,11 @@ impl<T> Link<T> {
         self.queue.is_full()
     }
 
+    /// How many messages fit.
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
     /// How many messages wait.
     pub fn len(&self) -> usize {
         self.queue.len()

@@ -99,6 +99,8 @@ metrics! {
             "Heartbeat pings.";
         events_dropped: Counter = "tidegate_events_dropped" [reason = "link_full"]
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
+        answers_dropped: Counter = "tidegate_answers_dropped"
+            "Parts of answers to backends that were dropped because their link was full.";
         reads_deferred: Counter = "tidegate_reads_deferred"
             "Times a readable socket had to wait because events for backends could not be passed.";
         envelopes_deferred: Counter = "tidegate_link_deferrals"

@@ -6,11 +6,20 @@
 mod channel;
 mod client;
 mod command;
+mod decode;
+mod encode;
 mod event;
+mod meta;
 mod publication;
+mod refusal;
+mod value;
 
 pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientIdError, ShardId};
 pub use command::{Answer, Command, CommandError, Target, Ticket};
+pub use decode::{COMMAND_TOPIC, DISCONNECT_CODE, DISCONNECT_REASON, Decoded, decode_parts};
+pub use encode::{EncodedEvent, encode_answer, encode_event};
 pub use event::{Event, EventKind};
+pub use meta::RequestId;
 pub use publication::Publication;
+pub use refusal::{DecodeError, LABEL_BYTES_MAX, META_BYTES_MAX, Malformed, REASON_BYTES_MAX};

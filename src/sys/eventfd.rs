@@ -1,7 +1,7 @@
 //! An eventfd: how one thread wakes another that sleeps in its ring, in `zmq_poll` or in epoll.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A counter in the kernel that is readable while it is not zero.
 #[derive(Debug)]
@@ -34,6 +34,12 @@ impl EventFd {
         let mut count = [0u8; 8];
         // SAFETY: the buffer is eight bytes long and lives for the whole call.
         unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

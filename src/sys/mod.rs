@@ -3,6 +3,11 @@
 //! Each file offers a safe function or type around one kernel facility.
 #![allow(unsafe_code)]
 
+pub mod clock;
 pub mod eventfd;
+pub mod host;
+pub mod ring;
+pub mod socket;
 
+pub use clock::Clock;
 pub use eventfd::EventFd;

@@ -21,7 +21,7 @@ use crate::ws::{Error, utf8};
 pub struct Limits {
     /// Most payload bytes of one message, over all its fragments.
     pub message_bytes_max: usize,
-    /// Most frames one message may be split into, control frames between them not counted.
+    /// Most frames of one message, at least 1; control frames between them do not count.
     pub fragments_max: u32,
 }
 

@@ -46,7 +46,9 @@ proptest! {
     }
 
     #[test]
-    fn a_log_of_frames_is_walked_by_its_boundaries(sizes in prop::collection::vec(0..70_000_usize, 0..8)) {
+    fn a_log_of_frames_is_walked_by_its_boundaries(
+        sizes in prop::collection::vec(0..70_000_usize, 0..8),
+    ) {
         let (mut log, mut ends) = (Vec::new(), Vec::new());
         for size in &sizes {
             encode_frame(Opcode::Binary, &vec![0xFF; *size], &mut log);

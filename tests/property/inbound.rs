@@ -122,7 +122,10 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Owned>)> {
 
 proptest! {
     #[test]
-    fn any_cut_gives_the_same_items(stream in stream(), sizes in prop::collection::vec(1..50_usize, 1..6)) {
+    fn any_cut_gives_the_same_items(
+        stream in stream(),
+        sizes in prop::collection::vec(1..50_usize, 1..6),
+    ) {
         prop_assert_eq!(read(&stream, &sizes), read(&stream, &[stream.len().max(1)]));
     }
 

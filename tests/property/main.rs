@@ -7,4 +7,5 @@ mod frame;
 mod handshake;
 mod inbound;
 mod mask;
+mod peer;
 mod utf8;

@@ -274,7 +274,7 @@ impl World {
                     assert_eq!(self.connections[index].state, State::Opening);
                     self.connections[index].state = State::Refused;
                 }
-                Effect::Closing(row, cause) => {
+                Effect::Closing(row, _, cause) => {
                     self.model.coverage.note(format!("closing: {cause:?}"));
                     let index = self.shards[shard].rows[&row];
                     assert_eq!(self.connections[index].state, State::Open);

@@ -73,7 +73,8 @@ fn the_key_is_16_bytes_once() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTE=",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTEy",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q==",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     for field in bad {
         assert_eq!(status_with(2, field), 400, "{field}");

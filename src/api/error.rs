@@ -1,0 +1,96 @@
+//! Every failed request is answered with `{"error": {"code", "message"}}`.
+//!
+//! The code is stable and meant for programs; the message is for people. The statuses that an
+//! error can have stand in this file only.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::api::answers::RequestError;
+use crate::protocol::CommandError;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// No such path.
+    #[error("there is nothing at this path")]
+    NotFound,
+    /// The path exists, but not with this method.
+    #[error("this path does not support the method of the request")]
+    MethodNotAllowed,
+    /// The `Host` header names neither localhost nor an address.
+    #[error("the Host header must be localhost or an IP address")]
+    ForeignHost,
+    /// The `Origin` header is of another site than the page.
+    #[error("requests from pages of other origins are refused")]
+    ForeignOrigin,
+    /// The `Content-Type` header is not that of JSON.
+    #[error("the Content-Type header must be application/json")]
+    NotJson,
+    /// The body is larger than accepted.
+    #[error("the body must not exceed {0} bytes")]
+    TooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The body ended early.
+    #[error("the body ended early")]
+    BodyIncomplete,
+    /// The body is not a valid request.
+    #[error("{0}")]
+    Invalid(String),
+    /// The edge is shutting down.
+    #[error("the edge is draining and takes no more commands")]
+    Draining,
+    /// The command reached no shard, or a shard refused it, or did not answer in time.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The metrics could not be rendered.
+    #[error("the metrics could not be rendered")]
+    Metrics,
+}
+
+impl ApiError {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::ForeignHost => (StatusCode::FORBIDDEN, "foreign_host"),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+            Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "incomplete"),
+            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
+            Self::Draining | Self::Request(RequestError::Refused(CommandError::Draining)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining")
+            }
+            Self::Request(RequestError::Overloaded) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
+            }
+            Self::Request(RequestError::Timeout) => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            Self::Request(RequestError::Refused(CommandError::UnknownClient)) => {
+                (StatusCode::NOT_FOUND, "unknown_client")
+            }
+            Self::Request(RequestError::Refused(CommandError::ChannelLimit)) => {
+                (StatusCode::CONFLICT, "channel_limit")
+            }
+            Self::Metrics => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status_and_code();
+        let body = json!({ "error": { "code": code, "message": self.to_string() } });
+        let mut response = (status, Json(body)).into_response();
+        if matches!(self, Self::Request(RequestError::Overloaded)) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,72 @@
+//! The control plane: an HTTP server for operators on the internal address.
+//!
+//! It offers `/metrics`, `/health`, `/info`, the try page at `/` and, for development, the
+//! publishing behind that page. It runs on one thread with a tokio runtime of its own, so that
+//! well-kept libraries serve it, and meets the data plane in two places only: it reads the
+//! counters of other threads, and it sends commands over links and gathers what shards answer.
+//! Whatever HTTP clients do here, the shards never wait for it. Publishing for backends is not
+//! here but in `ingest`.
+
+mod answers;
+mod error;
+mod metrics;
+mod process;
+mod publish;
+mod router;
+mod server;
+
+pub use server::serve;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::mesh::AskerPort;
+use crate::metrics::{IngestMetrics, ShardMetrics};
+use crate::sys::Clock;
+
+/// Everything the control plane is given by the rest of the process.
+#[derive(Debug)]
+pub struct Control {
+    /// What does not change while the process runs.
+    pub facts: Facts,
+    /// The counters of each shard, by shard number.
+    pub shards: Vec<Arc<ShardMetrics>>,
+    /// The counters of the ingest thread.
+    pub ingest: Arc<IngestMetrics>,
+    /// The port of the place `Asker::Control`.
+    pub port: AskerPort,
+    /// True from the beginning of the drain: `/health` fails and no command is accepted.
+    pub draining: Arc<AtomicBool>,
+    /// The process's clock, which publications carry.
+    pub clock: Clock,
+    /// How long the control plane waits for others.
+    pub timing: Timing,
+}
+
+/// Facts about the running edge.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The version of tidegate.
+    pub version: &'static str,
+    /// The address of the public listener, where WebSockets connect.
+    pub public: SocketAddr,
+    /// Whether the edge runs for development, which lets the try page publish.
+    pub dev: bool,
+}
+
+/// How long the control plane waits for others.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// For an HTTP client to send a request head, and again to send its body.
+    pub request: Duration,
+    /// For shards to answer a command.
+    pub answer: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { request: Duration::from_secs(10), answer: Duration::from_secs(5) }
+    }
+}

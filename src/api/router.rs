@@ -1,0 +1,197 @@
+//! Paths and what they answer, and the headers that every response has.
+//!
+//! The try page is plain files inside the binary and loads nothing from elsewhere, which its
+//! Content-Security-Policy enforces: own script and style, and connections to this server and to
+//! the WebSocket address only. Nothing here may be cached or framed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{StatusCode, uri::Authority};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+use crate::api::Facts;
+use crate::api::answers::Requests;
+use crate::api::error::ApiError;
+use crate::api::publish::publish;
+use crate::metrics::ShardMetrics;
+use crate::sys::Clock;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What all handlers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) facts: Facts,
+    pub(super) registry: Registry,
+    pub(super) shards: Vec<Arc<ShardMetrics>>,
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) clock: Clock,
+    pub(super) request_time_max: Duration,
+    pub(super) requests: Requests,
+}
+
+/// All paths.
+pub(super) fn router(shared: Shared) -> Router {
+    let dev = shared.facts.dev;
+    let shared = Arc::new(shared);
+    let html = "text/html; charset=utf-8";
+    let script = "text/javascript; charset=utf-8";
+    let style = "text/css; charset=utf-8";
+    let mut router = Router::new()
+        .route("/", get(([(header::CONTENT_TYPE, html)], include_str!("page/index.html"))))
+        .route("/app.js", get(([(header::CONTENT_TYPE, script)], include_str!("page/app.js"))))
+        .route("/app.css", get(([(header::CONTENT_TYPE, style)], include_str!("page/app.css"))))
+        .route("/info", get(info))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics));
+    if dev {
+        router = router.route("/try/publish", post(publish));
+    }
+    router
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .fallback(async || ApiError::NotFound)
+        .layer(from_fn_with_state(Arc::clone(&shared), add_headers))
+        .with_state(shared)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
+    let mut text = String::new();
+    encode(&mut text, &shared.registry).map_err(|_| ApiError::Metrics)?;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}
+
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    let draining = shared.draining.load(Ordering::Relaxed);
+    let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let connections: i64 = shared.shards.iter().map(|shard| shard.connections.value()).sum();
+    let body = json!({
+        "status": if draining { "draining" } else { "ok" },
+        "version": shared.facts.version,
+        "shards": shared.shards.len(),
+        "connections": connections,
+    });
+    (status, Json(body)).into_response()
+}
+
+async fn info(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    Json(json!({
+        "version": shared.facts.version,
+        "shards": shared.shards.len(),
+        "websocket": websocket_url(shared.facts.public, &headers),
+        "dev": shared.facts.dev,
+    }))
+    .into_response()
+}
+
+async fn add_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let websocket = websocket_url(shared.facts.public, request.headers());
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+         connect-src 'self' {websocket}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let fixed: [(HeaderName, &str); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let policy = HeaderValue::try_from(policy).expect("a URL of ASCII letters, digits and .:[]-");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+/// Where a browser that reached us under some `Host` finds the public listener. One that listens
+/// on every address is reached at the address that got the browser here.
+fn websocket_url(public: SocketAddr, headers: &HeaderMap) -> String {
+    if public.ip().is_unspecified()
+        && let Some(host) = host(headers)
+    {
+        return format!("ws://{host}:{}", public.port());
+    }
+    format!("ws://{public}")
+}
+
+/// The name or address in the `Host` header, without the port; `None` if it has odd characters.
+fn host(headers: &HeaderMap) -> Option<String> {
+    let authority: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:[]-".contains(&byte);
+    let host = authority.host();
+    (!host.is_empty() && host.bytes().all(plain)).then(|| host.to_owned())
+}
+
+/// Whether the `Host` header names this machine in a way that no foreign DNS name can: a page
+/// whose name was rebound to our address would send its own name here.
+pub(super) fn is_local_host(headers: &HeaderMap) -> bool {
+    host(headers).is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    })
+}
+
+/// Whether the request comes from one of our own pages, or from no page at all.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let authority = origin.as_bytes().strip_prefix(b"http://");
+    authority.is_some() && authority == headers.get(header::HOST).map(HeaderValue::as_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(host: &'static str, origin: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static(host));
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+        }
+        headers
+    }
+
+    #[test]
+    fn rebound_names_are_not_local() {
+        for good in ["localhost", "LOCALHOST:9000", "127.0.0.1:9000", "[::1]:9000", "10.0.0.7"] {
+            assert!(is_local_host(&headers(good, None)), "{good}");
+        }
+        for bad in ["evil.example", "localhost.evil.example:9000", "", ":9000", "127.0.0.1.evil"] {
+            assert!(!is_local_host(&headers(bad, None)), "{bad}");
+        }
+        assert!(!is_local_host(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn other_origins_are_told_apart() {
+        let host = "127.0.0.1:9000";
+        assert!(is_same_origin(&headers(host, None)));
+        assert!(is_same_origin(&headers(host, Some("http://127.0.0.1:9000"))));
+        for bad in ["null", "http://127.0.0.1:8000", "http://evil.example", "127.0.0.1:9000"] {
+            assert!(!is_same_origin(&headers(host, Some(bad))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn websockets_are_found_from_wherever_the_page_was_opened() {
+        let url = |public: &str, host| websocket_url(public.parse().unwrap(), &headers(host, None));
+        assert_eq!(url("127.0.0.1:8000", "localhost:9000"), "ws://127.0.0.1:8000");
+        assert_eq!(url("0.0.0.0:8000", "edge.example:9000"), "ws://edge.example:8000");
+        assert_eq!(url("[::]:8000", "[::1]:9000"), "ws://[::1]:8000");
+        assert_eq!(url("0.0.0.0:8000", "a;script-src"), "ws://0.0.0.0:8000");
+    }
+}

@@ -1,0 +1,11 @@
+//! `tidegate default-config`: the defaults as a file to start from.
+
+use std::process::ExitCode;
+
+use super::print;
+use crate::config;
+
+pub(super) fn run() -> ExitCode {
+    print(&config::template());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,146 @@
+//! The command line: one file per command.
+//!
+//! Flags only carry text to `config`, which checks it, so that a mistake reads the same wherever
+//! it was written. Exit status: 0 done, 1 refused or failed (one sentence per reason on standard
+//! error), 2 the command line itself is wrong.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Setting, Sources};
+
+mod check_config;
+mod default_config;
+mod logging;
+mod publish;
+mod serve;
+
+/// A WebSocket push edge for Linux: backends publish over ZeroMQ or HTTP, every message reaches
+/// every subscriber.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the edge until SIGTERM or SIGINT, then drain it.
+    Serve(serve::Arguments),
+    /// Check a configuration file as `serve` would read it, with the environment on top.
+    CheckConfig(check_config::Arguments),
+    /// Print all options with documentation and defaults as a configuration file.
+    DefaultConfig,
+    /// Publish over ZeroMQ to a running edge, for trying and for scripts.
+    Publish(publish::Arguments),
+}
+
+/// Flags that set options, on top of the file and the environment.
+#[derive(Debug, Default, Args)]
+struct Overrides {
+    /// Open everything for trying out: /echo, any Origin. Loopback addresses only.
+    #[arg(long)]
+    dev: bool,
+    /// Number of shards (shards.count).
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    shards: Option<String>,
+    /// Address for clients (public.address).
+    #[arg(long, value_name = "IP:PORT")]
+    public_address: Option<String>,
+    /// Address for operators and backends (internal.address).
+    #[arg(long, value_name = "IP:PORT")]
+    internal_address: Option<String>,
+    /// off, error, warn, info, debug or trace (log.level).
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Any other option; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = parse_set)]
+    set: Vec<(String, String)>,
+}
+
+impl Overrides {
+    /// The sources that `serve` and `check-config` read.
+    fn sources(self, file: Option<PathBuf>) -> Sources {
+        let named = [
+            ("--shards", "shards.count", self.shards),
+            ("--public-address", "public.address", self.public_address),
+            ("--internal-address", "internal.address", self.internal_address),
+            ("--log-level", "log.level", self.log_level),
+        ];
+        let named = named.into_iter().filter_map(|(flag, key, value)| {
+            Some(Setting { flag: flag.to_owned(), key: key.to_owned(), value: value? })
+        });
+        let set = self.set.into_iter().map(|(key, value)| Setting {
+            flag: format!("--set {key}"),
+            key,
+            value,
+        });
+        Sources {
+            file,
+            variables: std::env::vars_os().collect::<Vec<(OsString, OsString)>>(),
+            settings: named.chain(set).collect(),
+            dev: self.dev,
+        }
+    }
+}
+
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        None => Err("write it as SECTION.KEY=VALUE, for example log.format=json".to_owned()),
+    }
+}
+
+/// Runs the command of this process's command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::CheckConfig(arguments) => check_config::run(arguments),
+        Command::DefaultConfig => default_config::run(),
+        Command::Publish(arguments) => publish::run(&arguments),
+    }
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no failure of ours.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Says on standard error why the command fails.
+fn fail(reason: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr().lock(), "tidegate: {reason}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings_of_their_option() {
+        let line = ["tidegate", "serve", "--shards", "2", "--set", "log.format=json"];
+        let Command::Serve(arguments) = Arguments::parse_from(line).command else { panic!() };
+        let sources = arguments.sources();
+        let settings: Vec<_> = sources
+            .settings
+            .iter()
+            .map(|s| (s.flag.as_str(), s.key.as_str(), s.value.as_str()))
+            .collect();
+        assert_eq!(
+            settings,
+            [("--shards", "shards.count", "2"), ("--set log.format", "log.format", "json")]
+        );
+    }
+}

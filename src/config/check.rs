@@ -1,0 +1,145 @@
+//! Checks of the configuration as a whole: what is right option by option and still unsafe or
+//! contradictory together.
+//!
+//! Safe by default: listening where others can reach the edge takes a second option that says so,
+//! and every refusal names that option.
+
+use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
+use super::error::{Error, Origin};
+use super::group::Reader;
+use super::table::Config;
+
+/// Checks everything, rounds what is to be rounded and applies `--dev`.
+pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
+    config.links.capacity = config.links.capacity.next_power_of_two();
+    config.dev = dev;
+    check_doors(config, reader);
+    check_pairs(config, reader);
+    for (index, endpoint) in config.ingest.endpoints.iter().enumerate() {
+        let place = Place(format!("ingest.endpoints[{index}]"));
+        check_endpoint(endpoint, config.ingest.allow_remote_plaintext, &place, reader);
+        if let Some(curve) = &endpoint.curve {
+            check_curve(curve, &Place(format!("{}.curve", place.0)), reader);
+        }
+    }
+    if dev {
+        apply_dev(config);
+    }
+}
+
+/// The options or endpoint that a check is about.
+struct Place(String);
+
+impl Place {
+    fn conflict(&self, key: &str, (reason, remedy): (&str, &str), reader: &mut Reader) {
+        let key = if key.is_empty() { self.0.clone() } else { format!("{}.{key}", self.0) };
+        let parent = || reader.origin_of(&self.0);
+        let origin = match reader.origin_of(&key) {
+            Origin::Default => parent(),
+            origin => origin,
+        };
+        let (reason, remedy) = (reason.to_owned(), remedy.to_owned());
+        reader.errors.push(Error::Conflict { key, origin, reason, remedy });
+    }
+}
+
+fn check_doors(config: &Config, reader: &mut Reader) {
+    let (public, internal) = (&config.public, &config.internal);
+    let doors = [
+        ("public", public.address, public.allow_anonymous, "public.allow_anonymous"),
+        ("internal", internal.address, internal.allow_remote, "internal.allow_remote"),
+    ];
+    for (section, address, allowed, option) in doors {
+        if address.ip().is_loopback() {
+            continue;
+        }
+        let place = Place(section.to_owned());
+        let reason = format!("{address} is not a loopback address");
+        if config.dev {
+            let remedy = "--dev opens every door, so leave it out or listen on 127.0.0.1";
+            place.conflict("address", (&reason, remedy), reader);
+        } else if !allowed {
+            let remedy = format!("set {option} = true if everybody who reaches it may use it");
+            place.conflict("address", (&reason, &remedy), reader);
+        }
+    }
+    if public.address == internal.address && public.address.port() != 0 {
+        let problem = ("public.address is the same", "choose another port");
+        Place("internal".to_owned()).conflict("address", problem, reader);
+    }
+}
+
+fn check_pairs(config: &Config, reader: &mut Reader) {
+    let slow = &config.slow;
+    for (key, bytes) in
+        [("lag_bytes_max", slow.lag_bytes_max), ("outbox_bytes_max", slow.outbox_bytes_max)]
+    {
+        if bytes > slow.memory_max {
+            let problem = ("more than slow.memory_max", "lower it or raise slow.memory_max");
+            Place("slow".to_owned()).conflict(key, problem, reader);
+        }
+    }
+}
+
+fn check_endpoint(endpoint: &Endpoint, plaintext: bool, place: &Place, reader: &mut Reader) {
+    let in_the_clear = endpoint.curve.is_none() && endpoint.mode == Mode::Bind;
+    if in_the_clear && !endpoint.is_local() && !plaintext {
+        let reason = format!("{} can be reached from outside without CURVE", endpoint.endpoint);
+        let remedy = "add a curve table or set ingest.allow_remote_plaintext = true";
+        place.conflict("endpoint", (&reason, remedy), reader);
+    }
+    if endpoint.mode == Mode::Connect {
+        let port = endpoint.endpoint.rsplit_once(':').map_or("", |(_, port)| port);
+        if endpoint.endpoint.starts_with("tcp://*:") || matches!(port, "*" | "0") {
+            let problem = ("connect needs a host and a port", "name both, or set mode = \"bind\"");
+            place.conflict("endpoint", problem, reader);
+        }
+    }
+    if endpoint.kind != SocketKind::Sub && endpoint.topics != [""] {
+        let problem = ("only sub sockets have topics", "remove it, or set kind = \"sub\"");
+        place.conflict("topics", problem, reader);
+    }
+    if endpoint.reconnect_interval > endpoint.reconnect_interval_max {
+        let problem = ("more than reconnect_interval_max", "lower it or raise that one");
+        place.conflict("reconnect_interval", problem, reader);
+    }
+}
+
+fn check_curve(curve: &Curve, place: &Place, reader: &mut Reader) {
+    let needed: &[(&str, &str)] = match curve.role {
+        CurveRole::Server => &[("secret_key", "a server proves itself with its secret key")],
+        CurveRole::Client => &[
+            ("public_key", "a client shows its own public key"),
+            ("secret_key", "a client proves itself with its secret key"),
+            ("server_key", "a client must know the server's public key"),
+        ],
+    };
+    for (key, remedy) in needed {
+        let key = format!("{}.{key}", place.0);
+        // A key that was written but could not be read has been reported as such.
+        if !reader.origins.contains_key(&key) {
+            let origin = reader.origin_of(&place.0);
+            reader.errors.push(Error::Missing { key, origin, remedy: (*remedy).to_owned() });
+        }
+    }
+    if reader.has_rejected(&format!("{}.", place.0)) {
+        return;
+    }
+    let open = curve.authorized_keys.is_empty();
+    if curve.role == CurveRole::Server && open && !curve.any_client {
+        let remedy = "list the clients' public keys, or set any_client = true";
+        place.conflict("authorized_keys", ("no client would be let in", remedy), reader);
+    }
+    if curve.role == CurveRole::Server && !open && curve.any_client {
+        let problem = ("any_client = true makes the list useless", "remove one of the two");
+        place.conflict("authorized_keys", problem, reader);
+    }
+}
+
+/// `--dev` opens everything; the addresses are loopback by now.
+fn apply_dev(config: &mut Config) {
+    config.public.echo = true;
+    if config.public.allowed_origins.is_empty() {
+        config.public.allowed_origins = vec!["*".to_owned()];
+    }
+}

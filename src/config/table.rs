@@ -1,0 +1,282 @@
+//! The table of options: the one place where an option is declared, in the order in which the
+//! template prints them.
+//!
+//! An option must change behaviour that two real deployments would set differently; every other
+//! number is a constant in `limits`. The sentence above an option is the documentation that
+//! rustdoc, the template and the README share.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::codec::{Address, DrainCode, Flag, Number, OneOf, Size, Time, WebOrigins, choices};
+use super::endpoint::{Endpoint, Endpoints, default_endpoints};
+use super::group::{Described, Group, GroupReader, Reader, nearest, options};
+use super::node::Node;
+use crate::limits::SHARDS_MAX;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+/// The longest duration that an option takes: past it a number is a mistake, not a wish.
+const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+options! {
+    /// The threads of the data plane.
+    Shards {
+        /// Number of shards; 0 means one per core that this process may use.
+        count: usize as Number = 0, 0..=SHARDS_MAX;
+        /// Whether each shard stays on one core.
+        pin: bool as Flag = true;
+    }
+}
+
+options! {
+    /// The door for clients.
+    Public {
+        /// Address and port for clients.
+        address: SocketAddr as Address = loopback(8000);
+        /// Connections that the kernel may hold ready for one shard to accept. The system's
+        /// net.core.somaxconn is an upper bound too.
+        backlog: u32 as Number = 4096, 1..=65_535;
+        /// Most connections at the same time; 0 means as many as the descriptor limit allows.
+        connections_max: usize as Number = 0, 0..=100_000_000;
+        /// Values of the Origin header that may connect. An empty list means the host that the
+        /// Host header names and no other; "*" means any.
+        allowed_origins: Vec<String> as WebOrigins = Vec::new();
+        /// Whether clients without a token may connect when the address is not loopback.
+        allow_anonymous: bool as Flag = false;
+        /// Whether /echo answers every message with the same message, for tests and benches.
+        echo: bool as Flag = false;
+    }
+}
+
+options! {
+    /// The door for operators and backends: HTTP API, metrics, health, admin page.
+    Internal {
+        /// Address and port for operators and backends.
+        address: SocketAddr as Address = loopback(9000);
+        /// Whether the address may be other than loopback. Everybody who reaches it may publish.
+        allow_remote: bool as Flag = false;
+    }
+}
+
+options! {
+    /// Opening handshakes.
+    Handshake {
+        /// Time in which a connection must have sent its whole request.
+        deadline: Duration as Time = 10 * SECOND, Duration::from_millis(100)..=HOUR;
+        /// Opening handshakes per second and shard that are accepted; 0 means no limit. Further
+        /// connections wait in the backlog, which flattens reconnect storms.
+        rate: u32 as Number = 5000, 0..=10_000_000;
+        /// Most connections per shard that have not finished their handshake.
+        pending_max: usize as Number = 16_384, 1..=10_000_000;
+    }
+}
+
+options! {
+    /// Messages from clients (RFC 6455).
+    Websocket {
+        /// Longest message from a client, all fragments together. Longer ones close the
+        /// connection with code 1009.
+        message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
+        /// Most fragments of one message. More close the connection with code 1008.
+        fragments_max: usize as Number = 256, 1..=1_000_000;
+        /// Time that a client has to answer a Close frame.
+        close_deadline: Duration as Time = 5 * SECOND, Duration::from_millis(100)..=HOUR;
+    }
+}
+
+options! {
+    /// How dead connections are found. Any byte from a client counts as life.
+    Heartbeat {
+        /// Silence after which a connection is pinged.
+        ping_interval: Duration as Time = 25 * SECOND, SECOND..=HOUR;
+        /// Time after a ping in which a sign of life must come.
+        pong_deadline: Duration as Time = 10 * SECOND, SECOND..=HOUR;
+    }
+}
+
+choices! {
+    /// What happens when a user with all sessions in use opens another.
+    WhenFull {
+        /// The oldest session is closed.
+        EvictOldest = "evict_oldest",
+        /// The new session is refused.
+        RefuseNewest = "refuse_newest",
+    }
+}
+
+options! {
+    /// Sessions of a user: tabs and devices.
+    Sessions {
+        /// Most sessions of one user.
+        per_user_max: usize as Number = 10, 1..=1_000_000;
+        /// What happens to one session more.
+        when_full: WhenFull as OneOf = WhenFull::EvictOldest;
+    }
+}
+
+options! {
+    /// Slow connections: what one may lag before it is closed.
+    Slow {
+        /// Most bytes of a channel that a connection may lag behind.
+        lag_bytes_max: usize as Size = MIB, 4 * KIB..=GIB;
+        /// Most bytes of personal messages that may wait for a connection.
+        outbox_bytes_max: usize as Size = 256 * KIB, 4 * KIB..=GIB;
+        /// Longest time that a connection may take no byte while bytes wait for it.
+        age_max: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
+        /// Most memory of a shard for channel logs and outboxes together. Past it the slowest
+        /// connections are closed first.
+        memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
+    }
+}
+
+options! {
+    /// Links between threads.
+    Links {
+        /// Messages that one link holds, rounded up to a power of two. A full link makes its
+        /// sender wait.
+        capacity: usize as Number = 4096, 16..=1_048_576;
+    }
+}
+
+options! {
+    /// ZeroMQ, the entrance for backends.
+    Ingest {
+        /// Whether an endpoint without CURVE may bind to an address other than loopback.
+        /// Everybody who reaches it may publish.
+        allow_remote_plaintext: bool as Flag = false;
+        /// The sockets. When one is written, none of the defaults exists; `endpoints = []`
+        /// means none at all.
+        endpoints: Vec<Endpoint> as Endpoints = default_endpoints();
+    }
+}
+
+options! {
+    /// The orderly end: connections are closed in paced batches, then the process exits.
+    Drain {
+        /// Time over which the closes are spread.
+        window: Duration as Time = 10 * SECOND, Duration::ZERO..=HOUR;
+        /// Close code that clients see.
+        close_code: u16 as DrainCode = 1012;
+    }
+}
+
+choices! {
+    /// How much is logged.
+    LogLevel {
+        /// Nothing.
+        Off = "off",
+        /// What went wrong.
+        Error = "error",
+        /// And what may go wrong.
+        Warn = "warn",
+        /// And the life cycle.
+        Info = "info",
+        /// And decisions.
+        Debug = "debug",
+        /// And steps.
+        Trace = "trace",
+    }
+}
+
+choices! {
+    /// The form of a log line.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object per line, for collectors.
+        Json = "json",
+    }
+}
+
+options! {
+    /// Logs, written to standard error.
+    Log {
+        /// The least important lines that are written.
+        level: LogLevel as OneOf = LogLevel::Info;
+        /// Lines for people or for collectors.
+        format: LogFormat as OneOf = LogFormat::Text;
+    }
+}
+
+/// Makes `Config` of the sections, each once.
+macro_rules! sections {
+    ($($section:ident: $type:ident,)+) => {
+        /// Everything that an operator may set. `Config::load` makes it.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Config {
+            $(#[doc = concat!("The section `", stringify!($section), "`.")]
+            pub $section: $type,)+
+            /// Set by the flag `--dev` alone: for trying out, on loopback only.
+            pub dev: bool,
+        }
+
+        impl Config {
+            /// Reads one section of a file.
+            pub(super) fn read_section(&mut self, name: &str, node: &Node, reader: &mut Reader) {
+                reader.within(name, |reader| match name {
+                    $(stringify!($section) => self.$section.read_table(node, reader),)+
+                    _ => reader.unknown(node, nearest_section(name)),
+                });
+            }
+
+            /// Reads one option of a variable or flag; false exactly when there is no such key.
+            pub(super) fn read_option(
+                &mut self,
+                (section, key): (&str, &str),
+                node: &Node,
+                reader: &mut Reader,
+            ) -> bool {
+                reader.within(section, |reader| reader.within(key, |reader| match section {
+                    $(stringify!($section) => self.$section.read_key(key, node, reader),)+
+                    _ => false,
+                }))
+            }
+
+            /// Every section: name, what it is about, its options.
+            pub(super) fn describe(&self) -> Vec<(&'static str, &'static str, Vec<Described>)> {
+                vec![$((stringify!($section), $type::ABOUT, self.$section.describe()),)+]
+            }
+
+            /// Every option as `section.key`.
+            pub(super) fn keys() -> Vec<String> {
+                let mut keys = Vec::new();
+                $(keys.extend(
+                    $type::KEYS.iter().map(|key| format!("{}.{key}", stringify!($section))),
+                );)+
+                keys
+            }
+        }
+
+        const SECTIONS: &[&str] = &[$(stringify!($section)),+];
+    };
+}
+
+sections! {
+    shards: Shards,
+    public: Public,
+    internal: Internal,
+    handshake: Handshake,
+    websocket: Websocket,
+    heartbeat: Heartbeat,
+    sessions: Sessions,
+    slow: Slow,
+    links: Links,
+    ingest: Ingest,
+    drain: Drain,
+    log: Log,
+}
+
+/// The section, or the option that somebody wrote without its section.
+fn nearest_section(name: &str) -> Option<String> {
+    let keys = Config::keys();
+    let known = SECTIONS.iter().copied().chain(keys.iter().map(String::as_str));
+    nearest(name, known)
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

@@ -1,0 +1,249 @@
+//! The edge as a whole: opens every address, starts every thread, and ends them in order.
+//!
+//! Whatever can fail because of the host or the configuration fails here, before anybody is
+//! served, with an error that says what to do. Once `run` serves, it ends for three reasons: a
+//! signal (drain, then success), a second signal (at once), or a thread that could not go on.
+//!
+//! Order of the end: shards first, because they are home to each other's channels; then ingest,
+//! which passes on the shards' last events; then the control plane.
+
+mod settings;
+mod signals;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::api::{self, Control, Facts, Timing};
+use crate::config::Config;
+use crate::ingest::{self, Ingest};
+use crate::mesh;
+use crate::metrics::{IngestMetrics, ShardMetrics};
+use crate::shard::{self, Drain, Start};
+use crate::sys::{Clock, host};
+
+/// Why the edge could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address} ({option}): {source}. Choose another address, or end the \
+         process that has it (`ss -ltnp` names it)."
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The option that sets it.
+        option: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A ZeroMQ endpoint cannot be opened.
+    #[error(transparent)]
+    Ingest(#[from] ingest::Error),
+    /// A thread could not be started, or its ring not be set up.
+    #[error("cannot start a {thread} thread: {source}")]
+    Thread {
+        /// What the thread is for.
+        thread: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread ended although nobody asked it to.
+    #[error("a {thread} thread could not go on: {reason}")]
+    Died {
+        /// What the thread is for.
+        thread: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Where a running edge is reached.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The door for clients.
+    pub public: SocketAddr,
+    /// The door for operators.
+    pub internal: SocketAddr,
+    /// The ZeroMQ endpoints, in the order of the configuration.
+    pub ingest: Vec<String>,
+}
+
+/// A thread has ended: what it was for, and how.
+type Ended = (&'static str, Result<(), String>);
+
+/// Runs an edge until it has drained. `ready` is called once everything listens.
+pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
+    let clock = Clock::start();
+    let cores = host::allowed_cpus();
+    let shard_count = if config.shards.count == 0 { cores.len() } else { config.shards.count };
+    let shard_count = shard_count.clamp(1, crate::limits::SHARDS_MAX);
+    let (shard_ports, asker_ports) =
+        mesh::build(shard_count as u8, config.links.capacity, rand_seed())
+            .map_err(|source| Error::Thread { thread: "shard", source })?;
+    let [ingest_port, control_port]: [_; 2] =
+        asker_ports.try_into().expect("one port for each asker");
+    let shard_metrics: Vec<_> =
+        (0..shard_count).map(|_| Arc::new(ShardMetrics::default())).collect();
+    let ingest_metrics = Arc::new(IngestMetrics::default());
+
+    let listeners = public_listeners(config, shard_count)?;
+    let public = address_of(&listeners[0], config.public.address);
+    let internal_listener = TcpListener::bind(config.internal.address)
+        .map_err(|source| listen_error(config.internal.address, "internal.address", source))?;
+    let endpoints: Vec<_> = config.ingest.endpoints.iter().map(settings::endpoint).collect();
+    let ingest = Ingest::bind(
+        &endpoints,
+        ingest_port,
+        Arc::clone(&ingest_metrics),
+        Box::new(move || clock.now_nanos()),
+    )?;
+    let addresses = Addresses {
+        public,
+        internal: address_of(&internal_listener, config.internal.address),
+        ingest: ingest.addresses().to_vec(),
+    };
+
+    let drain = Arc::new(Drain::new(shard_count));
+    let draining = Arc::new(AtomicBool::new(false));
+    let (ended, endings) = channel();
+    let mut shards = Vec::with_capacity(shard_count);
+    for (port, listener) in shard_ports.into_iter().zip(listeners) {
+        let start = Start {
+            settings: settings::shard(config, &port, &cores),
+            listener,
+            metrics: shard_metrics.clone(),
+            port,
+            clock,
+            drain: Arc::clone(&drain),
+        };
+        shards.push(start_shard(start, ended.clone())?);
+    }
+    let stop_ingest = ingest.stop_handle();
+    let ingest =
+        spawn("ingest", ended.clone(), move || ingest.run().map_err(|error| error.to_string()))?;
+    let control = Control {
+        facts: Facts { version: env!("CARGO_PKG_VERSION"), public, dev: config.dev },
+        shards: shard_metrics,
+        ingest: ingest_metrics,
+        port: control_port,
+        draining: Arc::clone(&draining),
+        clock,
+        timing: Timing::default(),
+    };
+    let (stop_api, api_stopped) = tokio::sync::oneshot::channel();
+    let control = spawn("control", ended, move || {
+        api::serve(internal_listener, control, api_stopped).map_err(|error| error.to_string())
+    })?;
+    signals::watch(&drain, draining)
+        .map_err(|source| Error::Thread { thread: "signal", source })?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        shards = shard_count,
+        public = %addresses.public,
+        internal = %addresses.internal,
+        "serving"
+    );
+    ready(&addresses);
+
+    wait_for_shards(&endings, shard_count)?;
+    stop_ingest.stop();
+    join(shards);
+    join(vec![ingest]);
+    drop(stop_api);
+    join(vec![control]);
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Waits until every shard has drained. Any other ending is an error.
+fn wait_for_shards(endings: &Receiver<Ended>, count: usize) -> Result<(), Error> {
+    for _ in 0..count {
+        let (thread, result) = endings.recv().expect("this function's caller holds no sender");
+        if let Err(reason) = result {
+            return Err(Error::Died { thread, reason });
+        }
+        if thread != "shard" {
+            return Err(Error::Died { thread, reason: "it ended by itself".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn start_shard(start: Start, ended: Sender<Ended>) -> Result<JoinHandle<()>, Error> {
+    let (started, word) = sync_channel(1);
+    let thread = spawn("shard", ended, move || {
+        shard::run(start, &started).map_err(|error| error.to_string())
+    })?;
+    let word = word.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")));
+    word.map_err(|source| Error::Thread { thread: "shard", source })?;
+    Ok(thread)
+}
+
+fn spawn(
+    name: &'static str,
+    ended: Sender<Ended>,
+    body: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            let result = result.unwrap_or_else(|_| Err("it panicked, which is a bug".to_owned()));
+            // Nobody listens any more when the edge is on its way out.
+            let _ = ended.send((name, result));
+        })
+        .map_err(|source| Error::Thread { thread: name, source })
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        // Panics were caught and reported inside the thread.
+        let _ = thread.join();
+    }
+}
+
+/// One listener for each shard on the same address: the kernel spreads connections over them.
+fn public_listeners(config: &Config, count: usize) -> Result<Vec<TcpListener>, Error> {
+    let mut address = config.public.address;
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let listener = public_listener(address, config.public.backlog)
+            .map_err(|source| listen_error(address, "public.address", source))?;
+        // Port 0 means any; the other shards take the one that the first was given.
+        address = address_of(&listener, address);
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn public_listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit this.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+fn address_of(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+fn listen_error(address: SocketAddr, option: &'static str, source: io::Error) -> Error {
+    Error::Listen { address, option, source }
+}
+
+/// A seed that peers cannot know, for the hash that gives channels their homes.
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,169 @@
+//! Requests of ROUTER peers whose answer is not complete yet.
+//!
+//! A command may be answered by several shards, in parts and in any order (see
+//! `protocol::Answer`). Numbers are consecutive, so a part that comes after its request has timed
+//! out finds nothing: the number returns only after four billion requests.
+
+use hashbrown::HashMap;
+
+use crate::protocol::{Answer, CommandError, RequestId};
+
+/// Most requests that wait at a time.
+pub(super) const REQUESTS_MAX: usize = 65_536;
+
+/// How long a request waits for all parts of its answer.
+pub(super) const ANSWER_TIMEOUT_NANOS: u64 = 10_000_000_000;
+
+/// How often timeouts are looked for.
+pub(super) const EXPIRY_INTERVAL_NANOS: u64 = 500_000_000;
+
+/// Whom to answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The ROUTER socket, by its place among the inputs.
+    pub(super) input: usize,
+    /// The peer.
+    pub(super) identity: Box<[u8]>,
+    /// Whether the peer is a REQ.
+    pub(super) delimiter: bool,
+    /// The request's identity, if it has one.
+    pub(super) rid: Option<RequestId>,
+}
+
+/// The table of requests.
+#[derive(Default)]
+pub(super) struct Pending {
+    requests: HashMap<u32, Request>,
+    next_number: u32,
+    next_expiry_nanos: u64,
+}
+
+struct Request {
+    asked: Asked,
+    deadline_nanos: u64,
+    /// First answers still to come.
+    firsts: u32,
+    /// Further answers announced less those that came; negative while they overtake the first.
+    further: i64,
+    sessions: u64,
+    error: Option<CommandError>,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.requests.len() >= REQUESTS_MAX
+    }
+
+    /// The number for the next request.
+    pub(super) fn number(&mut self) -> u32 {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number
+    }
+
+    /// Waits for the answers to a request that went out in `firsts` envelopes.
+    pub(super) fn insert(&mut self, number: u32, asked: Asked, firsts: u32, now_nanos: u64) {
+        let deadline_nanos = now_nanos.saturating_add(ANSWER_TIMEOUT_NANOS);
+        let request =
+            Request { asked, deadline_nanos, firsts, further: 0, sessions: 0, error: None };
+        self.requests.insert(number, request);
+    }
+
+    /// Takes in one part; gives the whole answer when it was the last.
+    pub(super) fn handle_answer(
+        &mut self,
+        answer: &Answer,
+    ) -> Option<(Asked, Result<u64, CommandError>)> {
+        let request = self.requests.get_mut(&answer.number)?;
+        if answer.is_first {
+            request.firsts = request.firsts.saturating_sub(1);
+        } else {
+            request.further -= 1;
+        }
+        request.further += i64::from(answer.awaiting);
+        request.sessions += u64::from(answer.sessions);
+        request.error = request.error.or(answer.error);
+        if request.firsts > 0 || request.further != 0 {
+            return None;
+        }
+        let request = self.requests.remove(&answer.number)?;
+        let result = request.error.map_or(Ok(request.sessions), Err);
+        Some((request.asked, result))
+    }
+
+    /// Requests whose time is over.
+    pub(super) fn expire(&mut self, now_nanos: u64) -> Vec<Asked> {
+        if self.requests.is_empty() || now_nanos < self.next_expiry_nanos {
+            return Vec::new();
+        }
+        self.next_expiry_nanos = now_nanos.saturating_add(EXPIRY_INTERVAL_NANOS);
+        self.requests
+            .extract_if(|_, request| request.deadline_nanos <= now_nanos)
+            .map(|(_, request)| request.asked)
+            .collect()
+    }
+
+    /// All requests, when the thread ends.
+    pub(super) fn take_all(&mut self) -> Vec<Asked> {
+        self.requests.drain().map(|(_, request)| request.asked).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> Asked {
+        Asked { input: 1, identity: (*b"peer").into(), delimiter: false, rid: None }
+    }
+
+    fn part(number: u32, is_first: bool, awaiting: u32, sessions: u32) -> Answer {
+        Answer { number, is_first, awaiting, sessions, error: None }
+    }
+
+    #[test]
+    fn parts_in_any_order_make_one_answer() {
+        // Two homes; the first passes on to two shards, the second to one.
+        let parts =
+            [(true, 2, 1), (false, 0, 10), (false, 0, 100), (true, 1, 1000), (false, 0, 10_000)];
+        for rotation in 0..parts.len() {
+            let mut pending = Pending::default();
+            let number = pending.number();
+            pending.insert(number, asked(), 2, 0);
+            for index in 0..parts.len() {
+                let (is_first, awaiting, sessions) = parts[(index + rotation) % parts.len()];
+                let whole = pending.handle_answer(&part(number, is_first, awaiting, sessions));
+                let is_last = index + 1 == parts.len();
+                assert_eq!(whole, is_last.then(|| (asked(), Ok(11_111))), "{rotation} {index}");
+            }
+            assert!(pending.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_error_of_one_shard_is_the_answer() {
+        let mut pending = Pending::default();
+        let number = pending.number();
+        pending.insert(number, asked(), 2, 0);
+        let error = Some(CommandError::ChannelLimit);
+        assert_eq!(pending.handle_answer(&Answer { error, ..part(number, true, 0, 0) }), None);
+        let whole = pending.handle_answer(&part(number, true, 0, 3));
+        assert_eq!(whole, Some((asked(), Err(CommandError::ChannelLimit))));
+        // A part that nobody waits for.
+        assert_eq!(pending.handle_answer(&part(number, true, 0, 3)), None);
+    }
+
+    #[test]
+    fn requests_time_out() {
+        let mut pending = Pending::default();
+        let number = pending.number();
+        pending.insert(number, asked(), 1, 5);
+        assert_eq!(pending.expire(5 + ANSWER_TIMEOUT_NANOS - EXPIRY_INTERVAL_NANOS), []);
+        assert_eq!(pending.expire(5 + ANSWER_TIMEOUT_NANOS), [asked()]);
+        assert_eq!(pending.handle_answer(&part(number, true, 0, 1)), None);
+        assert!(pending.is_empty());
+    }
+}

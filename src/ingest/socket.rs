@@ -1,0 +1,126 @@
+//! Opens a ZeroMQ socket with limits that hold against slow, silent and hostile peers.
+//!
+//! libzmq's own defaults are unlimited message sizes and no heartbeats. Everything happens on the
+//! thread that starts the edge, so that a wrong address or a used port ends the start-up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::ingest::{Curve, Endpoint, Error, Kind};
+
+/// How long answers and events that were handed to libzmq may delay the end of the process.
+const LINGER_MS: i32 = 100;
+
+/// Opens one endpoint; gives the socket and the address it really has. `zap_domain` names the
+/// endpoint to the gate that checks CURVE clients.
+pub(super) fn open(
+    context: &zmq::Context,
+    endpoint: &Endpoint,
+    zap_domain: &str,
+) -> Result<(zmq::Socket, String), Error> {
+    check_address(endpoint)?;
+    if endpoint.curve.is_some() && zmq::has("curve") != Some(true) {
+        return Err(Error::NoCurve { address: endpoint.address.clone() });
+    }
+    let socket = context.socket(match endpoint.kind {
+        Kind::Sub => zmq::SUB,
+        Kind::Pull => zmq::PULL,
+        Kind::Router => zmq::ROUTER,
+        Kind::Pub => zmq::PUB,
+        Kind::Xpub => zmq::XPUB,
+    })?;
+    let failed = |remedy| {
+        let address = endpoint.address.clone();
+        move |source| Error::Open { address, remedy, source }
+    };
+    set_options(&socket, endpoint).map_err(failed("an option of the endpoint is out of range"))?;
+    set_curve(&socket, endpoint, zap_domain).map_err(failed("check its CURVE keys"))?;
+    if !endpoint.bind {
+        socket.connect(&endpoint.address).map_err(failed("check its address"))?;
+        return Ok((socket, endpoint.address.clone()));
+    }
+    socket.bind(&endpoint.address).map_err(|source| match source {
+        zmq::Error::EADDRINUSE => Error::InUse { address: endpoint.address.clone() },
+        zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
+            failed("no interface of this machine has the address; bind one, or `*`")(source)
+        }
+        zmq::Error::EACCES => failed("the process may not listen there; use another")(source),
+        _ => failed("check its address")(source),
+    })?;
+    let address = socket.get_last_endpoint()?.unwrap_or_else(|_| endpoint.address.clone());
+    Ok((socket, address))
+}
+
+/// Refuses what the `zmq` crate would panic on, and what libzmq reports in riddles.
+fn check_address(endpoint: &Endpoint) -> Result<(), Error> {
+    let problem = |problem| {
+        Err(Error::Address { address: endpoint.address.escape_debug().to_string(), problem })
+    };
+    let address = endpoint.address.as_str();
+    if address.contains('\0') {
+        return problem("an address has no NUL bytes");
+    }
+    if let Some(path) = address.strip_prefix("ipc://") {
+        let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+        let abstract_name = path.starts_with('@');
+        if endpoint.bind && !abstract_name && folder.is_some_and(|folder| !folder.is_dir()) {
+            return problem("the folder of the socket does not exist; create it");
+        }
+        return Ok(());
+    }
+    match address.strip_prefix("tcp://") {
+        Some(rest) if rest.contains(':') => Ok(()),
+        _ => problem("write tcp://HOST:PORT or ipc://PATH"),
+    }
+}
+
+fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
+    let high_water_mark = i32::try_from(endpoint.high_water_mark).unwrap_or(i32::MAX);
+    socket.set_rcvhwm(high_water_mark)?;
+    socket.set_sndhwm(high_water_mark)?;
+    socket.set_maxmsgsize(i64::try_from(endpoint.message_bytes_max).unwrap_or(i64::MAX))?;
+    socket.set_heartbeat_ivl(milliseconds(endpoint.heartbeat_interval))?;
+    socket.set_heartbeat_timeout(milliseconds(endpoint.heartbeat_timeout))?;
+    socket.set_reconnect_ivl(milliseconds(endpoint.reconnect_interval))?;
+    socket.set_reconnect_ivl_max(milliseconds(endpoint.reconnect_interval_max))?;
+    // Heartbeats need ZMTP 3.1 on both sides; the kernel notices dead hosts without it.
+    socket.set_tcp_keepalive(1)?;
+    socket.set_tcp_keepalive_idle(60)?;
+    socket.set_sndtimeo(0)?;
+    // With this option libzmq resolves names to IPv6, so only addresses that need it get it.
+    socket.set_ipv6(endpoint.address.contains('['))?;
+    match endpoint.kind {
+        Kind::Sub => {
+            for topic in &endpoint.topics {
+                socket.set_subscribe(topic.as_bytes())?;
+            }
+        }
+        // Otherwise an answer to a peer that is gone would vanish uncounted.
+        Kind::Router => socket.set_router_mandatory(true)?,
+        Kind::Pull | Kind::Pub | Kind::Xpub => {}
+    }
+    socket.set_linger(match endpoint.kind {
+        Kind::Sub | Kind::Pull => 0,
+        Kind::Router | Kind::Pub | Kind::Xpub => LINGER_MS,
+    })
+}
+
+fn set_curve(socket: &zmq::Socket, endpoint: &Endpoint, zap_domain: &str) -> zmq::Result<()> {
+    match &endpoint.curve {
+        None => Ok(()),
+        Some(Curve::Server { secret_key, .. }) => {
+            socket.set_zap_domain(zap_domain)?;
+            socket.set_curve_server(true)?;
+            socket.set_curve_secretkey(secret_key)
+        }
+        Some(Curve::Client { public_key, secret_key, server_key }) => {
+            socket.set_curve_publickey(public_key)?;
+            socket.set_curve_secretkey(secret_key)?;
+            socket.set_curve_serverkey(server_key)
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,206 @@
+//! The ingest thread: opens all endpoints, and then sleeps in one place for everything.
+//!
+//! It sleeps in `zmq_poll` over its sockets, the bell that shards ring and the eventfd that ends
+//! it. While a link is full the inputs are left out of the wait: they stay readable, and would
+//! turn the wait into a spin.
+
+use std::fmt;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use crate::ingest::complaint::Complaints;
+use crate::ingest::curve::{Gate, domain};
+use crate::ingest::event::Outputs;
+use crate::ingest::pending::Pending;
+use crate::ingest::receive::Receiver;
+use crate::ingest::route::Route;
+use crate::ingest::socket::open;
+use crate::ingest::source::Sources;
+use crate::ingest::turn::{Input, State};
+use crate::ingest::{Endpoint, Error, Kind};
+use crate::mesh::AskerPort;
+use crate::metrics::IngestMetrics;
+use crate::sys::EventFd;
+
+/// The edge's monotonic clock, in nanoseconds.
+pub type Clock = Box<dyn Fn() -> u64 + Send>;
+
+/// How long the thread waits for room in a full link before it looks again, in milliseconds.
+const STALL_WAIT_MS: i64 = 1;
+
+/// How long it sleeps at most while requests wait, in milliseconds: they may time out.
+const PENDING_WAIT_MS: i64 = 500;
+
+/// When it is told to end: how often, and how long each time, it waits for shards to answer.
+const FAREWELL_WAITS: usize = 100;
+const FAREWELL_WAIT_MS: i64 = 10;
+
+/// All endpoints, open; [`Ingest::run`] is the thread.
+pub struct Ingest {
+    inputs: Vec<Input>,
+    outputs: Outputs,
+    /// Places of the XPUB sockets among the outputs.
+    xpubs: Vec<usize>,
+    gate: Option<Gate>,
+    addresses: Vec<String>,
+    stop: Stop,
+    state: State,
+}
+
+/// Ends the ingest thread, from any other.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<EventFd>);
+
+impl Stop {
+    /// Tells the thread to pass on what shards have said, and then to end. Shards that still run
+    /// lose what they say later, so they end first.
+    pub fn stop(&self) {
+        self.0.signal();
+    }
+}
+
+impl Ingest {
+    /// Opens all endpoints.
+    pub fn bind(
+        endpoints: &[Endpoint],
+        port: AskerPort,
+        metrics: Arc<IngestMetrics>,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let context = zmq::Context::new();
+        // The gate comes first: a CURVE server without one lets everybody in.
+        let gate = Gate::open(&context, endpoints)?;
+        let mut inputs = Vec::new();
+        let mut outputs = Outputs::default();
+        let mut xpubs = Vec::new();
+        let mut addresses = Vec::with_capacity(endpoints.len());
+        for (place, endpoint) in endpoints.iter().enumerate() {
+            let (socket, address) = open(&context, endpoint, &domain(place))?;
+            addresses.push(address.clone());
+            if endpoint.kind.is_input() {
+                inputs.push(Input { socket, kind: endpoint.kind, address });
+                continue;
+            }
+            if endpoint.kind == Kind::Xpub {
+                xpubs.push(outputs.sockets.len());
+            }
+            outputs.sockets.push(socket);
+        }
+        let state = State {
+            route: Route::new(port.homes, port.shards, Arc::clone(&metrics)),
+            pending: Pending::default(),
+            inbox: port.inbox,
+            clock,
+            sources: Sources::default(),
+            complaints: Complaints::default(),
+            metrics,
+        };
+        let stop = Stop(Arc::new(EventFd::new(true)?));
+        Ok(Self { inputs, outputs, xpubs, gate, addresses, stop, state })
+    }
+
+    /// The addresses of the endpoints, in their order, with wildcards resolved.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// What ends [`Ingest::run`].
+    pub fn stop_handle(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Serves until it is stopped; then takes at most about a second.
+    pub fn run(self) -> Result<(), Error> {
+        let Self { inputs, outputs, xpubs, gate, stop, mut state, .. } = self;
+        let bell = state.inbox.bell().as_raw_fd();
+        let mut items = vec![
+            zmq::PollItem::from_fd(bell, zmq::POLLIN),
+            zmq::PollItem::from_fd(stop.0.as_raw_fd(), zmq::POLLIN),
+        ];
+        items.extend(gate.iter().map(|gate| gate.socket().as_poll_item(zmq::POLLIN)));
+        let first_xpub = items.len();
+        let subscribed = xpubs.iter().map(|&place| &outputs.sockets[place]);
+        items.extend(subscribed.map(|socket| socket.as_poll_item(zmq::POLLIN)));
+        let first_input = items.len();
+        items.extend(inputs.iter().map(|input| input.socket.as_poll_item(zmq::POLLIN)));
+        let mut receiver = Receiver::new();
+        loop {
+            let stalled = state.route.is_stalled();
+            let awaited = if stalled { first_input } else { items.len() };
+            wait(&state, &mut items[..awaited], stalled)?;
+            if items[1].is_readable() {
+                break;
+            }
+            if let (Some(gate), true) = (&gate, items[2].is_readable()) {
+                gate.serve(&mut state.complaints, (state.clock)());
+            }
+            for (item, &place) in items[first_xpub..first_input].iter().zip(&xpubs) {
+                if item.is_readable() {
+                    outputs.drain_subscriptions(place);
+                }
+            }
+            state.hear(&inputs, &outputs);
+            state.expire(&inputs);
+            state.route.retry();
+            for (place, item) in items[first_input..awaited].iter().enumerate() {
+                if item.is_readable() && !state.route.is_stalled() {
+                    state.receive(&mut receiver, &inputs, place);
+                }
+            }
+            state.route.ring();
+        }
+        farewell(&mut state, &inputs, &outputs, &mut items[..1])
+    }
+}
+
+/// Passes on what was received, and what shards still say, in bounded time.
+fn farewell(
+    state: &mut State,
+    inputs: &[Input],
+    outputs: &Outputs,
+    bell: &mut [zmq::PollItem<'_>],
+) -> Result<(), Error> {
+    for _ in 0..FAREWELL_WAITS {
+        state.route.retry();
+        state.route.ring();
+        state.hear(inputs, outputs);
+        let all_said = state.inbox.is_empty();
+        if all_said && state.pending.is_empty() && !state.route.is_stalled() {
+            break;
+        }
+        sleep(state, bell, FAREWELL_WAIT_MS)?;
+    }
+    state.dismiss(inputs);
+    Ok(())
+}
+
+/// Waits until there is something to do.
+fn wait(state: &State, items: &mut [zmq::PollItem<'_>], stalled: bool) -> Result<(), Error> {
+    let longest_ms = match (stalled, state.pending.is_empty()) {
+        (true, _) => STALL_WAIT_MS,
+        (false, false) => PENDING_WAIT_MS,
+        (false, true) => -1,
+    };
+    sleep(state, items, longest_ms)
+}
+
+fn sleep(state: &State, items: &mut [zmq::PollItem<'_>], longest_ms: i64) -> Result<(), Error> {
+    let bell = state.inbox.bell();
+    bell.begin_sleep();
+    let longest_ms = if state.inbox.is_empty() { longest_ms } else { 0 };
+    let polled = zmq::poll(items, longest_ms);
+    bell.end_sleep();
+    if items[0].is_readable() {
+        bell.event().drain();
+    }
+    match polled {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! What the ingest thread does in one turn: hears shards, receives from backends, answers.
+
+use std::sync::Arc;
+
+use crate::ingest::complaint::Complaints;
+use crate::ingest::event::Outputs;
+use crate::ingest::pending::{Asked, Pending};
+use crate::ingest::receive::{Received, Receiver};
+use crate::ingest::route::Route;
+use crate::ingest::source::Sources;
+use crate::ingest::{Clock, Kind};
+use crate::mesh::{Asker, Inbox, Outbound};
+use crate::metrics::IngestMetrics;
+use crate::protocol::{
+    CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts, encode_answer,
+};
+
+/// Most messages that one socket may deliver in one turn: then the next socket has its chance.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// Most answers and events that are taken from one shard in one turn.
+const HEARD_PER_TURN: usize = 1024;
+
+/// A socket that commands come in on.
+pub(super) struct Input {
+    pub(super) socket: zmq::Socket,
+    pub(super) kind: Kind,
+    pub(super) address: String,
+}
+
+/// Everything the thread keeps between turns but the sockets, which waiting has to borrow.
+pub(super) struct State {
+    pub(super) route: Route,
+    pub(super) pending: Pending,
+    pub(super) inbox: Inbox<Outbound>,
+    pub(super) clock: Clock,
+    pub(super) sources: Sources,
+    pub(super) complaints: Complaints,
+    pub(super) metrics: Arc<IngestMetrics>,
+}
+
+/// The codes and texts of answers that the ingest thread itself gives.
+const OVERLOADED: (&str, &str) =
+    ("overloaded", "too many requests wait for their answer; send again later");
+const TIMEOUT: (&str, &str) =
+    ("timeout", "not every shard answered in time; the command may have been carried out");
+
+impl State {
+    /// Takes in what shards said.
+    pub(super) fn hear(&mut self, inputs: &[Input], outputs: &Outputs) {
+        for queue in 0..self.inbox.queue_count() {
+            for _ in 0..HEARD_PER_TURN {
+                match self.inbox.receive(queue) {
+                    Some(Outbound::Answer(answer)) => {
+                        if let Some((asked, result)) = self.pending.handle_answer(&answer) {
+                            self.answer_command(inputs, &asked, result);
+                        }
+                    }
+                    Some(Outbound::Event(event)) => outputs.publish(&event, &self.metrics),
+                    // Whoever asked for the drain waits for it; events may follow from others.
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// Receives a batch from one socket, until a link is full.
+    // HOT PATH 1/6: a batch of messages, in parts that are used again.
+    pub(super) fn receive(&mut self, receiver: &mut Receiver, inputs: &[Input], place: usize) {
+        let input = &inputs[place];
+        let now_nanos = (self.clock)();
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(received) = receiver.receive(&input.socket, input.kind) else { break };
+            match input.kind {
+                Kind::Sub => self.metrics.messages_sub.increment(),
+                Kind::Pull => self.metrics.messages_pull.increment(),
+                Kind::Router | Kind::Pub | Kind::Xpub => self.metrics.messages_router.increment(),
+            }
+            self.metrics.bytes.add(received.bytes as u64);
+            self.metrics.surplus_parts.add(received.surplus as u64);
+            self.handle_message(inputs, place, &received, now_nanos);
+            if self.route.is_stalled() {
+                break;
+            }
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        inputs: &[Input],
+        place: usize,
+        received: &Received<'_>,
+        now_nanos: u64,
+    ) {
+        let asked = |rid| {
+            received.sender.as_ref().map(|sender| Asked {
+                input: place,
+                identity: sender.identity.into(),
+                delimiter: sender.delimiter,
+                rid,
+            })
+        };
+        match decode_parts(&received.parts[..received.part_count], now_nanos) {
+            Ok(Decoded { command, rid, source, .. }) => {
+                if let Some((source, sequence)) = source {
+                    self.sources.observe(source, sequence, &self.metrics);
+                }
+                let Some(asked) = asked(rid) else {
+                    // Without an asker nobody is told that a client is unknown, here or there.
+                    let _ = self.route.route(command, None);
+                    return;
+                };
+                if self.pending.is_full() {
+                    self.metrics.requests_refused.increment();
+                    self.answer(inputs, &asked, Err(OVERLOADED));
+                    return;
+                }
+                let number = self.pending.number();
+                let ticket = Ticket { asker: Asker::Ingest.place(), number };
+                match self.route.route(command, Some(ticket)) {
+                    Ok(firsts) => self.pending.insert(number, asked, firsts, now_nanos),
+                    Err(error) => self.answer_command(inputs, &asked, Err(error)),
+                }
+            }
+            Err(Malformed { error, rid, source }) => {
+                if let Some((source, sequence)) = source {
+                    self.sources.observe(source, sequence, &self.metrics);
+                }
+                self.metrics.malformed.increment();
+                match asked(rid) {
+                    Some(asked) => {
+                        let message = error.to_string();
+                        self.answer(inputs, &asked, Err((error.code(), message.as_str())));
+                    }
+                    None => self.complain(&inputs[place], &error, now_nanos),
+                }
+            }
+        }
+    }
+
+    /// Answers requests that have waited too long.
+    pub(super) fn expire(&mut self, inputs: &[Input]) {
+        if self.pending.is_empty() {
+            return;
+        }
+        for asked in self.pending.expire((self.clock)()) {
+            self.answer(inputs, &asked, Err(TIMEOUT));
+        }
+    }
+
+    /// Answers everybody who still waits when the thread ends.
+    pub(super) fn dismiss(&mut self, inputs: &[Input]) {
+        for asked in self.pending.take_all() {
+            self.answer_command(inputs, &asked, Err(CommandError::Draining));
+        }
+    }
+
+    fn answer_command(&self, inputs: &[Input], asked: &Asked, result: Result<u64, CommandError>) {
+        match result {
+            Ok(sessions) => self.answer(inputs, asked, Ok(sessions)),
+            Err(error) => self.answer(inputs, asked, Err((error.code(), &error.to_string()))),
+        }
+    }
+
+    fn answer(&self, inputs: &[Input], asked: &Asked, result: Result<u64, (&str, &str)>) {
+        let socket = &inputs[asked.input].socket;
+        let body = encode_answer(asked.rid.as_ref(), result);
+        // Never waits. Only the first part can fail: the peer is gone, or does not read.
+        let sent = socket.send(&*asked.identity, zmq::DONTWAIT | zmq::SNDMORE);
+        let sent = match asked.delimiter {
+            true => sent.and_then(|()| socket.send("", zmq::DONTWAIT | zmq::SNDMORE)),
+            false => sent,
+        };
+        match sent.and_then(|()| socket.send(body, zmq::DONTWAIT)) {
+            Ok(()) => self.metrics.answers.increment(),
+            Err(_) => self.metrics.answers_lost.increment(),
+        }
+    }
+
+    fn complain(&mut self, input: &Input, error: &DecodeError, now_nanos: u64) {
+        if let Some(suppressed) = self.complaints.admit(now_nanos) {
+            let code = error.code();
+            tracing::warn!(endpoint = %input.address, code, suppressed, "message refused: {error}");
+        }
+    }
+}

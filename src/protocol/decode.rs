@@ -1,0 +1,225 @@
+//! The native message format: `[topic, payload, meta?, reserved…]` becomes a [`Command`].
+//!
+//! The simplest publisher in any language is one line, `send_multipart([b"news", b"hello"])`, and
+//! that shape takes the shortest way here: no serde, and no allocation but the name, the frame and
+//! the `Arc` that the shards share. Parts beyond the third are reserved: ignored and counted.
+//! No sockets here, and no clock: the caller says when the message came.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+
+use crate::limits::CHANNELS_PER_COMMAND_MAX;
+use crate::protocol::meta::{ContentType, Meta, Op};
+use crate::protocol::refusal::{META_BYTES_MAX, REASON_BYTES_MAX};
+use crate::protocol::{
+    ChannelName, Command, DecodeError, Malformed, Publication, RequestId, Target,
+};
+
+/// The topic of commands that have no channel of their own.
+pub const COMMAND_TOPIC: &[u8] = b"$cmd";
+
+/// The close code of `disconnect` unless it names one: the client must not connect again.
+pub const DISCONNECT_CODE: u16 = 3503;
+
+/// The close reason of `disconnect` unless it names one.
+pub const DISCONNECT_REASON: &str = "disconnected";
+
+/// A command, and what its sender said of itself.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The command.
+    pub command: Command,
+    /// The request's identity, to be returned in the answer.
+    pub rid: Option<RequestId>,
+    /// The publisher and its counter.
+    pub source: Option<(Box<str>, u64)>,
+    /// How many parts came after the third.
+    pub surplus_parts: usize,
+}
+
+/// Decodes one message. `received_nanos` is when it came, on the edge's monotonic clock.
+// HOT PATH 2/6: decode, borrowing from the message; only what subscribers share is copied.
+pub fn decode_parts(parts: &[&[u8]], received_nanos: u64) -> Result<Decoded, Malformed> {
+    let (topic, payload) = match *parts {
+        [] => return Err(DecodeError::MissingTopic.into()),
+        [_] => return Err(DecodeError::MissingPayload.into()),
+        [topic, payload, ..] => (topic, payload),
+    };
+    let surplus_parts = parts.len().saturating_sub(3);
+    match parts.get(2) {
+        // An empty meta part is none: some senders always send three parts.
+        None | Some(&[]) => {
+            if topic == COMMAND_TOPIC {
+                return Err(DecodeError::NeedsChannelTopic.into());
+            }
+            let channel = ChannelName::parse(topic).map_err(DecodeError::BadTopic)?;
+            let publication = publication(payload, ContentType::Auto, received_nanos)?;
+            let command = Command::Publish { channel, publication: Arc::new(publication) };
+            Ok(Decoded { command, rid: None, source: None, surplus_parts })
+        }
+        Some(meta) if meta.len() > META_BYTES_MAX => Err(DecodeError::MetaTooLong.into()),
+        Some(meta) => {
+            let (mut meta, checked) = Meta::read(meta);
+            let (rid, source) = (meta.rid.take(), meta.source());
+            match checked.and_then(|()| command(topic, payload, meta, received_nanos)) {
+                Ok(command) => Ok(Decoded { command, rid, source, surplus_parts }),
+                Err(error) => Err(Malformed { error, rid, source }),
+            }
+        }
+    }
+}
+
+impl From<DecodeError> for Malformed {
+    fn from(error: DecodeError) -> Self {
+        Self { error, rid: None, source: None }
+    }
+}
+
+fn command(
+    topic: &[u8],
+    payload: &[u8],
+    mut meta: Meta<'_>,
+    received_nanos: u64,
+) -> Result<Command, DecodeError> {
+    let op = meta.op.name();
+    match (meta.op, topic == COMMAND_TOPIC) {
+        (Op::Pub, true) => return Err(DecodeError::NeedsChannelTopic),
+        (Op::Pub, false) | (_, true) => {}
+        (_, false) => return Err(DecodeError::NeedsCommandTopic(op)),
+    }
+    let publication = |meta: &Meta<'_>| {
+        publication(payload, meta.content_type, received_nanos)
+            .map(|publication| publication.with_except(meta.except))
+    };
+    Ok(match meta.op {
+        Op::Pub => {
+            let channel = ChannelName::parse(topic).map_err(DecodeError::BadTopic)?;
+            Command::Publish { channel, publication: Arc::new(publication(&meta)?) }
+        }
+        Op::Broadcast => Command::Broadcast {
+            channels: channels(op, meta.channels.take())?,
+            publication: Arc::new(publication(&meta)?),
+        },
+        Op::User => {
+            let user = meta.user.as_deref().ok_or(DecodeError::MissingKey { op, key: "user" })?;
+            let channel = ChannelName::personal(user).map_err(DecodeError::BadUser)?;
+            let publication =
+                publication(&meta)?.with_device(meta.device.map(|device| device.into()));
+            Command::Publish { channel, publication: Arc::new(publication) }
+        }
+        Op::All => Command::PublishAll { publication: Arc::new(publication(&meta)?) },
+        Op::Subscribe | Op::Unsubscribe | Op::Disconnect if !payload.is_empty() => {
+            return Err(DecodeError::UnusedPayload(op));
+        }
+        Op::Subscribe => {
+            let channels = shared_channels(op, meta.channels.take())?;
+            Command::Subscribe { target: target(op, meta)?, channels }
+        }
+        Op::Unsubscribe => {
+            let channels = shared_channels(op, meta.channels.take())?;
+            Command::Unsubscribe { target: target(op, meta)?, channels }
+        }
+        Op::Disconnect => {
+            let code = close_code(meta.code)?;
+            let reason = close_reason(meta.reason.take())?;
+            Command::Disconnect { target: target(op, meta)?, code, reason }
+        }
+    })
+}
+
+fn publication(
+    payload: &[u8],
+    content_type: ContentType,
+    received_nanos: u64,
+) -> Result<Publication, DecodeError> {
+    let utf8 = |payload| simdutf8::basic::from_utf8(payload).ok();
+    let text = match content_type {
+        ContentType::Binary => false,
+        ContentType::Auto => utf8(payload).is_some(),
+        ContentType::Text => {
+            utf8(payload).ok_or(DecodeError::PayloadNotUtf8)?;
+            true
+        }
+        ContentType::Json => {
+            let text = utf8(payload).ok_or(DecodeError::PayloadNotUtf8)?;
+            // Skips values without recursion, so nesting costs a byte a level and no stack.
+            let valid = serde_json::from_str::<IgnoredAny>(text);
+            valid.map_err(|_| DecodeError::PayloadNotJson)?;
+            true
+        }
+    };
+    Ok(Publication::new(text, payload, received_nanos))
+}
+
+fn channels(
+    op: &'static str,
+    names: Option<Vec<Cow<'_, str>>>,
+) -> Result<Vec<ChannelName>, DecodeError> {
+    let names = names.ok_or(DecodeError::MissingKey { op, key: "channels" })?;
+    if names.is_empty() {
+        return Err(DecodeError::NoChannels);
+    }
+    if names.len() > CHANNELS_PER_COMMAND_MAX {
+        return Err(DecodeError::TooManyChannels);
+    }
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut channels = Vec::with_capacity(names.len());
+    for name in &names {
+        if seen.insert(name.as_ref()) {
+            let channel = ChannelName::parse(name.as_bytes()).map_err(DecodeError::BadChannel)?;
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
+}
+
+fn shared_channels(
+    op: &'static str,
+    names: Option<Vec<Cow<'_, str>>>,
+) -> Result<Vec<ChannelName>, DecodeError> {
+    let channels = channels(op, names)?;
+    if channels.iter().any(|channel| channel.user().is_some()) {
+        return Err(DecodeError::PersonalChannel);
+    }
+    Ok(channels)
+}
+
+fn target(op: &'static str, meta: Meta<'_>) -> Result<Target, DecodeError> {
+    match (meta.user, meta.client, meta.device) {
+        (Some(_), Some(_), _) => Err(DecodeError::ConflictingKeys("user", "client")),
+        (None, Some(_), Some(_)) => Err(DecodeError::ConflictingKeys("device", "client")),
+        (None, Some(client), None) => Ok(Target::Client(client)),
+        (Some(user), None, device) => {
+            let personal = ChannelName::personal(&user).map_err(DecodeError::BadUser)?;
+            Ok(Target::User { personal, device: device.map(|device| device.into()) })
+        }
+        (None, None, _) => Err(DecodeError::MissingKey { op, key: "user` or `client" }),
+    }
+}
+
+/// RFC 6455 section 7.4: 1005, 1006 and 1015 never stand in a frame, 1002, 1007, 1009 and 1010
+/// are the edge's own findings, and what is below 3000 otherwise belongs to the protocol.
+fn close_code(code: Option<u64>) -> Result<u16, DecodeError> {
+    match code {
+        None => Ok(DISCONNECT_CODE),
+        Some(code @ (1000 | 1001 | 1003 | 1008 | 1011..=1013 | 3000..=4999)) => Ok(code as u16),
+        Some(code) => Err(DecodeError::BadCode(code)),
+    }
+}
+
+fn close_reason(reason: Option<Cow<'_, str>>) -> Result<Box<str>, DecodeError> {
+    let Some(reason) = reason else { return Ok(DISCONNECT_REASON.into()) };
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(DecodeError::ReasonTooLong);
+    }
+    if serde_json::from_str::<IgnoredAny>(&reason).is_ok() {
+        return Err(DecodeError::ReasonIsJson);
+    }
+    Ok(reason.into())
+}
+
+#[cfg(test)]
+mod tests;

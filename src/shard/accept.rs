@@ -1,0 +1,191 @@
+//! New connections: how many may be half open, and how fast they become whole ones.
+//!
+//! After a restart of the edge or of a network everybody comes back at once. Accepting is cheap and
+//! goes on; reading requests is what costs, so that is what waits for its turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::Refusal;
+use crate::metrics::ShardMetrics;
+use crate::shard::settings::Settings;
+use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
+use crate::shard::{Shard, Ticks};
+use crate::wheel::{TICK_MILLIS, Tick};
+
+/// How long accepting pauses when the process is out of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who may come in when.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Rows and generations of half-open connections, oldest first, and some that are whole or
+    /// gone by now.
+    half_open: VecDeque<(u32, u32)>,
+    half_open_count: usize,
+    /// Connections whose request waits until more handshakes are due.
+    waiting: VecDeque<(u32, u32)>,
+    /// How many handshakes may be completed now, in fractions of one tick's share.
+    credit: u64,
+    credit_per_tick: u64,
+    refilled: Tick,
+    /// When accepting goes on after a failure.
+    paused_until: Option<Tick>,
+}
+
+/// One handshake in units of credit.
+const HANDSHAKE: u64 = 1000;
+
+impl Admission {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let credit_per_tick = u64::from(settings.handshakes_per_second) * u64::from(TICK_MILLIS);
+        Self {
+            half_open: VecDeque::new(),
+            half_open_count: 0,
+            waiting: VecDeque::new(),
+            credit: credit_per_tick,
+            credit_per_tick,
+            refilled: Tick(0),
+            paused_until: None,
+        }
+    }
+
+    /// Whether another request may be read now. Zero per second means no limit.
+    pub(super) fn has_credit(&self) -> bool {
+        self.credit_per_tick == 0 || self.credit >= HANDSHAKE
+    }
+
+    /// A request was read to its end.
+    pub(super) fn spend(&mut self) {
+        self.credit = self.credit.saturating_sub(HANDSHAKE);
+    }
+
+    /// A connection waits for credit.
+    pub(super) fn wait(&mut self, row: u32, generation: u32) {
+        self.waiting.push_back((row, generation));
+    }
+
+    /// Time has passed. At most a second's share gathers.
+    fn refill(&mut self, now: Tick) {
+        let ticks = u64::from(now.since(self.refilled)).min(u64::from(1000 / TICK_MILLIS));
+        self.refilled = now;
+        let most = self.credit_per_tick * u64::from(1000 / TICK_MILLIS);
+        self.credit = (self.credit + ticks * self.credit_per_tick).min(most);
+    }
+}
+
+impl Shard {
+    pub(super) fn handle_accept(&mut self, result: i32, has_more: bool) {
+        if result >= 0 {
+            self.admit(result);
+        } else if result != -libc::ECANCELED {
+            self.metrics.accept_errors.increment();
+            let error = std::io::Error::from_raw_os_error(-result);
+            tracing::warn!(shard = self.settings.hub.shard.0, %error, "cannot accept");
+        }
+        if !has_more && self.listener.is_some() {
+            if result >= 0 {
+                self.accept_again();
+            } else {
+                let pause = Ticks::from(PAUSE).0;
+                self.admission.paused_until = Some(self.work.now.plus(pause));
+            }
+        }
+    }
+
+    fn accept_again(&mut self) {
+        if let Some(listener) = self.listener_fd() {
+            self.ring.accept(listener);
+        }
+    }
+
+    fn admit(&mut self, fd: i32) {
+        if self.admission.half_open_count >= self.settings.handshakes_pending_max {
+            self.displace_oldest();
+        }
+        let row = self.hub.attach(fd);
+        let generation = self.hub.client_id(row).generation;
+        if self.sockets.len() <= row as usize {
+            self.sockets.resize(row as usize + 1, Socket::FREE);
+        }
+        let last_seen = self.work.now;
+        let state = State::Handshake;
+        self.sockets[row as usize] = Socket { fd, last_seen, state, ..Socket::FREE };
+        self.wheel.insert_or_move(row, last_seen.plus(self.settings.handshake_deadline.0));
+        self.admission.half_open.push_back((row, generation));
+        self.admission.half_open_count += 1;
+        self.metrics.handshakes_pending.add(1);
+        self.ring.watch_readable(fd, row, generation);
+        if self.process_connections() > self.settings.connections_max {
+            if self.admission.half_open_count > 1 {
+                self.displace_oldest();
+            } else {
+                self.refuse(row, &Refusal::unavailable("This server is full.", 5));
+            }
+        } else if self.draining.has_begun() {
+            self.refuse(row, &Refusal::unavailable("This server is shutting down.", 1));
+        }
+    }
+
+    /// How many connections the process has, half-open ones among them.
+    fn process_connections(&self) -> usize {
+        let of_shard = |metrics: &Arc<ShardMetrics>| {
+            metrics.connections.value() + metrics.handshakes_pending.value()
+        };
+        self.all_metrics.iter().map(of_shard).sum::<i64>().max(0) as usize
+    }
+
+    /// A half-open connection became whole, or is gone.
+    pub(super) fn leave_half_open(&mut self, row: u32, state: State) {
+        self.sockets[row as usize].state = state;
+        self.count_half_open_gone();
+    }
+
+    /// The same, where the row has its new state already.
+    pub(super) fn count_half_open_gone(&mut self) {
+        self.admission.half_open_count -= 1;
+        self.metrics.handshakes_pending.add(-1);
+        while let Some(&(row, generation)) = self.admission.half_open.front() {
+            if self.is_half_open(row, generation) {
+                break;
+            }
+            self.admission.half_open.pop_front();
+        }
+    }
+
+    fn displace_oldest(&mut self) {
+        while let Some((row, generation)) = self.admission.half_open.pop_front() {
+            if self.is_half_open(row, generation) {
+                self.metrics.handshakes_displaced.increment();
+                self.teardown(row);
+                return;
+            }
+        }
+    }
+
+    fn is_half_open(&self, row: u32, generation: u32) -> bool {
+        self.sockets[row as usize].state == State::Handshake
+            && self.hub.client_id(row).generation == generation
+    }
+
+    /// Once per tick: admits those who waited, and goes on accepting after a pause.
+    pub(super) fn admit_waiting(&mut self) {
+        self.admission.refill(self.work.now);
+        while self.admission.has_credit()
+            && let Some((row, generation)) = self.admission.waiting.pop_front()
+        {
+            if self.is_half_open(row, generation) {
+                let socket = &mut self.sockets[row as usize];
+                socket.set(IS_READY, false);
+                socket.set(IS_ADMITTED, true);
+                self.admission.spend();
+                self.make_ready(row);
+            }
+        }
+        if self.admission.paused_until.is_some_and(|until| !until.is_after(self.work.now)) {
+            self.admission.paused_until = None;
+            self.accept_again();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Shutting down: nobody new, everybody closed at an even pace, and only then the end.
+//!
+//! Closing a million connections at once would bring a million clients to the next edge at once.
+//! Shards wait for each other, because each is home to channels of the others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::http::Refusal;
+use crate::hub::Cause;
+use crate::shard::Shard;
+use crate::shard::socket::State;
+use crate::sys::ring::Kind;
+use crate::wheel::Tick;
+use crate::ws::close::CloseCode;
+
+/// The signal to shut down, and how many shards have still connections.
+#[derive(Debug)]
+pub struct Drain {
+    begun: AtomicBool,
+    busy_shards: AtomicUsize,
+}
+
+impl Drain {
+    /// For a number of shards.
+    pub fn new(shards: usize) -> Self {
+        Self { begun: AtomicBool::new(false), busy_shards: AtomicUsize::new(shards) }
+    }
+
+    /// Begins the drain. Shards see it within a tick.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    /// Whether the drain has begun.
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+}
+
+/// How far one shard is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    drain: Arc<Drain>,
+    /// When the last connection is told to close, once the drain has begun.
+    until: Option<Tick>,
+    /// When connections were told last.
+    told: Tick,
+    /// The row that is told next.
+    next: u32,
+    is_done: bool,
+}
+
+impl Progress {
+    pub(super) fn new(drain: Arc<Drain>) -> Self {
+        Self { drain, until: None, told: Tick(0), next: 0, is_done: false }
+    }
+
+    /// Whether the drain has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Whether no shard has a connection any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_done && self.drain.busy_shards.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Shard {
+    /// Once per tick of a drain: closes the share of connections that is due.
+    pub(super) fn drain_some(&mut self) {
+        if !self.draining.drain.has_begun() || self.draining.is_done {
+            return;
+        }
+        let now = self.work.now;
+        let Some(until) = self.draining.until else { return self.begin_drain() };
+        if now == self.draining.told {
+            return;
+        }
+        self.draining.told = now;
+        let ticks_left = if until.is_after(now) { until.since(now) as usize } else { 0 };
+        let count = self.hub.connection_count();
+        if count == 0 || !until.plus(self.settings.close_deadline.0).is_after(now) {
+            for row in 0..self.sockets.len() {
+                if self.sockets[row].state != State::Free {
+                    self.teardown(row as u32);
+                }
+            }
+            self.draining.is_done = true;
+            self.draining.drain.busy_shards.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        let mut quota = self.metrics.connections.value().max(0) as usize / (ticks_left + 1) + 1;
+        while quota > 0 && (self.draining.next as usize) < self.sockets.len() {
+            quota -= usize::from(self.send_away(self.draining.next));
+            self.draining.next += 1;
+        }
+        // Whoever was joining when its row was passed is open by now.
+        if self.draining.next as usize >= self.sockets.len() {
+            self.draining.next = 0;
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        self.draining.until = Some(self.work.now.plus(self.settings.drain_window.0));
+        if self.listener.take().is_some() {
+            self.ring.cancel(Kind::Accept, 0, 0);
+        }
+    }
+
+    /// Tells one connection to go. Returns whether it was open.
+    fn send_away(&mut self, row: u32) -> bool {
+        match self.sockets[row as usize].state {
+            State::Handshake => {
+                self.refuse(row, &Refusal::unavailable("This server is shutting down.", 1));
+                false
+            }
+            State::Open => {
+                let code = CloseCode(self.settings.drain_code);
+                self.hub.close(row, code, "the server is shutting down", Cause::Drained);
+                self.perform_effects();
+                true
+            }
+            State::Free | State::Joining | State::Closing | State::Lingering => false,
+        }
+    }
+}

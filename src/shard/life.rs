@@ -1,0 +1,223 @@
+//! A connection's timers and its end.
+//!
+//! Each connection has one timer, which is moved only when it fires: hearing from a peer just notes
+//! the tick. When it fires the state says what is due: the handshake's deadline, a ping, a missing
+//! pong, the age of what the peer does not take, or the end of a closing handshake.
+
+use crate::hub::{Age, Cause};
+use crate::shard::Shard;
+use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, OWES, PEER_CLOSED, PINGED, Socket, State};
+use crate::sys::ring::Kind;
+use crate::ws::close::{CloseCode, encode_close};
+use crate::ws::frame::{Opcode, encode_frame};
+
+impl Shard {
+    pub(super) fn run_timers(&mut self) {
+        self.admit_waiting();
+        while let Some(row) = self.wheel.pop_expired(self.work.now) {
+            match self.sockets[row as usize].state {
+                State::Free => {}
+                State::Handshake | State::Joining => {
+                    self.metrics.handshakes_timed_out.increment();
+                    self.teardown(row);
+                }
+                State::Open => self.run_open_timer(row),
+                State::Closing | State::Lingering => self.teardown(row),
+            }
+        }
+    }
+
+    fn run_open_timer(&mut self, row: u32) {
+        let now = self.work.now;
+        if !self.check_age(row) {
+            return;
+        }
+        let socket = &mut self.sockets[row as usize];
+        let interval = self.settings.ping_interval.0;
+        let silent = now.since(socket.last_seen);
+        let is_first = socket.is(FIRST_PING_DUE) && silent >= interval / 2;
+        socket.set(FIRST_PING_DUE, false);
+        let pong_due = socket.last_seen.plus(interval).plus(self.settings.pong_deadline.0);
+        let mut due = socket.last_seen.plus(interval);
+        if socket.is(PINGED) {
+            if !pong_due.is_after(now) {
+                return self.give_up(row);
+            }
+            due = pong_due;
+        } else if is_first || silent >= interval {
+            socket.set(PINGED, true);
+            due = pong_due;
+            self.ping(row);
+        }
+        self.arm_open_timer(row, due);
+    }
+
+    /// Arms the one timer of an open connection for the next thing that is due.
+    fn arm_open_timer(&mut self, row: u32, due: crate::wheel::Tick) {
+        let socket = &self.sockets[row as usize];
+        let is_age_first = socket.is(OWES) && due.is_after(socket.age_due);
+        if socket.state == State::Open {
+            self.wheel.insert_or_move(row, if is_age_first { socket.age_due } else { due });
+        }
+    }
+
+    fn ping(&mut self, row: u32) {
+        self.metrics.pings_sent.increment();
+        let mut frame = Vec::with_capacity(2);
+        encode_frame(Opcode::Ping, &[], &mut frame);
+        self.reply(row, &frame);
+    }
+
+    /// A pinged peer has been silent for too long. It will hardly read the reason.
+    fn give_up(&mut self, row: u32) {
+        self.metrics.closed_no_pong.increment();
+        self.sockets[row as usize].close_code = CloseCode::NO_PONG.0;
+        if self.hub.is_clear(row) {
+            let mut frame = Vec::with_capacity(16);
+            encode_close(CloseCode::NO_PONG, "no pong", &mut frame);
+            self.reply(row, &frame);
+        }
+        self.teardown(row);
+    }
+
+    /// The peer does not take what it is sent: measure for how long.
+    pub(super) fn handle_blocked(&mut self, row: u32) {
+        let generation = self.hub.client_id(row).generation;
+        let socket = &mut self.sockets[row as usize];
+        if socket.state == State::Free {
+            return;
+        }
+        self.ring.watch_writable(socket.fd, row, generation);
+        if !socket.is(OWES) {
+            socket.set(OWES, true);
+            socket.age_due = self.work.now.plus(self.settings.age_max.0);
+            let armed = self.wheel.deadline(row);
+            self.hub.check_age(row);
+            self.arm_open_timer(row, armed.unwrap_or(self.work.now));
+        }
+    }
+
+    /// Looks at the age of what a connection is owed, if that is due. Returns false if it was
+    /// closed for it.
+    fn check_age(&mut self, row: u32) -> bool {
+        let socket = &mut self.sockets[row as usize];
+        if !socket.is(OWES) || socket.age_due.is_after(self.work.now) {
+            return true;
+        }
+        match self.hub.check_age(row) {
+            Age::Nothing => socket.set(OWES, false),
+            Age::Renewed => socket.age_due = self.work.now.plus(self.settings.age_max.0),
+            Age::Expired => {
+                let reason = "slow: not read for too long";
+                self.hub.close(row, CloseCode::SLOW, reason, Cause::Slow);
+                self.perform_effects();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A close frame is on its way.
+    pub(super) fn handle_closing(&mut self, row: u32, code: CloseCode, cause: Cause) {
+        let socket = &mut self.sockets[row as usize];
+        if socket.state != State::Open {
+            return;
+        }
+        socket.state = State::Closing;
+        if cause != Cause::Peer {
+            socket.close_code = code.0;
+        }
+        if socket.is(PEER_CLOSED) {
+            self.work.farewells.push((row, self.hub.client_id(row).generation));
+        }
+        let metrics = &self.metrics;
+        match cause {
+            Cause::Peer => metrics.closed_by_peer.increment(),
+            Cause::Lost => metrics.closed_lost.increment(),
+            Cause::ProtocolError => metrics.closed_protocol_error.increment(),
+            Cause::Slow => metrics.closed_slow.increment(),
+            Cause::Command => metrics.closed_by_command.increment(),
+            Cause::Evicted => metrics.closed_evicted.increment(),
+            Cause::Drained => metrics.closed_drained.increment(),
+        }
+        self.wheel.insert_or_move(row, self.work.now.plus(self.settings.close_deadline.0));
+    }
+
+    /// Closing handshakes that are over but for what the outbox held: our direction ends, and
+    /// the peer's end is waited for, so that it reads our close frame before the socket is gone.
+    pub(super) fn finish_farewells(&mut self) {
+        let mut farewells = std::mem::take(&mut self.work.farewells);
+        farewells.retain(|&(row, generation)| {
+            let is_current = self.hub.client_id(row).generation == generation
+                && self.sockets[row as usize].state == State::Closing;
+            if !is_current {
+                return false;
+            }
+            if !self.hub.is_clear(row) {
+                return true;
+            }
+            crate::sys::socket::shutdown_write(self.sockets[row as usize].fd);
+            self.sockets[row as usize].state = State::Lingering;
+            self.take_half(row);
+            self.make_ready(row);
+            false
+        });
+        self.work.farewells.append(&mut farewells);
+    }
+
+    /// The peer has ended its direction.
+    pub(super) fn handle_end(&mut self, row: u32) {
+        match self.sockets[row as usize].state {
+            State::Handshake => {
+                self.metrics.handshakes_aborted.increment();
+                self.teardown(row);
+            }
+            State::Open => self.lose(row),
+            State::Free | State::Joining => {}
+            State::Closing | State::Lingering => self.teardown(row),
+        }
+    }
+
+    /// The connection is broken.
+    pub(super) fn lose(&mut self, row: u32) {
+        match self.sockets[row as usize].state {
+            State::Free => return,
+            State::Handshake | State::Joining => self.metrics.handshakes_aborted.increment(),
+            State::Open => self.metrics.closed_lost.increment(),
+            State::Closing | State::Lingering => {}
+        }
+        self.teardown(row);
+    }
+
+    /// Closes the socket and frees everything that was kept for it.
+    pub(super) fn teardown(&mut self, row: u32) {
+        let generation = self.hub.client_id(row).generation;
+        self.take_half(row);
+        let socket = std::mem::replace(&mut self.sockets[row as usize], Socket::FREE);
+        if socket.state == State::Handshake {
+            self.count_half_open_gone();
+        }
+        self.ring.cancel(Kind::Readable, row, generation);
+        if socket.is(OWES) {
+            self.ring.cancel(Kind::Writable, row, generation);
+        }
+        self.wheel.cancel(row);
+        self.hub.detach(row, socket.close_code);
+        crate::sys::socket::close(socket.fd);
+        if socket.is(IS_COUNTED) {
+            self.metrics.connections.add(-1);
+        }
+        self.perform_effects();
+    }
+}
+
+/// A number of ticks between a half and the whole of an interval: what keeps the first pings of
+/// clients that all came at once apart.
+pub(super) fn jitter(random: &mut u64, interval: u32) -> u32 {
+    // xorshift64: the quality of these numbers matters little.
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    let half = (interval / 2).max(1);
+    interval - (*random % u64::from(half)) as u32
+}

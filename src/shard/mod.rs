@@ -1,0 +1,146 @@
+//! The I/O shell of the data plane: one pinned thread with its ring, its listener and its hub.
+//!
+//! `monoio` runs the thread: it is what the shard sleeps in, and where slow paths will live. The
+//! connections themselves are rows, not tasks; their accepts, readiness and sends go through a
+//! ring of the shard's own (see `sys::ring`), because a task for each would cost 27 times the memory.
+//! The shard never blocks but in one place (`sleep`), does a bounded amount of each kind of work
+//! per turn (`turn`), and owns everything that it touches except links and publications.
+//!
+//! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it and
+//! ends it, `drain` ends them all.
+
+mod accept;
+mod door;
+mod drain;
+mod life;
+mod read;
+mod settings;
+mod sleep;
+mod socket;
+mod turn;
+mod write;
+
+pub use drain::Drain;
+pub use settings::{Settings, Ticks};
+pub use sleep::run;
+
+use std::collections::VecDeque;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use crate::hub::{Batch, Hub, Rows};
+use crate::mesh::{Envelope, ShardPort};
+use crate::metrics::ShardMetrics;
+use crate::protocol::ShardId;
+use crate::shard::accept::Admission;
+use crate::shard::socket::{Half, Socket};
+use crate::sys::Clock;
+use crate::sys::ring::Ring;
+use crate::wheel::{Tick, Wheel};
+
+/// Everything a shard's thread is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Its settings.
+    pub settings: Settings,
+    /// Its listener, one of several on the same address.
+    pub listener: TcpListener,
+    /// Its links.
+    pub port: ShardPort,
+    /// The metrics of all shards; its own are those that it writes to.
+    pub metrics: Vec<Arc<ShardMetrics>>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The signal to end.
+    pub drain: Arc<Drain>,
+}
+
+/// One shard.
+struct Shard {
+    settings: Settings,
+    listener: Option<TcpListener>,
+    port: ShardPort,
+    metrics: Arc<ShardMetrics>,
+    /// The metrics of all shards: how many connections the process has.
+    all_metrics: Vec<Arc<ShardMetrics>>,
+    clock: Clock,
+    ring: Ring,
+    hub: Hub,
+    wheel: Wheel,
+    sockets: Vec<Socket>,
+    halves: Rows<Half>,
+    work: Work,
+    admission: Admission,
+    draining: drain::Progress,
+}
+
+/// What waits to be done, and memory that is used again and again.
+struct Work {
+    now_nanos: u64,
+    now: Tick,
+    /// Sockets that are to be read although the kernel will not say so again.
+    ready: VecDeque<(u32, u32)>,
+    /// Connections whose closing handshake is over once their outbox is sent.
+    farewells: Vec<(u32, u32)>,
+    /// Envelopes for a shard whose link was full, in order.
+    parked: VecDeque<(ShardId, Envelope)>,
+    batch: Batch,
+    /// What one read brings; shared by all connections.
+    input: Vec<u8>,
+    /// Replies to one read.
+    replies: Vec<u8>,
+    /// A shard's own random numbers, for jitter.
+    random: u64,
+    /// Links that have something new and whose receiver must be woken.
+    is_touched: Vec<bool>,
+    are_askers_touched: bool,
+}
+
+/// How much one read can bring.
+const INPUT_BYTES: usize = 64 * 1024;
+
+impl Shard {
+    fn new(start: Start) -> std::io::Result<Self> {
+        use std::os::fd::AsRawFd;
+        let Start { settings, listener, port, metrics, clock, drain } = start;
+        let mut ring = Ring::new(Some(port.inbox.bell().as_raw_fd()))?;
+        ring.end_sleep();
+        ring.accept(listener.as_raw_fd());
+        let shards = port.shards.len();
+        let own_metrics = Arc::clone(&metrics[port.shard.index()]);
+        let now_nanos = clock.now_nanos();
+        let work = Work {
+            now_nanos,
+            now: tick_of(now_nanos),
+            ready: VecDeque::new(),
+            farewells: Vec::new(),
+            parked: VecDeque::new(),
+            batch: Batch::default(),
+            input: vec![0; INPUT_BYTES],
+            replies: Vec::new(),
+            random: now_nanos | 1 | u64::from(settings.hub.shard.0) << 40,
+            is_touched: vec![false; shards],
+            are_askers_touched: false,
+        };
+        Ok(Self {
+            hub: Hub::new(settings.hub.clone(), Arc::clone(&own_metrics)),
+            wheel: Wheel::new(work.now),
+            sockets: Vec::new(),
+            halves: Rows::default(),
+            admission: Admission::new(&settings),
+            draining: drain::Progress::new(drain),
+            listener: Some(listener),
+            settings,
+            port,
+            metrics: own_metrics,
+            all_metrics: metrics,
+            clock,
+            ring,
+            work,
+        })
+    }
+}
+
+fn tick_of(nanos: u64) -> Tick {
+    Tick::from_millis(nanos / 1_000_000)
+}

@@ -1,0 +1,242 @@
+//! Hearing connections: bytes in, messages to backends, replies out.
+
+use std::io::ErrorKind;
+
+use bytes::Bytes;
+
+use crate::hub::{Cause, NONE};
+use crate::mesh::Asker;
+use crate::protocol::EventKind;
+use crate::shard::socket::{Half, IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
+use crate::shard::{INPUT_BYTES, Shard};
+use crate::ws::close::CloseCode;
+use crate::ws::frame::{Opcode, encode_frame};
+use crate::ws::inbound::{Inbound, Item};
+
+/// After so many full reads the other connections come first.
+const READS_MAX: usize = 4;
+
+/// A peer that has so much unread of us is not read any further.
+const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
+
+/// Room that is kept on the link to the ingest thread for events that cannot wait.
+const EVENT_RESERVE: usize = 256;
+
+/// What the hub's close code is called when the peer gave none (RFC 6455 section 7.1.5).
+const NO_STATUS: CloseCode = CloseCode(1005);
+
+impl Shard {
+    /// A watched connection is readable, or its watch ended.
+    pub(super) fn handle_readable(&mut self, row: u32, result: i32, has_more: bool) {
+        if result < 0 {
+            return self.lose(row);
+        }
+        if !has_more {
+            let generation = self.hub.client_id(row).generation;
+            self.ring.watch_readable(self.sockets[row as usize].fd, row, generation);
+        }
+        let may_be_at_end = result as i16 & !libc::POLLIN != 0;
+        self.read(row, may_be_at_end);
+    }
+
+    /// Reads a connection that is to be read although no watch says so.
+    pub(super) fn read_ready(&mut self) {
+        let Some((row, generation)) = self.work.ready.pop_front() else { return };
+        if self.hub.client_id(row).generation == generation {
+            self.sockets[row as usize].set(IS_READY, false);
+            self.read(row, true);
+        }
+    }
+
+    /// Queues a connection to be read.
+    pub(super) fn make_ready(&mut self, row: u32) {
+        let socket = &mut self.sockets[row as usize];
+        if socket.state != State::Free && !socket.is(IS_READY) {
+            socket.set(IS_READY, true);
+            self.work.ready.push_back((row, self.hub.client_id(row).generation));
+        }
+    }
+
+    /// Whether a connection that waits to be read could be read now.
+    pub(super) fn has_readable(&self) -> bool {
+        !self.work.ready.is_empty() && !self.are_events_full()
+    }
+
+    /// Messages of clients become events; while those cannot be passed on, nobody is read, and
+    /// TCP slows the clients down.
+    fn are_events_full(&self) -> bool {
+        let link = &self.port.askers[usize::from(Asker::Ingest.place())];
+        link.len() + EVENT_RESERVE > link.capacity()
+    }
+
+    fn read(&mut self, row: u32, may_be_at_end: bool) {
+        for _ in 0..READS_MAX {
+            if !self.may_read(row) {
+                return;
+            }
+            let mut input = std::mem::take(&mut self.work.input);
+            let result = crate::sys::socket::receive(self.sockets[row as usize].fd, &mut input);
+            let is_last = match result {
+                Ok(0) => {
+                    self.handle_end(row);
+                    true
+                }
+                Ok(count) => {
+                    self.hear(row, &mut input[..count]);
+                    count < INPUT_BYTES && !may_be_at_end
+                }
+                Err(error) => {
+                    if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+                        self.lose(row);
+                    }
+                    true
+                }
+            };
+            self.work.input = input;
+            if is_last {
+                return;
+            }
+        }
+        self.make_ready(row);
+    }
+
+    fn may_read(&mut self, row: u32) -> bool {
+        let socket = &mut self.sockets[row as usize];
+        match socket.state {
+            State::Free | State::Joining => return false,
+            State::Handshake if !socket.is(IS_ADMITTED) => {
+                if !self.admission.has_credit() {
+                    if !socket.is(IS_READY) {
+                        socket.set(IS_READY, true);
+                        self.admission.wait(row, self.hub.client_id(row).generation);
+                    }
+                    return false;
+                }
+                socket.set(IS_ADMITTED, true);
+                self.admission.spend();
+            }
+            State::Handshake | State::Open | State::Closing | State::Lingering => {}
+        }
+        if self.sockets[row as usize].state == State::Open && self.are_events_full() {
+            self.metrics.reads_deferred.increment();
+            self.make_ready(row);
+            return false;
+        }
+        // Reading goes on when the socket takes bytes again (see `handle_writable`).
+        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
+            || self.sockets[row as usize].state != State::Open
+    }
+
+    fn hear(&mut self, row: u32, input: &mut [u8]) {
+        self.metrics.bytes_received.add(input.len() as u64);
+        let socket = &mut self.sockets[row as usize];
+        socket.last_seen = self.work.now;
+        socket.set(PINGED, false);
+        match socket.state {
+            State::Handshake => self.read_head(row, input),
+            State::Open => self.read_frames(row, input),
+            State::Closing if !socket.is(PEER_CLOSED) => self.read_frames(row, input),
+            State::Free | State::Joining | State::Closing | State::Lingering => {}
+        }
+    }
+
+    /// Takes the frames of some input, in order.
+    pub(super) fn read_frames(&mut self, row: u32, mut input: &mut [u8]) {
+        let mut inbound = match self.take_half(row) {
+            Some(Half::Message(inbound)) => inbound,
+            _ => Box::new(Inbound::default()),
+        };
+        let mut replies = std::mem::take(&mut self.work.replies);
+        let limits = self.settings.limits;
+        let mut end = None;
+        while end.is_none() {
+            match inbound.read(input, &limits) {
+                Err(error) => {
+                    end = Some((error.close_code(), error.reason(), Cause::ProtocolError));
+                    break;
+                }
+                Ok(step) => {
+                    let consumed = step.consumed;
+                    let Some(item) = step.item else { break };
+                    end = self.handle_item(row, &item, &mut replies);
+                    input = &mut input[consumed..];
+                }
+            }
+        }
+        if !replies.is_empty() {
+            self.reply(row, &replies);
+            replies.clear();
+        }
+        self.work.replies = replies;
+        match end {
+            Some((code, reason, cause)) => self.end_by_peer(row, code, reason, cause),
+            None if !inbound.is_idle() && self.sockets[row as usize].fd >= 0 => {
+                self.put_half(row, Half::Message(inbound));
+            }
+            None => {}
+        }
+        self.perform_effects();
+    }
+
+    /// One message or control frame. Returns how to close if it asks for that.
+    fn handle_item(
+        &mut self,
+        row: u32,
+        item: &Item<'_>,
+        replies: &mut Vec<u8>,
+    ) -> Option<(CloseCode, &'static str, Cause)> {
+        let socket = self.sockets[row as usize];
+        let is_open = socket.state == State::Open;
+        match *item {
+            Item::Message { text, payload } if is_open => {
+                self.metrics.messages_received.increment();
+                if socket.is(IS_ECHO) {
+                    let opcode = if text { Opcode::Text } else { Opcode::Binary };
+                    encode_frame(opcode, payload, replies);
+                } else {
+                    let payload = Bytes::copy_from_slice(payload);
+                    self.hub.raise(row, EventKind::Message { text, payload });
+                    self.perform_effects();
+                }
+            }
+            // RFC 6455 §5.5.2: a pong has the payload of its ping.
+            Item::Ping(payload) if is_open => encode_frame(Opcode::Pong, payload, replies),
+            Item::Message { .. } | Item::Ping(_) | Item::Pong(_) => {}
+            Item::Close { code, .. } => {
+                // RFC 6455 §5.5.1: the answer echoes the code.
+                self.sockets[row as usize].set(PEER_CLOSED, true);
+                if is_open {
+                    self.sockets[row as usize].close_code = code.unwrap_or(NO_STATUS.0);
+                }
+                return Some((code.map_or(NO_STATUS, CloseCode), "", Cause::Peer));
+            }
+        }
+        None
+    }
+
+    fn end_by_peer(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
+        let socket = &mut self.sockets[row as usize];
+        socket.set(PEER_CLOSED, true);
+        match socket.state {
+            State::Open => self.hub.close(row, code, reason, cause),
+            State::Closing => self.work.farewells.push((row, self.hub.client_id(row).generation)),
+            State::Free | State::Handshake | State::Joining | State::Lingering => {}
+        }
+    }
+
+    /// Keeps what is half read of a connection.
+    pub(super) fn put_half(&mut self, row: u32, half: Half) {
+        let socket = &mut self.sockets[row as usize];
+        if socket.half == NONE {
+            socket.half = self.halves.insert(half);
+        } else {
+            self.halves[socket.half] = half;
+        }
+    }
+
+    /// What is half read of a connection, which holds nothing from here on.
+    pub(super) fn take_half(&mut self, row: u32) -> Option<Half> {
+        let half = std::mem::replace(&mut self.sockets[row as usize].half, NONE);
+        (half != NONE).then(|| self.halves.remove(half))
+    }
+}

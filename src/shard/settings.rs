@@ -1,0 +1,55 @@
+//! What a shard is told once, in the units that it works with.
+
+use std::time::Duration;
+
+use crate::hub;
+use crate::wheel::TICK_MILLIS;
+use crate::ws::handshake::OriginPolicy;
+use crate::ws::inbound::Limits;
+
+/// Settings of one shard.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Settings of its hub.
+    pub hub: hub::Settings,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// Which pages may connect.
+    pub origins: OriginPolicy,
+    /// Whether `/echo` is open.
+    pub echo: bool,
+    /// What one message of a client may cost.
+    pub limits: Limits,
+    /// How many connections it holds; more are answered 503.
+    pub connections_max: usize,
+    /// How many opening handshakes may be incomplete; one more displaces the oldest.
+    pub handshakes_pending_max: usize,
+    /// How many opening handshakes it completes in a second; the rest wait.
+    pub handshakes_per_second: u32,
+    /// How long an opening handshake may take.
+    pub handshake_deadline: Ticks,
+    /// How long a peer may be silent before it is pinged.
+    pub ping_interval: Ticks,
+    /// How long a pinged peer may be silent before it is closed.
+    pub pong_deadline: Ticks,
+    /// How long a closing handshake may take.
+    pub close_deadline: Ticks,
+    /// How long a peer may not take what it is owed.
+    pub age_max: Ticks,
+    /// How long closing everybody takes at shutdown.
+    pub drain_window: Ticks,
+    /// The close code at shutdown.
+    pub drain_code: u16,
+}
+
+/// A duration in ticks of the timer wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u32);
+
+impl From<Duration> for Ticks {
+    /// Rounds up: nothing happens early.
+    fn from(duration: Duration) -> Self {
+        let ticks = duration.as_millis().div_ceil(u128::from(TICK_MILLIS));
+        Self(u32::try_from(ticks).unwrap_or(u32::MAX >> 2).min(u32::MAX >> 2))
+    }
+}

@@ -1,0 +1,54 @@
+//! Plain system calls on connected sockets, for what is done one at a time.
+//!
+//! Sends in bulk and waiting go through the ring; a lone reply or a read of a socket that is known
+//! to be readable is cheaper as a direct call.
+
+use std::io;
+use std::os::fd::RawFd;
+
+/// Reads what is there. `WouldBlock` when nothing is, zero at the end of the stream.
+pub fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of a buffer that we may write to.
+    let count =
+        unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    checked(count)
+}
+
+/// Writes what fits, which may be nothing.
+pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and the length are those of a slice that we may read.
+    let count = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    match checked(count) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
+/// Tells the peer that nothing more will be sent. A peer that is gone already does not matter.
+pub fn shutdown_write(fd: RawFd) {
+    // SAFETY: shutdown takes two integers.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Leaves the choice of a bound socket's port to `connect`, so that one source address can have
+/// every port once for each server.
+pub fn choose_port_at_connect(fd: RawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    let option = libc::IP_BIND_ADDRESS_NO_PORT;
+    let value = (&raw const on).cast();
+    // SAFETY: the value is an int of ours and the size is its size.
+    let result = unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, option, value, size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Closes a descriptor that nobody uses any more.
+pub fn close(fd: RawFd) {
+    // SAFETY: the caller owns the descriptor and gives it up here.
+    unsafe { libc::close(fd) };
+}
+
+fn checked(count: isize) -> io::Result<usize> {
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,325 @@
+//! The wheel: eleven levels of 64 slots, a slot of each level four times as long as one below.
+//!
+//! A timer lies on the lowest level whose 64 slots reach its deadline. When the cursor meets a slot
+//! above level 0, its timers cascade, and as the levels overlap they skip at least every other one.
+//! Steps of four rather than 64 keep what cascades in one tick small: a slot is at most a fifteenth
+//! as long as the wait of the timers put there, so at most a fifteenth of equal heartbeats cascades
+//! at once. Occupancy bits find the next slot in one step per level, so a long idle gap costs
+//! O(levels), not O(ticks).
+//!
+//! A deadline that only moves later, as a heartbeat's does with every message, is written into the
+//! node and nothing is relinked; the timer finds its new slot when the cursor meets the old one.
+//! So re-arming touches one cache line, and the price is one more move per slot met.
+//!
+//! Invariant: the slot of an armed timer begins after the cursor (or at it, in the middle of a
+//! drain) and not after its deadline. Hence no timer is missed and none fires early.
+
+use super::list::{LEVELS, Lists, SLOTS};
+use super::tick::Tick;
+
+/// A slot of one level is two to this power times as long as a slot of the level below.
+const STEP_BITS: usize = 2;
+
+/// Distances of fewer bits than this and a step are a matter for level 0.
+const LEVEL_0_BITS: usize = SLOTS.ilog2() as usize - STEP_BITS;
+
+/// The furthest ahead that a timer is placed: 37 days. A later deadline waits in the last slot and
+/// is placed again from there.
+const SPAN: u32 = 62 << (STEP_BITS * (LEVELS - 1));
+
+/// At most one timer per id, for ids that are small because they are row indices.
+pub struct Wheel {
+    lists: Lists,
+    /// Every slot before this tick is empty. Behind `now` only in the middle of a drain.
+    cursor: Tick,
+    /// The latest tick passed to `pop_expired`.
+    now: Tick,
+    len: usize,
+}
+
+impl Wheel {
+    /// A wheel without timers that stands at `now`.
+    pub fn new(now: Tick) -> Self {
+        Self { lists: Lists::new(), cursor: now, now, len: 0 }
+    }
+
+    /// Arms the timer of `id`, or moves it if it is armed. A deadline that is not after the
+    /// wheel's current tick counts as the next tick, so a timer that re-arms itself in a drain
+    /// never fires twice in it.
+    ///
+    /// # Panics
+    /// If `id` is `u32::MAX`.
+    pub fn insert_or_move(&mut self, id: u32, deadline: Tick) {
+        let deadline = if deadline.is_after(self.now) { deadline } else { self.now.plus(1) };
+        if let Some(armed) = self.lists.deadline_mut(id) {
+            if deadline.since(self.cursor) >= armed.since(self.cursor) {
+                *armed = deadline;
+                return;
+            }
+            self.lists.unlink(id);
+            self.len -= 1;
+        }
+        self.lists.link(id, deadline, slot_for(self.cursor, deadline));
+        self.len += 1;
+    }
+
+    /// Disarms the timer of `id`; nothing happens if it is not armed.
+    pub fn cancel(&mut self, id: u32) {
+        if self.lists.unlink(id) {
+            self.len -= 1;
+        }
+    }
+
+    /// Disarms and returns one timer whose deadline is not after `now`. Call it until it returns
+    /// `None`; arming and cancelling any timer in between is fine. A `now` that lies before an
+    /// earlier one counts as that one.
+    pub fn pop_expired(&mut self, now: Tick) -> Option<u32> {
+        if now.is_after(self.now) {
+            self.now = now;
+        }
+        loop {
+            let fired = self.pop_at_cursor();
+            if fired.is_some() {
+                return fired;
+            }
+            match self.next_slot() {
+                Some((slot, ahead)) if ahead <= self.now.since(self.cursor) => {
+                    self.cursor = Tick(self.cursor.0.wrapping_add(ahead));
+                    self.cascade(slot);
+                }
+                _ => {
+                    self.cursor = self.now;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A tick before which no timer fires and at which `pop_expired` has something to do: how long
+    /// the shard may sleep. It is the next deadline itself when that is near, else the beginning
+    /// of a slot to cascade. `None` without timers.
+    pub fn next_deadline_hint(&self) -> Option<Tick> {
+        self.next_slot().map(|(_, ahead)| Tick(self.cursor.0.wrapping_add(ahead)))
+    }
+
+    /// The tick at which the timer of `id` fires, if it is armed.
+    pub fn deadline(&self, id: u32) -> Option<Tick> {
+        self.lists.deadline(id)
+    }
+
+    /// True exactly when the timer of `id` has been armed and has neither fired nor been cancelled.
+    pub fn is_armed(&self, id: u32) -> bool {
+        self.deadline(id).is_some()
+    }
+
+    /// How many timers are armed.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True exactly when no timer is armed.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Disarms a timer that is due at the cursor. Timers that were put off since they came into
+    /// the cursor's slot are placed again on the way.
+    fn pop_at_cursor(&mut self) -> Option<u32> {
+        let slot = slot_at(0, self.cursor.0);
+        while let Some((id, deadline)) = self.lists.pop(slot) {
+            if deadline == self.cursor {
+                self.len -= 1;
+                return Some(id);
+            }
+            self.lists.link(id, deadline, slot_for(self.cursor, deadline));
+        }
+        None
+    }
+
+    /// Empties a slot above level 0 that begins at the cursor. None of its timers can come back
+    /// to it: it is the one slot of its level that `slot_for` never chooses now.
+    fn cascade(&mut self, slot: u16) {
+        if usize::from(slot) < SLOTS {
+            return;
+        }
+        while let Some((id, deadline)) = self.lists.pop(slot) {
+            self.lists.link(id, deadline, slot_for(self.cursor, deadline));
+        }
+    }
+
+    /// The occupied slot that begins first, and how many ticks after the cursor.
+    fn next_slot(&self) -> Option<(u16, u32)> {
+        let first_of_level = |level| {
+            let digits = self.cursor.0 >> (STEP_BITS * level);
+            let distance = self.lists.distance_to_occupied(level, digits)?;
+            let digits = digits.wrapping_add(distance);
+            let start = Tick(digits << (STEP_BITS * level));
+            Some((slot_at(level, digits), start.since(self.cursor)))
+        };
+        (0..LEVELS).filter_map(first_of_level).min_by_key(|(_, ahead)| *ahead)
+    }
+}
+
+/// The slot for a deadline that is not before the cursor.
+///
+/// On level `n` the slot must lie 1 to 63 slots after the cursor's own: with none it would have
+/// begun already, with 64 it would be the cursor's again. So a level takes distances up to about
+/// `62 * 4^n` ticks, and none that a lower level takes; adding a thirty-second to the distance
+/// turns that bound into the power of two that `ilog2` finds.
+fn slot_for(cursor: Tick, deadline: Tick) -> u16 {
+    let distance = deadline.since(cursor).min(SPAN);
+    let rounded = (distance + (distance >> 5)) | (1 << LEVEL_0_BITS);
+    let level = (rounded.ilog2() as usize - LEVEL_0_BITS) / STEP_BITS;
+    slot_at(level, cursor.plus(distance).0 >> (STEP_BITS * level))
+}
+
+fn slot_at(level: usize, digits: u32) -> u16 {
+    (level * SLOTS + digits as usize % SLOTS) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(wheel: &mut Wheel, now: Tick) -> Vec<u32> {
+        let mut fired: Vec<u32> = std::iter::from_fn(|| wheel.pop_expired(now)).collect();
+        fired.sort_unstable();
+        fired
+    }
+
+    #[test]
+    fn every_distance_has_a_slot_that_begins_between_cursor_and_deadline() {
+        for cursor in [0, 1, 4095, 0x0123_4567, u32::MAX - 1, u32::MAX].map(Tick) {
+            let edges = (0..25).flat_map(|bit| (0..70_u32).map(move |slots| slots << bit));
+            for distance in edges.flat_map(|edge| [edge.saturating_sub(1), edge, edge + 1]) {
+                let distance = distance.min(SPAN);
+                let slot = usize::from(slot_for(cursor, cursor.plus(distance)));
+                let level = slot / SLOTS;
+                let cursor_digits = cursor.0 >> (STEP_BITS * level);
+                let ahead = (slot as u32).wrapping_sub(cursor_digits) % SLOTS as u32;
+                assert!(level == 0 || ahead > 0, "{distance} ahead of {cursor:?}");
+                let start = Tick(cursor_digits.wrapping_add(ahead) << (STEP_BITS * level));
+                let late = cursor.plus(distance).since(start);
+                assert!(late < 1 << (STEP_BITS * level), "{distance} ahead of {cursor:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_distance_fires_exactly_at_its_tick() {
+        for start in [0, 63, 4095, 1_000_003, u32::MAX - 70, u32::MAX] {
+            let mut wheel = Wheel::new(Tick(start));
+            for distance in 1..5000 {
+                wheel.insert_or_move(distance, Tick(start).plus(distance));
+            }
+            for distance in 1..5000 {
+                assert_eq!(drain(&mut wheel, Tick(start).plus(distance)), [distance]);
+            }
+            assert!(wheel.is_empty());
+        }
+    }
+
+    #[test]
+    fn powers_of_two_up_to_the_horizon_fire_exactly_across_gaps() {
+        for start in [5, u32::MAX - 9] {
+            let mut wheel = Wheel::new(Tick(start));
+            let distance_of = |id: u32| (1_u32 << id).min(Tick::DISTANCE_MAX);
+            for id in 0..32 {
+                wheel.insert_or_move(id, Tick(start).plus(distance_of(id)));
+            }
+            for id in 1..32 {
+                let due = Tick(start).plus(distance_of(id));
+                drain(&mut wheel, Tick(due.0.wrapping_sub(1)));
+                assert_eq!(wheel.len(), 32 - id as usize, "nothing fires early");
+                assert_eq!(drain(&mut wheel, due), [id]);
+            }
+        }
+    }
+
+    #[test]
+    fn one_jump_over_everything_fires_everything_once() {
+        let mut wheel = Wheel::new(Tick(77));
+        for id in 0..1000 {
+            wheel.insert_or_move(id, Tick(77).plus(1 + id * id * 997));
+        }
+        let fired = drain(&mut wheel, Tick(77).plus(Tick::DISTANCE_MAX));
+        assert_eq!(fired, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_fires_in_the_next_tick() {
+        let mut wheel = Wheel::new(Tick(10));
+        wheel.insert_or_move(1, Tick(3));
+        assert_eq!(wheel.deadline(1), Some(Tick(11)));
+        assert_eq!(wheel.pop_expired(Tick(10)), None);
+        assert_eq!(wheel.pop_expired(Tick(11)), Some(1));
+        assert!(!wheel.is_armed(1));
+    }
+
+    #[test]
+    fn a_timer_that_rearms_itself_ends_the_drain() {
+        let mut wheel = Wheel::new(Tick(0));
+        wheel.insert_or_move(1, Tick(1));
+        let now = Tick(5000);
+        let mut fired_count = 0;
+        while let Some(id) = wheel.pop_expired(now) {
+            fired_count += 1;
+            wheel.insert_or_move(id, Tick(2));
+        }
+        assert_eq!(fired_count, 1);
+        assert_eq!(wheel.deadline(1), Some(Tick(5001)));
+    }
+
+    #[test]
+    fn a_drain_may_cancel_and_put_off_what_is_still_due() {
+        let mut wheel = Wheel::new(Tick(0));
+        for id in 0..4 {
+            wheel.insert_or_move(id, Tick(100));
+        }
+        let first = wheel.pop_expired(Tick(100)).expect("four timers are due");
+        let others: Vec<u32> = (0..4).filter(|id| *id != first).collect();
+        wheel.cancel(others[0]);
+        wheel.insert_or_move(others[1], Tick(164));
+        assert_eq!(drain(&mut wheel, Tick(100)), [others[2]]);
+        assert_eq!(drain(&mut wheel, Tick(164)), [others[1]]);
+        assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn moving_forth_and_back_leaves_one_timer() {
+        let mut wheel = Wheel::new(Tick(0));
+        for deadline in [10, 500, 20, 100_000, 30] {
+            wheel.insert_or_move(4, Tick(deadline));
+            assert_eq!(wheel.deadline(4), Some(Tick(deadline)));
+            assert_eq!(wheel.len(), 1);
+        }
+        assert!(drain(&mut wheel, Tick(29)).is_empty());
+        assert_eq!(drain(&mut wheel, Tick(30)), [4]);
+    }
+
+    #[test]
+    fn sleeping_until_the_hint_misses_nothing_and_wakes_seldom() {
+        let mut wheel = Wheel::new(Tick(9));
+        assert_eq!(wheel.next_deadline_hint(), None);
+        let due = Tick(9).plus(20_000_000);
+        wheel.insert_or_move(1, due);
+        let mut wake_count = 0;
+        while let Some(wake) = wheel.next_deadline_hint() {
+            assert!(!wake.is_after(due));
+            let fired = wheel.pop_expired(wake);
+            assert_eq!(fired.is_some(), wake == due);
+            wake_count += 1;
+        }
+        assert!(wake_count <= LEVELS, "one wake-up per level at most, not {wake_count}");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_is_ignored() {
+        let mut wheel = Wheel::new(Tick(100));
+        wheel.insert_or_move(1, Tick(110));
+        assert_eq!(wheel.pop_expired(Tick(50)), None);
+        wheel.insert_or_move(2, Tick(60));
+        assert_eq!(wheel.deadline(2), Some(Tick(101)));
+        assert_eq!(drain(&mut wheel, Tick(110)), [1, 2]);
+    }
+}

@@ -1,0 +1,197 @@
+//! A control plane under test: the real server on a free port, a tiny HTTP client, and the shards'
+//! ends of the links, which a thread of the test plays.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate::api::{Control, Facts, Timing, serve};
+use tidegate::mesh::{Asker, Envelope, Outbound, ShardPort, build};
+use tidegate::metrics::{IngestMetrics, ShardMetrics};
+use tidegate::protocol::{Answer, Command, Ticket};
+use tokio::sync::oneshot;
+
+const SHARDS: u8 = 2;
+/// How many commands a link takes.
+pub const LINK_CAPACITY: usize = 4;
+
+/// A control plane on a free port, and the shards' ends of its links.
+pub struct Edge {
+    pub address: SocketAddr,
+    pub shards: Vec<Arc<ShardMetrics>>,
+    pub ingest: Arc<IngestMetrics>,
+    pub draining: Arc<AtomicBool>,
+    pub ports: Vec<ShardPort>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Edge {
+    pub fn start(dev: bool) -> Self {
+        let (ports, mut askers) = build(SHARDS, LINK_CAPACITY, 1).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shards: Vec<_> = (0..SHARDS).map(|_| Arc::new(ShardMetrics::default())).collect();
+        let ingest = Arc::new(IngestMetrics::default());
+        let draining = Arc::new(AtomicBool::new(false));
+        let public = "127.0.0.1:8000".parse().unwrap();
+        let control = Control {
+            facts: Facts { version: "1.2.3", public, dev },
+            shards: shards.clone(),
+            ingest: Arc::clone(&ingest),
+            port: askers.swap_remove(usize::from(Asker::Control.place())),
+            draining: Arc::clone(&draining),
+            clock: tidegate::sys::Clock::start(),
+            timing: Timing {
+                request: Duration::from_millis(400),
+                answer: Duration::from_millis(300),
+            },
+        };
+        let (stop, stopped) = oneshot::channel();
+        let thread = Some(std::thread::spawn(move || serve(listener, control, stopped)));
+        Self { address, shards, ingest, draining, ports, stop: Some(stop), thread }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    /// Sends bytes and reads until the server closes.
+    pub fn exchange(&self, request: &[u8]) -> Response {
+        let mut stream = self.connect();
+        stream.write_all(request).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        Response::parse(&String::from_utf8(bytes).unwrap())
+    }
+
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            text += &format!("Host: {}\r\n", self.address);
+        }
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        self.exchange(text.as_bytes())
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.request("GET", path, &[], "")
+    }
+
+    pub fn publish(&self, body: &Value) -> Response {
+        let headers = [("Content-Type", "application/json")];
+        self.request("POST", "/try/publish", &headers, &body.to_string())
+    }
+
+    /// Plays the shards until the body returns: `play` is given every envelope.
+    pub fn with_shards<T>(
+        &mut self,
+        mut play: impl FnMut(&ShardPort, Envelope) + Send,
+        body: impl FnOnce(&Self) -> T,
+    ) -> T {
+        let ports = std::mem::take(&mut self.ports);
+        let done = AtomicBool::new(false);
+        let mut result = None;
+        std::thread::scope(|scope| {
+            let shards = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for port in &ports {
+                        for queue in 0..port.inbox.queue_count() {
+                            while let Some(envelope) = port.inbox.receive(queue) {
+                                play(port, envelope);
+                            }
+                        }
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            result = Some(body(self));
+            done.store(true, Ordering::Relaxed);
+            shards.join().unwrap();
+        });
+        self.ports = ports;
+        result.unwrap()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop.take().unwrap().send(()).ok();
+        let result = self.thread.take().unwrap().join();
+        if !std::thread::panicking() {
+            result.unwrap().unwrap();
+        }
+    }
+}
+
+/// What came back over HTTP.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    head: String,
+    pub body: String,
+}
+
+impl Response {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("not a response: {text:?}"));
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn assert_error(&self, status: u16, code: &str) {
+        let error = &self.json()["error"];
+        assert_eq!((self.status, error["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert!(error["message"].as_str().is_some_and(|message| message.len() > 8), "{self:?}");
+    }
+}
+
+/// Sends one part of an answer without an error.
+pub fn answer(port: &ShardPort, ticket: Ticket, is_first: bool, awaiting: u32, sessions: u32) {
+    let number = ticket.number;
+    say(port, ticket, Answer { number, is_first, awaiting, sessions, error: None });
+}
+
+/// Sends one part of an answer.
+pub fn say(port: &ShardPort, ticket: Ticket, answer: Answer) {
+    let link = &port.askers[usize::from(ticket.asker)];
+    link.try_send(Outbound::Answer(answer)).unwrap();
+    link.ring();
+}
+
+/// What a shard was sent, which must be a command that the control plane awaits.
+pub fn command(envelope: Envelope) -> (Command, Ticket) {
+    let Envelope::Command { command, ticket: Some(ticket) } = envelope else {
+        panic!("unexpected: {envelope:?}")
+    };
+    assert_eq!(ticket.asker, Asker::Control.place());
+    (*command, ticket)
+}

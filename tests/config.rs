@@ -1,0 +1,108 @@
+//! The promise: an operator can print, edit and check the configuration with the program alone,
+//! and every mistake comes back with its place, its remedy and a status that scripts can use.
+
+#![allow(clippy::unwrap_used, reason = "a failed set-up fails its test")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs the program with an environment of its own.
+fn tidegate(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn write(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn check(name: &str, text: &str, variables: &[(&str, &str)]) -> Output {
+    let path = write(name, text);
+    tidegate(&["check-config", path.to_str().unwrap()], variables)
+}
+
+#[test]
+fn the_default_configuration_is_valid() {
+    let printed = tidegate(&["default-config"], &[]);
+    assert!(printed.status.success());
+    assert!(stdout(&printed).contains("\nmessage_bytes_max = \"64KiB\"\n"));
+    let checked = check("default.toml", stdout(&printed), &[]);
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    assert!(stdout(&checked).ends_with("default.toml: ok\n"));
+}
+
+#[test]
+fn a_bad_file_has_all_its_mistakes_printed() {
+    let output = check("bad.toml", "[shards]\ncuont = 2\npin = 'yes'\n", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = stderr(&output);
+    assert!(found.contains("bad.toml: 2 mistakes\n"), "{found}");
+    assert!(found.contains("bad.toml:2: unknown option shards.cuont; did you mean shards.count?"));
+    assert!(found.contains("bad.toml:3: shards.pin: found \"yes\", expected true or false"));
+}
+
+#[test]
+fn variables_count_as_they_do_for_serve() {
+    let open = "[public]\naddress = '0.0.0.0:8000'\n";
+    let refused = check("open.toml", open, &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("open.toml:2: public.address: "), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("set public.allow_anonymous = true"));
+    let allowed = check("open.toml", open, &[("TIDEGATE_PUBLIC__ALLOW_ANONYMOUS", "true")]);
+    assert!(allowed.status.success(), "{}", stderr(&allowed));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = tidegate(&["check-config", "/nowhere/tidegate.toml"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/nowhere/tidegate.toml: No such file"));
+}
+
+#[test]
+fn serve_refuses_a_bad_configuration_from_each_source() {
+    let path = write("serve.toml", "[log]\nlevel = 'loud'\n");
+    let variables =
+        [("TIDEGATE_CONFIG", path.to_str().unwrap()), ("TIDEGATE_LINKS__CAPACITY", "many")];
+    let output = tidegate(&["serve", "--shards", "-1", "--set", "drain.window=10"], &variables);
+    assert_eq!(output.status.code(), Some(1));
+    let found = stderr(&output);
+    for place in [
+        "serve.toml:2: log.level: found \"loud\"",
+        "variable TIDEGATE_LINKS__CAPACITY: links.capacity: found \"many\"",
+        "flag --shards: shards.count: found -1",
+        "flag --set drain.window: drain.window: found 10",
+    ] {
+        assert!(found.contains(place), "{place}: {found}");
+    }
+}
+
+#[test]
+fn an_empty_variable_names_no_file() {
+    let output = tidegate(&["serve", "--log-level", "loud"], &[("TIDEGATE_CONFIG", "")]);
+    let found = stderr(&output);
+    assert!(found.contains("flag --log-level: log.level: found \"loud\""), "{found}");
+    assert!(!found.contains("No such file"), "{found}");
+}
+
+#[test]
+fn an_unknown_flag_is_a_wrong_command_line() {
+    let output = tidegate(&["serve", "--shrads", "2"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--shards"), "{}", stderr(&output));
+    assert_eq!(tidegate(&["serve", "--set", "nonsense"], &[]).status.code(), Some(2));
+}

@@ -1,0 +1,109 @@
+//! Imports go downwards only, so that each layer can be read without those above it.
+//!
+//! A file may name modules of lower layers and its own module. Modules of the same layer are
+//! strangers to each other but for the pairs in `ALLOWED_PAIRS`, each with its reason. Both
+//! `crate::` and `super::` paths count, wherever they stand.
+
+use crate::source::{Finding, NamePath, Source};
+
+/// The layers from top to bottom. `lib.rs` declares all modules and belongs to none.
+const LAYERS: &[&[&str]] = &[
+    &["main", "cli"],
+    &["edge"],
+    &["api", "ingest", "load"],
+    &["shard"],
+    &["mesh", "hub"],
+    &["protocol", "ws", "http", "wheel"],
+    &["config", "metrics", "limits", "sys"],
+];
+
+/// Imports inside one layer: from, to, and why.
+const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[
+    ("hub", "mesh", "a hub's input and output are the messages of links"),
+    ("ws", "http", "ws::handshake reads http::Head"),
+    ("http", "ws", "an upgrade request is answered by the opening handshake"),
+    ("config", "limits", "an option's range ends at the compile-time limit"),
+];
+
+/// Paths that lead out of the file's module sideways or upwards.
+pub(crate) fn upward_imports(source: &Source) -> Vec<Finding> {
+    let module = source.module();
+    if module == "lib" {
+        return Vec::new();
+    }
+    let Some(layer) = layer_of(module) else {
+        return vec![source.finding(1, format!("{module} has no layer: add it to LAYERS"))];
+    };
+    let depth = source.module_path().len();
+    let mut findings = Vec::new();
+    for path in source.name_paths() {
+        let Some(target) = target_of(&path, depth).filter(|target| *target != module) else {
+            continue;
+        };
+        let allowed = ALLOWED_PAIRS.iter().any(|(from, to, _)| (*from, *to) == (module, target));
+        let what = match layer_of(target) {
+            None => format!("crate::{target} is not a module of LAYERS: name the module it is in"),
+            Some(lower) if lower > layer || allowed => continue,
+            Some(_) => format!(
+                "{module} may not use {target}, which is not below it: pass the value in, \
+                 or move the type down"
+            ),
+        };
+        findings.push(source.finding(path.line, what));
+    }
+    findings
+}
+
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The module below the crate's root that a path leads to, if it goes through the root.
+fn target_of(path: &NamePath, depth: usize) -> Option<&str> {
+    let supers = path.names.iter().take_while(|name| *name == "super").count();
+    let root_length = match path.names[0].as_str() {
+        "crate" | "tidegate" => 1,
+        "super" if supers == depth + path.inline_depth => supers,
+        _ => return None,
+    };
+    path.names.get(root_length).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(path: &str, text: &str) -> usize {
+        upward_imports(&Source::new(path, text)).len()
+    }
+
+    #[test]
+    fn upward_and_sideways_imports_are_found() {
+        assert_eq!(count("src/ws/frame.rs", "use crate::hub::Hub;"), 1);
+        assert_eq!(count("src/ws/frame.rs", "use crate::{limits::A, shard::B, wheel::C};"), 2);
+        assert_eq!(count("src/ws/frame.rs", "use super::super::hub::Hub;"), 1);
+        assert_eq!(count("src/ws/mod.rs", "mod tests { use super::super::hub::Hub; }"), 1);
+        assert_eq!(count("src/ws/frame.rs", "fn f() { x!(crate::hub::f()) }"), 1);
+        assert_eq!(count("src/api/mod.rs", "use crate::ingest::Router;"), 1);
+        assert_eq!(count("src/mesh/mod.rs", "use crate::hub::Hub;"), 1);
+        assert_eq!(count("src/ws/frame.rs", "use crate::Frame;"), 1);
+        assert_eq!(count("src/surprise.rs", ""), 1);
+    }
+
+    #[test]
+    fn downward_and_allowed_imports_are_not() {
+        assert_eq!(count("src/hub/mod.rs", "use crate::{hub::log, mesh, ws::Opcode};"), 0);
+        assert_eq!(count("src/ws/frame.rs", "use super::Opcode; use super::mask::unmask;"), 0);
+        assert_eq!(count("src/ws/frame.rs", "pub(crate) fn f() {} // crate::hub"), 0);
+        assert_eq!(count("src/ws/handshake.rs", "use crate::http::Head;"), 0);
+        assert_eq!(count("src/main.rs", "use tidegate::{shard, config::Config};"), 0);
+    }
+
+    #[test]
+    fn every_allowed_pair_is_in_one_layer() {
+        for (from, to, reason) in ALLOWED_PAIRS {
+            assert_eq!(layer_of(from), layer_of(to), "{from} to {to} needs no exception");
+            assert!(!reason.is_empty());
+        }
+    }
+}
