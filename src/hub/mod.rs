@@ -3,13 +3,14 @@
 //! The hub is deterministic and touches nothing outside: no sockets, no clock, no locks. Its shell
 //! (`shard`, or a simulation) feeds it envelopes and socket events, carries out its [`Effect`]s,
 //! and moves the bytes of its [`Batch`]es. Call order of the shell, over and over:
-//! `handle`/`attach`/`enter`/`push`/…, then `poll_effect` until `None`, then `poll_batch`, send each
-//! entry's `bytes`, note what was `sent`, and `finish_batch`.
+//! `handle`/`attach`/`enter`/`push`/…, then `poll_effect` until `None`, then `poll_batch`, send
+//! each entry's `bytes`, note what was `sent`, and `finish_batch`.
 //!
 //! Two roles live here. As the *home* of a channel the shard knows which shards have subscribers
-//! (`home`); as a *member* it has the subscribers, the log and a cursor for each (`channel`, `log`).
-//! The invariant of delivery: between a subscriber's cursor and the head of its channel's log lies
-//! exactly what it is still owed, and sources of bytes for a socket change only between frames.
+//! (`home`); as a *member* it has the subscribers, the log and a cursor for each (`channel`,
+//! `log`). The invariant of delivery: between a subscriber's cursor and the head of its channel's
+//! log lies exactly what it is still owed, and sources of bytes for a socket change only between
+//! frames.
 
 mod backlog;
 mod batch;
