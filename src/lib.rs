@@ -1,4 +1,130 @@
 //! tidegate: an io_uring WebSocket push edge for Linux. This file is the map of the house.
+//!
+//! Backends publish over ZeroMQ, clients listen over WebSocket, and what lies between is here. How
+//! to *use* it (doors, formats, options, metrics) stands in `README.md`; this map is for reading
+//! and changing the code.
+//!
+//! # Threads, and who owns what
+//!
+//! ```text
+//!           +----------------+  links, one per pair  +------------------------------+
+//! backends  | ingest thread  |  of threads           | shard 0, pinned to a core    |
+//! = ZeroMQ >| every ZeroMQ   |======================>|  listener, connections,      |
+//!           | socket, CURVE  |<== answers, events ===|  wheel, data ring, hub:      |<= clients,
+//!           +----------------+                       |  channels, logs, outboxes    |   WebSocket
+//!           +----------------+                       +------------------------------+
+//! operators | control plane  |====== commands ======>            ^ links v
+//! = HTTP ==>| tokio, axum,   |<===== answers ========+------------------------------+
+//!           | reads counters |                       | shard 1, and so on           |<= clients
+//!           +----------------+                       +------------------------------+
+//! the main thread starts all and waits for an end; a thread for signals begins the drain
+//! ```
+//!
+//! - A **shard** owns its connections, its part of every channel, its timers and its counters.
+//!   Nobody else touches them, so the data plane has no locks. The kernel spreads connections over
+//!   the shards' listeners (`SO_REUSEPORT`).
+//! - Every channel has one **home** shard ([`mesh::Homes`]): it knows which shards have subscribers
+//!   and gives a channel one order. A user's sessions are kept at the home of the user's personal
+//!   channel `#user`.
+//! - A **link** ([`mesh::Link`]) is a bounded FIFO queue from one thread to one other. All links
+//!   into a thread share a [`mesh::Bell`], which costs a system call only if the thread sleeps.
+//! - What is shared: publications (immutable, behind an `Arc`), links, counters (one writer each),
+//!   and the two flags of the drain. Nothing else.
+//!
+//! # Layers
+//!
+//! A module names only modules of lower layers; `tests/tidy/layers.rs` has the few pairs inside
+//! one layer, each with its reason, and fails for any other.
+//!
+//! ```text
+//!  main                         the allocator, and nothing else
+//!  cli                          the command line
+//!  edge                         opens addresses, starts threads, ends them in order
+//!  api     ingest               doors for operators and for backends
+//!  shard                        the I/O shell: the only module with monoio and the data ring
+//!  mesh    hub                  links; the state of a shard
+//!  protocol  ws  http  wheel    bytes and state machines
+//!  config  metrics  limits  sys options, counters, constants, the remaining system calls
+//! ```
+//!
+//! `hub`, `protocol`, `ws`, `http` and `wheel` do no I/O, read no clock and hold no lock: time is
+//! an argument and bytes go in and out. So they can be fuzzed, simulated and tested to the end.
+//!
+//! # Where to find what
+//!
+//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `publish`, and their help.
+//! - [`edge`]: the table of contents of a run; the order in which things start and end.
+//! - [`api`]: `/metrics`, `/health`, `/info` and the try page on the internal address.
+//! - [`ingest`]: all ZeroMQ sockets, CURVE, gaps in publishers' counters, answers, events.
+//! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors.
+//! - [`mesh`]: links, homes and what travels between threads ([`mesh::Envelope`]).
+//! - [`hub`]: who is subscribed to what and owed what; logs, cursors, outboxes, sessions.
+//! - [`protocol`]: the native message format, commands, answers, events and their error codes.
+//! - [`ws`]: RFC 6455: frames, masks, fragments, UTF-8, close codes, the opening handshake.
+//! - [`http`]: request heads, URIs, and answers to what is not a WebSocket.
+//! - [`wheel`]: one deadline for each connection, in constant time.
+//! - [`config`]: every option once, with its type, default, limits and text; all its sources.
+//! - [`metrics`]: every metric once; counting is a plain addition.
+//! - [`limits`]: bounds that no two deployments would set differently.
+//! - [`sys`]: clock, eventfd, sockets, what the host can do. `unsafe` is here, in the data ring
+//!   (`shard/ring.rs`) and in the unmasking loop (`ws/mask.rs`), and nowhere else.
+//!
+//! # How a message travels: the hot path in six stops
+//!
+//! Search the code for `HOT PATH`; each stop is marked once.
+//!
+//! 1. *Receive* (`ingest/turn.rs`). The ingest thread takes up to 64 messages from a socket, in
+//!    parts that are used again for the next message.
+//! 2. *Decode* ([`protocol::decode_parts`]). Topic, payload and meta become a
+//!    [`protocol::Command`]. The payload is copied once, behind the header of the one WebSocket
+//!    frame that every subscriber will share ([`protocol::Publication`]).
+//! 3. *Route* (`ingest/route.rs`). The command goes onto the link to the channel's home; shards
+//!    are woken once for the batch. If the link is full nothing more is read from any socket.
+//! 4. *Publish* (`hub/publish.rs`). The home passes a reference to each shard that has
+//!    subscribers. No subscriber, no work.
+//! 5. *Broadcast* (`hub/publish.rs`). A shard appends the frame to the channel's log
+//!    (`hub/log.rs`) and marks the channel dirty. That is all, however many subscribers there are.
+//! 6. *Flush* (`shard/write.rs`). A round walks the subscribers of dirty channels and sends each
+//!    one contiguous slice of the log, from its cursor to the head, up to [`hub::BATCH_MAX`] sends
+//!    in one system call. What is published meanwhile gathers for the next round, so sends grow
+//!    larger under load instead of more numerous.
+//!
+//! A socket that is full leaves its cursor where it is: the connection *lags* (`hub/backlog.rs`).
+//! The log keeps what lagging cursors need, within `slow.lag_bytes_max`; past it, or past
+//! `slow.age_max`, the connection is closed with code 3008. Bytes for one connection alone
+//! (replies, pongs, close frames) wait in its outbox, which exists only while it is not empty.
+//!
+//! The other direction: `shard/read.rs` reads what is readable into one buffer per shard,
+//! [`ws::Inbound`] takes frames apart in place, and a complete message becomes a
+//! [`protocol::Event`] on the link to the ingest thread. While that link is nearly full, clients
+//! are not read, and TCP slows them down.
+//!
+//! A connection begins in `shard/accept.rs` and `shard/door.rs`. The answer to the opening
+//! handshake is sent only when the home of every channel has confirmed the shard
+//! ([`mesh::Envelope::Join`] and [`mesh::Envelope::Joined`]): *open means subscribed*.
+//!
+//! # Invariants
+//!
+//! - **Links are FIFO.** What came before `Joined` on a link is older than the subscription, what
+//!   comes after it is newer. No merging, no deduplication, no race.
+//! - **One order per channel.** Only the home passes publications of a channel on, and every log
+//!   and every socket keeps the order.
+//! - **Cursors tell the truth.** Between a subscriber's cursor and the head of the log lies exactly
+//!   what it is still owed; a frame that some open cursor needs is never dropped: the connection is
+//!   closed first.
+//! - **Sources change between frames only.** After part of a frame, nothing but its rest is sent.
+//! - **Everything a peer can make grow is bounded**, by an option or in [`limits`], and the bound
+//!   is checked before memory is taken.
+//! - **The kernel holds no bytes of ours** after a batch was submitted: a send completes inside the
+//!   call or is refused.
+//! - **A row's generation** stands in every identity and completion, so that nothing late reaches
+//!   the row's next occupant.
+//! - **Shards end together**: one that has drained goes on serving as a home until all have.
+//!
+//! # Tests
+//!
+//! Unit tests stand at the end of each file. Below `tests/`, `tidy` checks the rules of this map
+//! and of the style, and that README, options, metrics and error codes agree with the code.
 
 pub mod api;
 pub mod cli;

@@ -19,8 +19,8 @@ mod logging;
 mod publish;
 mod serve;
 
-/// A WebSocket push edge for Linux: backends publish over ZeroMQ or HTTP, every message reaches
-/// every subscriber.
+/// A WebSocket push edge for Linux: backends publish over ZeroMQ, every open subscriber gets every
+/// message.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100)]
 struct Arguments {
@@ -43,7 +43,8 @@ enum Command {
 /// Flags that set options, on top of the file and the environment.
 #[derive(Debug, Default, Args)]
 struct Overrides {
-    /// Open everything for trying out: /echo, any Origin. Loopback addresses only.
+    /// For trying out, on loopback only: opens /echo, takes any Origin, and lets the page on the
+    /// internal address publish.
     #[arg(long)]
     dev: bool,
     /// Number of shards (shards.count).
@@ -52,7 +53,7 @@ struct Overrides {
     /// Address for clients (public.address).
     #[arg(long, value_name = "IP:PORT")]
     public_address: Option<String>,
-    /// Address for operators and backends (internal.address).
+    /// Address for operators (internal.address).
     #[arg(long, value_name = "IP:PORT")]
     internal_address: Option<String>,
     /// off, error, warn, info, debug or trace (log.level).

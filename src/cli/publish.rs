@@ -25,10 +25,11 @@ pub(super) struct Arguments {
     /// How to talk to the edge.
     #[arg(long, value_enum, default_value = "router-dealer")]
     socket: Socket,
-    /// The meta part: a JSON object such as '{"id":"7","ttl":60}'.
+    /// The meta part: a JSON object such as '{"ct":"json"}'.
     #[arg(long, value_name = "JSON", value_parser = parse_meta)]
     meta: Option<Map<String, Value>>,
-    /// The operation, as meta's op: pub, broadcast, user, all, disconnect, …
+    /// The operation, as meta's op: pub, broadcast, user, all, subscribe, unsubscribe or
+    /// disconnect.
     #[arg(long)]
     op: Option<String>,
     /// How many times to publish it.

@@ -75,8 +75,8 @@ options! {
         format: Format as OneOf = Format::Native;
         /// Prefixes of the topics that a sub socket asks for; "" means all.
         topics: Vec<String> as Words = vec![String::new()];
-        /// Messages that wait in memory per peer. Past it sub and pub lose messages and all
-        /// others make the sender wait.
+        /// Messages that wait in memory per peer. Past it sub, pub and xpub lose messages, and
+        /// pull and router make the sender wait.
         high_water_mark: u32 as Number = 10_000, 1..=10_000_000;
         /// Longest message part. The peer of a longer one is disconnected.
         message_bytes_max: usize as Size = MIB, KIB..=1024 * MIB;

@@ -45,7 +45,8 @@ options! {
         /// Values of the Origin header that may connect. An empty list means the host that the
         /// Host header names and no other; "*" means any.
         allowed_origins: Vec<String> as WebOrigins = Vec::new();
-        /// Whether clients without a token may connect when the address is not loopback.
+        /// Whether clients may connect when the address is not loopback. Nothing proves who a
+        /// client is: whoever reaches the address may take any user name.
         allow_anonymous: bool as Flag = false;
         /// Whether /echo answers every message with the same message, for tests and benches.
         echo: bool as Flag = false;
@@ -53,11 +54,12 @@ options! {
 }
 
 options! {
-    /// The door for operators and backends: HTTP API, metrics, health, admin page.
+    /// The door for operators: metrics, health and the try page.
     Internal {
-        /// Address and port for operators and backends.
+        /// Address and port for operators.
         address: SocketAddr as Address = loopback(9000);
-        /// Whether the address may be other than loopback. Everybody who reaches it may publish.
+        /// Whether the address may be other than loopback. It asks nobody for a password:
+        /// everybody who reaches it reads the metrics.
         allow_remote: bool as Flag = false;
     }
 }
@@ -67,10 +69,11 @@ options! {
     Handshake {
         /// Time in which a connection must have sent its whole request.
         deadline: Duration as Time = 10 * SECOND, Duration::from_millis(100)..=HOUR;
-        /// Opening handshakes per second and shard that are accepted; 0 means no limit. Further
-        /// connections wait in the backlog, which flattens reconnect storms.
+        /// Opening handshakes per second and shard that are completed; 0 means no limit. Further
+        /// connections wait with their request unread, which flattens reconnect storms.
         rate: u32 as Number = 5000, 0..=10_000_000;
-        /// Most connections per shard that have not finished their handshake.
+        /// Most connections per shard that have not finished their handshake. One more takes
+        /// the place of the oldest.
         pending_max: usize as Number = 16_384, 1..=10_000_000;
     }
 }
@@ -125,10 +128,11 @@ options! {
         lag_bytes_max: usize as Size = MIB, 4 * KIB..=GIB;
         /// Most bytes of personal messages that may wait for a connection.
         outbox_bytes_max: usize as Size = 256 * KIB, 4 * KIB..=GIB;
-        /// Longest time that a connection may take no byte while bytes wait for it.
+        /// Time in which a connection whose socket is full must take all that waits for it
+        /// then; after that the time begins anew.
         age_max: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
-        /// Most memory of a shard for channel logs and outboxes together. Past it the slowest
-        /// connections are closed first.
+        /// Most memory of a shard for channel logs and outboxes together. Past it connections
+        /// that lag are closed whatever their own limit says.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
     }
 }

@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
-use crate::mesh;
+use crate::mesh::{self, AskerPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::shard::{self, Drain, Start};
 use crate::sys::{Clock, host};
@@ -94,18 +94,10 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let ingest_metrics = Arc::new(IngestMetrics::default());
 
     let listeners = public_listeners(config, shard_count)?;
-    let public = address_of(&listeners[0], config.public.address);
-    let internal_listener = TcpListener::bind(config.internal.address)
-        .map_err(|source| listen_error(config.internal.address, "internal.address", source))?;
-    let endpoints: Vec<_> = config.ingest.endpoints.iter().map(settings::endpoint).collect();
-    let ingest = Ingest::bind(
-        &endpoints,
-        ingest_port,
-        Arc::clone(&ingest_metrics),
-        Box::new(move || clock.now_nanos()),
-    )?;
+    let internal_listener = internal_listener(config)?;
+    let ingest = bind_ingest(config, ingest_port, Arc::clone(&ingest_metrics), clock)?;
     let addresses = Addresses {
-        public,
+        public: address_of(&listeners[0], config.public.address),
         internal: address_of(&internal_listener, config.internal.address),
         ingest: ingest.addresses().to_vec(),
     };
@@ -129,7 +121,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let ingest =
         spawn("ingest", ended.clone(), move || ingest.run().map_err(|error| error.to_string()))?;
     let control = Control {
-        facts: Facts { version: env!("CARGO_PKG_VERSION"), public, dev: config.dev },
+        facts: facts(config, &addresses),
         shards: shard_metrics,
         ingest: ingest_metrics,
         port: control_port,
@@ -143,13 +135,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     })?;
     signals::watch(&drain, draining)
         .map_err(|source| Error::Thread { thread: "signal", source })?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        shards = shard_count,
-        public = %addresses.public,
-        internal = %addresses.internal,
-        "serving"
-    );
+    log_start(&addresses, shard_count);
     ready(&addresses);
 
     wait_for_shards(&endings, shard_count)?;
@@ -160,6 +146,30 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     join(vec![control]);
     tracing::info!("drained");
     Ok(())
+}
+
+fn bind_ingest(
+    config: &Config,
+    port: AskerPort,
+    metrics: Arc<IngestMetrics>,
+    clock: Clock,
+) -> Result<Ingest, ingest::Error> {
+    let endpoints: Vec<_> = config.ingest.endpoints.iter().map(settings::endpoint).collect();
+    Ingest::bind(&endpoints, port, metrics, Box::new(move || clock.now_nanos()))
+}
+
+fn facts(config: &Config, addresses: &Addresses) -> Facts {
+    Facts { version: env!("CARGO_PKG_VERSION"), public: addresses.public, dev: config.dev }
+}
+
+fn log_start(addresses: &Addresses, shards: usize) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        shards,
+        public = %addresses.public,
+        internal = %addresses.internal,
+        "serving"
+    );
 }
 
 /// Waits until every shard has drained. Any other ending is an error.
@@ -232,6 +242,11 @@ fn public_listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+fn internal_listener(config: &Config) -> Result<TcpListener, Error> {
+    let address = config.internal.address;
+    TcpListener::bind(address).map_err(|source| listen_error(address, "internal.address", source))
 }
 
 fn address_of(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

@@ -6,8 +6,8 @@
 //! The shard never blocks but in one place (`sleep`), does a bounded amount of each kind of work
 //! per turn (`turn`), and owns everything that it touches except links and publications.
 //!
-//! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it and
-//! ends it, `drain` ends them all.
+//! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it
+//! and ends it, `drain` ends them all.
 
 mod accept;
 mod door;

@@ -1,40 +1,29 @@
 //! README, CHANGELOG and `Cargo.toml` say what the code says.
 //!
-//! Options come from the binary itself (`tidegate default-config`), metrics from the strings in
-//! the code, so that neither list is kept a second time.
+//! Every metric that README mentions exists, every error code and snippet stands there, and the
+//! map in `lib.rs` has every module. The tables that README copies row by row are in `tables`.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::fs;
 
 use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::Visit;
 
-use crate::source::{Finding, assert_clean, read, sources};
+use crate::source::{Finding, Source, assert_clean, in_file, read, sources};
 
 const METRIC_PREFIX: &str = "tidegate_";
 
-/// What the OpenMetrics encoder appends to the registered name of a counter or histogram.
-const METRIC_SUFFIXES: &[&str] = &["_total", "_bucket", "_sum", "_count"];
+/// What the OpenMetrics encoder appends to the registered name of a metric, by its kind.
+const METRIC_SUFFIXES: &[&str] = &["_total", "_bucket", "_sum", "_count", "_info"];
+
+const ERROR_CODES_HEADING: &str = "### Error codes";
+
+const SNIPPETS: &str = "tests/clients/snippets";
+
+/// What runs the snippets; hidden files beside it are its copies of them.
+const SNIPPETS_RUNNER: &str = "run.py";
 
 const CHANGE_SECTIONS: &[&str] = &["### Performance", "### Features", "### Fixes"];
-
-pub(crate) fn assert_options_documented() {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("default-config")
-        .output()
-        .expect("the binary was built for this test");
-    let options = options_of(&String::from_utf8_lossy(&output.stdout));
-    assert!(!options.is_empty(), "`tidegate default-config` prints no options");
-    let readme = read("README.md");
-    let missing = options.iter().filter(|option| !is_in_table(&readme, option));
-    assert_clean(
-        missing
-            .map(|(section, key)| {
-                let what = format!("the options table lacks a row for `{section}.{key}`");
-                in_file("README.md", 1, what)
-            })
-            .collect(),
-    );
-}
 
 pub(crate) fn assert_metrics_documented() {
     let readme = read("README.md");
@@ -61,6 +50,53 @@ pub(crate) fn assert_metrics_documented() {
     assert_clean(findings);
 }
 
+pub(crate) fn assert_error_codes_documented() {
+    let sources = sources(&["src/protocol", "src/ingest"]);
+    let codes: BTreeSet<String> = sources.iter().flat_map(error_codes).collect();
+    assert!(codes.contains("missing_topic") && codes.contains("timeout"), "codes are found");
+    let documented = first_cells(&read("README.md"), ERROR_CODES_HEADING);
+    let mut findings = Vec::new();
+    for code in codes.difference(&documented) {
+        findings.push(in_file("README.md", 1, format!("describe the error code `{code}`")));
+    }
+    for code in documented.difference(&codes) {
+        let what = format!("no error code `{code}` in src: correct its name or delete it");
+        findings.push(in_file("README.md", 1, what));
+    }
+    assert_clean(findings);
+}
+
+/// The snippets that are run by the tests of clients are the ones that README shows.
+pub(crate) fn assert_snippets_shown() {
+    let readme = read("README.md");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SNIPPETS);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut findings = Vec::new();
+    for entry in entries {
+        let entry = entry.expect("the folder can be read");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_snippet = name != SNIPPETS_RUNNER && !name.starts_with('.');
+        let path = format!("{SNIPPETS}/{name}");
+        if is_snippet && entry.path().is_file() && !readme.contains(read(&path).trim()) {
+            findings.push(in_file(&path, 1, "README shows another text: make them the same"));
+        }
+    }
+    assert_clean(findings);
+}
+
+/// The map in `lib.rs` leads to every module.
+pub(crate) fn assert_map_complete() {
+    let map = read("src/lib.rs");
+    let root = Source::new("src/lib.rs", &map);
+    let modules = root.syntax().items.into_iter().filter_map(|item| match item {
+        syn::Item::Mod(module) => Some(module.ident.to_string()),
+        _ => None,
+    });
+    let missing = modules.filter(|module| !map.contains(&format!("//! - [`{module}`]")));
+    let what = |module| format!("the map lacks a line `- [`{module}`]: what it is`");
+    assert_clean(missing.map(|module| in_file("src/lib.rs", 1, what(module))).collect());
+}
+
 pub(crate) fn assert_changelog() {
     assert_clean(changelog_findings(&read("CHANGELOG.md")));
 }
@@ -69,35 +105,51 @@ pub(crate) fn assert_dependency_reasons() {
     assert_clean(dependencies_without_reason(&read("Cargo.toml")));
 }
 
-fn in_file(path: &str, line: usize, what: impl Into<String>) -> Finding {
-    Finding { path: path.to_owned(), line, what: what.into() }
-}
-
-/// Sections and keys of a commented TOML file. A key that is commented out is an option too: its
-/// default is that it is absent.
-fn options_of(config: &str) -> Vec<(String, String)> {
-    let mut section = String::new();
-    let mut options = Vec::new();
-    for line in config.lines() {
-        let line = line.trim_start_matches(['#', ' ']).trim_end();
-        if line.starts_with('[') && line.ends_with(']') {
-            section = line.trim_matches(['[', ']']).to_owned();
-        } else if let Some((key, _)) = line.split_once(" =") {
-            let is_key = |letter: char| letter.is_ascii_lowercase() || letter == '_';
-            let is_option = !key.is_empty() && key.chars().all(is_key);
-            let option = (section.clone(), key.to_owned());
-            if is_option && !options.contains(&option) {
-                options.push(option);
+/// What `code` methods return, and what begins a constant pair of code and text.
+fn error_codes(source: &Source) -> Vec<String> {
+    let mut codes = Vec::new();
+    for item in source.syntax().items {
+        match item {
+            syn::Item::Impl(block) => {
+                for item in block.items {
+                    if let syn::ImplItem::Fn(method) = item
+                        && method.sig.ident == "code"
+                    {
+                        Strings(&mut codes).visit_block(&method.block);
+                    }
+                }
             }
+            syn::Item::Const(constant) => {
+                if let syn::Expr::Tuple(pair) = *constant.expr
+                    && let Some(syn::Expr::Lit(code)) = pair.elems.first()
+                    && let syn::Lit::Str(code) = &code.lit
+                {
+                    codes.push(code.value());
+                }
+            }
+            _ => {}
         }
     }
-    options
+    codes
 }
 
-fn is_in_table(readme: &str, (section, key): &(String, String)) -> bool {
-    let names = [format!("`{section}.{key}`"), format!("`{key}`")];
-    let mut rows = readme.lines().filter(|line| line.starts_with('|'));
-    rows.any(|row| names.iter().any(|name| row.contains(name)))
+/// Gathers string literals.
+struct Strings<'a>(&'a mut Vec<String>);
+
+impl Visit<'_> for Strings<'_> {
+    fn visit_lit_str(&mut self, literal: &syn::LitStr) {
+        self.0.push(literal.value());
+    }
+}
+
+/// The words in backticks that begin the rows of the table below a heading.
+fn first_cells(readme: &str, heading: &str) -> BTreeSet<String> {
+    let below = readme.split_once(heading).map_or("", |(_, below)| below);
+    below
+        .lines()
+        .take_while(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .collect()
 }
 
 /// Metric names in a text. A name that ends in `_` is a prefix of a family, not a metric.
@@ -178,23 +230,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read_with_their_sections() {
-        let config = "# Prose = not lower case.\n[websocket]\n# The largest message.\n\
-                      message_bytes_max = 65536\n# origin = \"x\"\n\
-                      [[ingest.endpoint]]\nkind = \"sub\"";
-        let expected = [
-            ("websocket", "message_bytes_max"),
-            ("websocket", "origin"),
-            ("ingest.endpoint", "kind"),
-        ];
-        let expected = expected.map(|(section, key)| (section.to_owned(), key.to_owned()));
-        assert_eq!(options_of(config), expected);
-        let readme = "`kind`\n| `websocket.origin` | … |\n| `message_bytes_max` | … |";
-        let found = expected.map(|option| is_in_table(readme, &option));
-        assert_eq!(found, [true, true, false], "only rows of a table count");
-    }
-
-    #[test]
     fn metrics_match_with_and_without_the_suffix_of_a_counter() {
         let text = "/// tidegate_doc\n\
                     fn f() { g(\"tidegate_frames\", \"x tidegate_bytes\", \"tidegate_\") }";
@@ -208,6 +243,16 @@ mod tests {
         assert!(is_registered("tidegate_frames_total", &metrics));
         assert!(!is_registered("tidegate_frame_total", &metrics));
         assert!(metrics_in("`tidegate_link_*`").is_empty());
+    }
+
+    #[test]
+    fn error_codes_are_found_where_they_are_made() {
+        let text = "impl E { fn code(&self) -> &str { match self { A => \"a\", B(_) => \"b\" } }\n\
+                    fn text(&self) -> &str { \"no\" } }\n\
+                    const T: (&str, &str) = (\"t\", \"Text.\");";
+        assert_eq!(error_codes(&Source::new("src/protocol/e.rs", text)), ["a", "b", "t"]);
+        let readme = "| `x` |\n### Codes\n\n| Code |\n| `a` | 1 `z` |\n## Next\n| `y` |";
+        assert_eq!(first_cells(readme, "### Codes"), BTreeSet::from(["a".to_owned()]));
     }
 
     #[test]

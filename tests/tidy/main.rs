@@ -12,6 +12,7 @@ mod layers;
 mod reach;
 mod size;
 mod source;
+mod tables;
 mod tour;
 
 use source::{Finding, Source, assert_clean, sources};
@@ -91,12 +92,28 @@ fn every_file_is_compiled() {
 
 #[test]
 fn readme_lists_every_option() {
-    documents::assert_options_documented();
+    tables::assert_options();
 }
 
 #[test]
 fn readme_lists_every_metric() {
+    tables::assert_metrics();
     documents::assert_metrics_documented();
+}
+
+#[test]
+fn readme_lists_every_error_code() {
+    documents::assert_error_codes_documented();
+}
+
+#[test]
+fn readme_shows_the_snippets_that_are_tested() {
+    documents::assert_snippets_shown();
+}
+
+#[test]
+fn the_map_has_every_module() {
+    documents::assert_map_complete();
 }
 
 #[test]

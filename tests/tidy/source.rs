@@ -17,6 +17,11 @@ pub(crate) struct Finding {
     pub(crate) what: String,
 }
 
+/// A finding in a file that is not Rust.
+pub(crate) fn in_file(path: &str, line: usize, what: impl Into<String>) -> Finding {
+    Finding { path: path.to_owned(), line, what: what.into() }
+}
+
 /// Fails with all findings at once, one `file:line` per line.
 pub(crate) fn assert_clean(findings: Vec<Finding>) {
     let mut report = String::new();

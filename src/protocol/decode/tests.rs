@@ -127,14 +127,24 @@ fn who_asks() {
     assert_eq!(malformed.source, Some(("shop".into(), 9)));
 }
 
+/// Topic, payload, meta, and the error they are.
+type Case<'a> = (&'a str, &'a [u8], String, DecodeError);
+
+fn assert_errors(cases: Vec<Case<'_>>) {
+    for (topic, payload, meta, error) in cases {
+        let shown = &meta[..meta.len().min(80)];
+        assert_eq!(with_meta(topic, payload, &meta).unwrap_err(), error, "{shown}");
+        assert!(error.code().bytes().all(|b| b.is_ascii_lowercase() || b"_8".contains(&b)));
+        assert!(error.to_string().len() < 200);
+    }
+}
+
 #[test]
-fn every_error_of_meta() {
+fn every_error_of_topics_and_keys() {
     use DecodeError as E;
     let bad = |key, expected| E::BadValue { key, expected };
-    let many = vec!["\"c\""; CHANNELS_PER_COMMAND_MAX + 1].join(",");
-    let just = vec!["\"c\""; CHANNELS_PER_COMMAND_MAX].join(",");
     let label = "l".repeat(256);
-    let cases: Vec<(&str, &[u8], String, DecodeError)> = vec![
+    assert_errors(vec![
         ("news", b"", r#"{"op":"all"}"#.into(), E::NeedsCommandTopic("all")),
         ("$cmd", b"", r#"{"op":"pub"}"#.into(), E::NeedsChannelTopic),
         ("$cmd", b"", "{}".into(), E::NeedsChannelTopic),
@@ -161,6 +171,16 @@ fn every_error_of_meta() {
         ("news", b"", format!(r#"{{"src":"{label}"}}"#), bad("src", "text of 1 to 255 bytes")),
         ("news", b"", r#"{"src":"a"}"#.into(), E::HalfSource),
         ("news", b"", r#"{"user":"a"}"#.into(), E::UnusedKey { op: "pub", key: "user" }),
+    ]);
+}
+
+#[test]
+fn every_error_of_targets_and_channels() {
+    use DecodeError as E;
+    let bad = |key, expected| E::BadValue { key, expected };
+    let many = vec!["\"c\""; CHANNELS_PER_COMMAND_MAX + 1].join(",");
+    let just = vec!["\"c\""; CHANNELS_PER_COMMAND_MAX].join(",");
+    assert_errors(vec![
         ("$cmd", b"", r#"{"op":"user"}"#.into(), E::MissingKey { op: "user", key: "user" }),
         ("$cmd", b"", r#"{"op":"user","user":""}"#.into(), E::BadUser(NameError::Empty)),
         ("$cmd", b"", r#"{"op":"broadcast","channels":[]}"#.into(), E::NoChannels),
@@ -201,6 +221,15 @@ fn every_error_of_meta() {
             format!(r#"{{"op":"disconnect","device":"u","client":"{CLIENT}"}}"#),
             E::ConflictingKeys("device", "client"),
         ),
+    ]);
+    let full = format!(r#"{{"op":"broadcast","channels":[{just}]}}"#);
+    assert!(with_meta("$cmd", b"", &full).is_ok());
+}
+
+#[test]
+fn every_error_of_reasons_and_payloads() {
+    use DecodeError as E;
+    assert_errors(vec![
         ("$cmd", b"", r#"{"op":"disconnect","user":"u","reason":"1000"}"#.into(), E::ReasonIsJson),
         (
             "$cmd",
@@ -211,15 +240,7 @@ fn every_error_of_meta() {
         ("news", b"\xff", r#"{"ct":"text"}"#.into(), E::PayloadNotUtf8),
         ("news", b"[\"\xff\"]", r#"{"ct":"json"}"#.into(), E::PayloadNotUtf8),
         ("news", b"{", r#"{"ct":"json"}"#.into(), E::PayloadNotJson),
-    ];
-    for (topic, payload, meta, error) in cases {
-        let shown = &meta[..meta.len().min(80)];
-        assert_eq!(with_meta(topic, payload, &meta).unwrap_err(), error, "{shown}");
-        assert!(error.code().bytes().all(|b| b.is_ascii_lowercase() || b"_8".contains(&b)));
-        assert!(error.to_string().len() < 200);
-    }
-    let full = format!(r#"{{"op":"broadcast","channels":[{just}]}}"#);
-    assert!(with_meta("$cmd", b"", &full).is_ok());
+    ]);
 }
 
 #[test]

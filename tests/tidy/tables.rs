@@ -1,0 +1,183 @@
+//! Tables of README that are made from the program: options and metrics.
+//!
+//! Nobody keeps them by hand. Options come from what `tidegate default-config` prints, metrics
+//! from the tables that count. A row that is wrong or missing is a finding that shows the right
+//! row, to be copied; a row of something that does not exist is one too.
+
+use std::process::Command;
+
+use tidegate::metrics::{IngestMetrics, Metric, ShardMetrics, Value};
+
+use crate::source::{Finding, assert_clean, in_file, read};
+
+pub(crate) fn assert_options() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("default-config")
+        .output()
+        .expect("the binary was built for this test");
+    let rows = option_rows(&String::from_utf8_lossy(&output.stdout));
+    assert!(!rows.is_empty(), "`tidegate default-config` prints no options");
+    assert_clean(differences(&read("README.md"), "## Options", &rows));
+}
+
+pub(crate) fn assert_metrics() {
+    let (shard, ingest) = (ShardMetrics::default(), IngestMetrics::default());
+    let own_label = Some("shard");
+    let metrics = shard.metrics().into_iter().map(|metric| (metric, own_label));
+    let metrics = metrics.chain(ingest.metrics().into_iter().map(|metric| (metric, None)));
+    let rows = metric_rows(&metrics.collect::<Vec<_>>());
+    assert_clean(differences(&read("README.md"), "## Metrics", &rows));
+}
+
+/// What a table below a heading lacks, and what it has too much. Rows are known by their name.
+fn differences(readme: &str, heading: &str, rows: &[(String, String)]) -> Vec<Finding> {
+    let is_heading = |line: &&str| line.trim_end() == heading;
+    let start = readme.lines().position(|line| is_heading(&line)).map_or(0, |line| line + 1);
+    let table: Vec<(usize, &str)> = readme
+        .lines()
+        .enumerate()
+        .skip(start)
+        .take_while(|(_, line)| !line.starts_with("## "))
+        .filter(|(_, line)| line.starts_with("| `"))
+        .collect();
+    let mut findings = Vec::new();
+    for (_, row) in rows {
+        if !table.iter().any(|(_, line)| line == row) {
+            let what = format!("the table below `{heading}` lacks this row:\n{row}");
+            findings.push(in_file("README.md", start, what));
+        }
+    }
+    for (index, line) in table {
+        let name = line.trim_start_matches("| `").split('`').next().unwrap_or_default();
+        if !rows.iter().any(|(known, _)| known == name) {
+            let what = format!("the program has no `{name}`: delete the row");
+            findings.push(in_file("README.md", index + 1, what));
+        }
+    }
+    findings
+}
+
+/// Name and row of each option in a commented TOML file. A key that is commented out is an option
+/// too. Of several tables in a list only the first is documented.
+fn option_rows(config: &str) -> Vec<(String, String)> {
+    let (mut section, mut about, mut takes) = (String::new(), Vec::new(), "");
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for line in config.lines() {
+        let line = line.trim_start_matches(['#', ' ']).trim_end();
+        if line.starts_with('[') && line.ends_with(']') {
+            section = line.trim_matches(['[', ']']).to_owned();
+            about.clear();
+        } else if let Some(form) = line.strip_prefix("Takes ") {
+            takes = form;
+        } else if let Some(key) = key_of(line) {
+            let name = format!("{section}.{key}");
+            if !rows.iter().any(|(known, _)| *known == name) {
+                let row = option_row(&name, &about.join(" "), takes);
+                rows.push((name, row));
+            }
+            about.clear();
+        } else if line.is_empty() {
+            about.clear();
+        } else {
+            about.push(line);
+        }
+    }
+    rows
+}
+
+/// The key of a line `key = value`.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once(" =")?;
+    let is_key = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
+}
+
+fn option_row(name: &str, about: &str, takes: &str) -> String {
+    let takes = takes.trim_end_matches('.');
+    let (form, default) = takes.rsplit_once("; ").unwrap_or((takes, ""));
+    let default = match default.strip_prefix("default ") {
+        Some(value) => format!("`{value}`"),
+        None => default.to_owned(),
+    };
+    format!("| `{name}` | {default} | {form} | {about} |")
+}
+
+/// A metric, and the label that its table adds to every sample.
+type Labelled<'a> = (Metric<'a>, Option<&'static str>);
+
+/// Name and row of each family. One of several tables is described by the first.
+fn metric_rows(metrics: &[Labelled<'_>]) -> Vec<(String, String)> {
+    let mut families: Vec<(&Labelled<'_>, Vec<&str>)> = Vec::new();
+    for labelled in metrics {
+        let known = families.iter().position(|(first, _)| first.0.name == labelled.0.name);
+        let place = known.unwrap_or(families.len());
+        if known.is_none() {
+            families.push((labelled, Vec::new()));
+        }
+        families[place].1.extend(labelled.0.label.map(|(_, value)| value));
+    }
+    families
+        .iter()
+        .map(|((metric, own_label), values)| metric_row(metric, *own_label, values))
+        .collect()
+}
+
+fn metric_row(metric: &Metric<'_>, own_label: Option<&str>, values: &[&str]) -> (String, String) {
+    let (kind, suffix) = match metric.value {
+        Value::Counter(_) => ("counter", "_total"),
+        Value::Gauge(_) => ("gauge", ""),
+        Value::Histogram(_) => ("histogram", ""),
+    };
+    let label = metric.label.map(|(label, _)| format!("`{label}` ({})", values.join(", ")));
+    let own_label = own_label.map(|label| format!("`{label}`"));
+    let labels: Vec<String> = label.into_iter().chain(own_label).collect();
+    let name = format!("{}{suffix}", metric.name);
+    let row = format!("| `{name}` | {kind} | {} | {} |", labels.join(", "), metric.help);
+    (name, row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate::metrics::Counter;
+
+    #[test]
+    fn options_become_rows() {
+        let config = "# Prose = not lower case.\n\n# All of it.\n[websocket]\n\
+                      # Longest message,\n# in bytes.\n\
+                      # Takes a size; default \"64KiB\".\nmessage_bytes_max = \"64KiB\"\n\
+                      # An origin.\n# Takes text; not set by default.\n# origin = \"\"\n\
+                      [[ingest.endpoints]]\n# Kind.\n# Takes a kind; must be set.\n\
+                      kind = \"sub\"\n\n[[ingest.endpoints]]\nkind = \"pull\"";
+        let rows: Vec<String> = option_rows(config).into_iter().map(|(_, row)| row).collect();
+        let expected = [
+            "| `websocket.message_bytes_max` | `\"64KiB\"` | a size | Longest message, in bytes. |",
+            "| `websocket.origin` | not set by default | text | An origin. |",
+            "| `ingest.endpoints.kind` | must be set | a kind | Kind. |",
+        ];
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn families_become_rows() {
+        let (a, b) = (Counter::default(), Counter::default());
+        let metric = |value, label| Metric { name: "x", help: "H.", label, value };
+        let metrics = [
+            (metric(Value::Counter(&a), Some(("why", "slow"))), Some("shard")),
+            (metric(Value::Counter(&b), Some(("why", "gone"))), None),
+        ];
+        let row = "| `x_total` | counter | `why` (slow, gone), `shard` | H. |";
+        assert_eq!(metric_rows(&metrics), [("x_total".to_owned(), row.to_owned())]);
+    }
+
+    #[test]
+    fn rows_are_compared_below_their_heading_only() {
+        let rows = [("a".to_owned(), "| `a` | 1 |".to_owned())];
+        assert_eq!(
+            differences("| `b` |\n## T\n| `a` | 1 |\n## U\n| `c` |", "## T", &rows).len(),
+            0
+        );
+        assert_eq!(differences("## T\n| `a` | 2 |\n| `b` | 1 |", "## T", &rows).len(), 2);
+        assert_eq!(differences("## U\n| `x` |", "## T", &rows).len(), 1);
+    }
+}
