@@ -27,14 +27,24 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 -Cllvm-args=-sanitizer-coverage-trace-compares${SANITIZER:+ -Zsanitizer=$SANITIZER}"
 
 # An explicit target keeps the instrumentation out of build scripts and procedural macros.
-cargo $toolchain build --release --target "$triple" --bins
+cargo $toolchain build --release --target "$triple" --bins --quiet
 
+passed=0
+failed=0
 for target in $targets; do
     mkdir -p "corpus/$target" "artifacts/$target"
     echo "== $target: $seconds s"
     "${CARGO_TARGET_DIR:-target}/$triple/release/$target" \
         "corpus/$target" "seeds/$target" -artifact_prefix="artifacts/$target/" \
         -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
-        2>"artifacts/$target/log" || { tail -n 40 "artifacts/$target/log"; exit 1; }
-    tail -n 1 "artifacts/$target/log"
+        2>"artifacts/$target/log" && status=0 || status=$?
+    if [ "$status" = 0 ]; then
+        passed=$((passed + 1))
+        tail -n 1 "artifacts/$target/log"
+    else
+        failed=$((failed + 1))
+        tail -n 40 "artifacts/$target/log"
+    fi
 done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -134,6 +134,7 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod limits;
+pub mod load;
 pub mod mesh;
 pub mod metrics;
 pub mod protocol;

@@ -42,6 +42,9 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(limit) => tracing::info!(descriptors = limit, "descriptor limit"),
         Err(error) => tracing::warn!(%error, "the descriptor limit stays as it is"),
     }
+    if let Err(error) = sys::host::use_small_pages() {
+        tracing::warn!(%error, "idle connections will take more memory");
+    }
     let page = config.dev;
     match edge::run(&config, |addresses| announce(addresses, page)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -166,7 +166,8 @@ impl Codec<Vec<String>> for Words {
     }
 }
 
-/// Values of the Origin header (RFC 6454 section 6.2), or `*` for any.
+/// Values of the Origin header (RFC 6454 section 6.2), `*` for any, or with `*.` before a host for
+/// every name below it.
 pub(super) struct WebOrigins;
 
 impl Codec<Vec<String>> for WebOrigins {
@@ -175,7 +176,7 @@ impl Codec<Vec<String>> for WebOrigins {
             let host = word.split_once("://").map(|(_, host)| host);
             word == "*"
                 || word == "null"
-                || host.is_some_and(|host| {
+                || host.map(|host| host.strip_prefix("*.").unwrap_or(host)).is_some_and(|host| {
                     !host.is_empty() && !host.contains(['/', '?', '#', ' ', '*'])
                 })
         };
@@ -185,7 +186,9 @@ impl Codec<Vec<String>> for WebOrigins {
     }
 
     fn expected() -> String {
-        "a list of origins such as [\"https://example.org\"], without path, or [\"*\"]".to_owned()
+        "a list of origins such as [\"https://example.org\", \"https://*.example.org\"], without \
+         path, or [\"*\"]"
+            .to_owned()
     }
 
     fn render(value: &Vec<String>) -> Rendered {

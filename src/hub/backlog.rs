@@ -35,12 +35,18 @@ impl Hub {
 
     /// The socket refused (a part of) a reply that the shell tried to send inline.
     pub fn push_refused(&mut self, row: u32, rest: &[u8]) {
-        self.push(row, rest);
+        self.append(row, rest);
         self.block(row);
+        self.run_local();
     }
 
     /// Adds personal bytes, whole frames, to a connection's outbox.
     pub fn push(&mut self, row: u32, bytes: &[u8]) {
+        self.append(row, bytes);
+        self.run_local();
+    }
+
+    pub(super) fn append(&mut self, row: u32, bytes: &[u8]) {
         if !matches!(self.connections[row].phase, Phase::Open | Phase::Closing) {
             return;
         }
@@ -51,7 +57,11 @@ impl Hub {
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
         self.queue_catching_up(row);
-        if after > self.settings.outbox_bytes_max {
+        self.limit_outbox(row);
+    }
+
+    fn limit_outbox(&mut self, row: u32) {
+        if self.outbox_bytes(row) > self.settings.outbox_bytes_max {
             self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
         }
     }
@@ -100,13 +110,15 @@ impl Hub {
         }
         let boundary = self.boundary_of(row, channel_row, member);
         let log = channel.log();
-        self.metrics.deliveries.add(log.frames_after(boundary));
+        let is_begun = self.unfinished_in(row, channel_row).is_some();
+        self.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_begun));
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
-        if self.unfinished_in(row, channel_row).is_some() {
+        if is_begun {
             self.push_front(row, &rest);
+            self.limit_outbox(row);
         } else {
-            self.push(row, &rest);
+            self.append(row, &rest);
         }
     }
 
@@ -143,6 +155,7 @@ impl Hub {
         let rest = channel_row.log().slice(position)[..rest as usize].to_vec();
         let cursor = &mut channel_row.members[member as usize].cursor;
         cursor.move_to(position + rest.len() as u64);
+        self.metrics.deliveries.increment();
         self.push_front(row, &rest);
     }
 

@@ -1,6 +1,7 @@
 //! What the hub asks of its shell.
 
 use crate::mesh::{Envelope, Outbound, Refusal};
+use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
 use crate::ws::close::CloseCode;
 
@@ -38,4 +39,14 @@ pub enum Cause {
     Evicted,
     /// The edge is shutting down.
     Drained,
+}
+
+impl Cause {
+    /// Counts publications that a connection is owed and will not get.
+    pub(super) fn count_dropped(self, metrics: &ShardMetrics, count: u64) {
+        match self {
+            Self::Slow => metrics.deliveries_slow.add(count),
+            _ => metrics.deliveries_abandoned.add(count),
+        }
+    }
 }

@@ -135,6 +135,11 @@ impl Hub {
             if position == head || member.cursor.lags() {
                 continue;
             }
+            if member.connection >= self.connections.height() {
+                // In a broadcast to everybody; the table was freed when the last of them left.
+                member.cursor.move_to(head);
+                continue;
+            }
             let connection = &mut self.connections[member.connection];
             let is_apart = row == EVERYONE && connection.is(IS_DETACHED_FROM_ALL);
             if connection.phase != Phase::Open || is_apart {
@@ -185,6 +190,7 @@ impl Hub {
         for channel in batch.ended.drain(..) {
             self.end_pass(channel, now_nanos);
         }
+        self.run_local();
     }
 
     fn outbox_sent(&mut self, entry: &Entry) {
@@ -248,8 +254,8 @@ impl Hub {
     }
 
     fn end_pass(&mut self, row: u32, now_nanos: u64) {
-        let channel = &mut self.channels.rows[row];
-        let round = channel.round.as_mut().expect("its pass has just ended");
+        // Another pass that ended in this batch may have closed its last member.
+        let Some(round) = &mut self.channels.rows[row].round else { return };
         if round.oldest_nanos != u64::MAX {
             self.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
         }

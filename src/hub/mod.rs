@@ -180,6 +180,26 @@ impl Hub {
         !self.queues.dirty.is_empty() || !self.queues.catching_up.is_empty()
     }
 
+    /// Whether nothing is left of any connection, channel or command.
+    pub fn is_empty(&self) -> bool {
+        let everyone = &self.channels.rows[EVERYONE];
+        self.connections.is_empty()
+            && self.subscriptions.is_empty()
+            && self.channels.rows.len() == 1
+            && everyone.round.is_none()
+            && everyone.members.is_empty()
+            && self.homes.rows.is_empty()
+            && self.outboxes.is_empty()
+            && self.joinings.is_empty()
+            && self.waiting.is_empty()
+            && self.devices.is_empty()
+            && self.queues.local.is_empty()
+            && self.queues.effects.is_empty()
+            && !self.has_work()
+            && !self.is_congested()
+            && self.tally.everyone == 0
+    }
+
     fn handle_one(&mut self, envelope: Envelope) {
         match envelope {
             Envelope::Command { command, ticket } => self.handle_command(*command, ticket),

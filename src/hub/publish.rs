@@ -90,7 +90,7 @@ impl Hub {
         if self.channel_of(handle).is_none() {
             return 0;
         }
-        let excluded = if publication.except().is_some() || publication.device().is_some() {
+        let mut excluded = if publication.except().is_some() || publication.device().is_some() {
             self.excluded_members(handle.row, publication)
         } else {
             Vec::new()
@@ -99,10 +99,12 @@ impl Hub {
             self.move_rest_to_outbox(row, handle.row);
         }
         self.broadcast(handle.row, publication);
+        // Those whose outbox overflowed, or who fell too far behind, are closed by now.
+        excluded.retain(|&row| self.connections[row].phase == Phase::Open);
         for &row in &excluded {
             self.skip_to_head(row, handle.row);
         }
-        self.channels.rows[handle.row].open_count().saturating_sub(excluded.len() as u32)
+        self.channels.rows[handle.row].open_count() - excluded.len() as u32
     }
 
     /// The open members that a publication leaves out.
@@ -183,6 +185,13 @@ impl Hub {
     }
 
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
+        let except = publication.except().and_then(|client| self.row_of(client));
+        let mut except = except.filter(|&row| self.is_in_everyone(row));
+        if let Some(row) = except
+            && !self.channels.rows[EVERYONE].members.is_empty()
+        {
+            self.move_rest_to_outbox(row, EVERYONE);
+        }
         if self.tally.everyone == 0 {
             self.metrics.publications_unheard.increment();
             return 0;
@@ -194,19 +203,18 @@ impl Hub {
             let member = |connection| Member { connection, subscription: NONE, cursor };
             everyone.members = (0..height).map(member).collect();
         }
-        let except = publication.except().and_then(|client| self.row_of(client));
-        let except = except.filter(|&row| {
-            let connection = &self.connections[row];
-            connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL)
-        });
-        if let Some(row) = except {
-            self.move_rest_to_outbox(row, EVERYONE);
-        }
         self.broadcast(EVERYONE, publication);
+        // Its outbox may have overflowed, or it may have fallen too far behind.
+        except = except.filter(|&row| self.is_in_everyone(row));
         if let Some(row) = except {
             self.skip_to_head(row, EVERYONE);
         }
         self.tally.everyone - u32::from(except.is_some())
+    }
+
+    fn is_in_everyone(&self, row: u32) -> bool {
+        let connection = &self.connections[row];
+        connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL)
     }
 
     /// Applies a command to one session of this shard.

@@ -90,7 +90,7 @@ impl Hub {
         }
         if !is_apart {
             self.tally.everyone += 1;
-            self.reset_in_everyone(row, false);
+            self.reset_in_everyone(row, None);
         }
         self.queues.effects.push_back(Effect::Opened(row));
         if !is_apart {
@@ -176,7 +176,7 @@ impl Hub {
         self.finish_partial_frame(row);
         self.announce_end(row, code.0);
         self.drop_subscriptions(row, cause);
-        self.leave_everyone(row);
+        self.leave_everyone(row, cause);
         self.connections[row].phase = Phase::Closing;
         let mut frame = Vec::with_capacity(4 + reason.len());
         if code.is_valid_on_wire() {
@@ -185,7 +185,7 @@ impl Hub {
             // The peer gave no code, so the answer has none (RFC 6455 section 7.1.5).
             encode_frame(Opcode::Close, &[], &mut frame);
         }
-        self.push(row, &frame);
+        self.append(row, &frame);
         self.queues.effects.push_back(Effect::Closing(row, code, cause));
     }
 
@@ -193,10 +193,13 @@ impl Hub {
     /// hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
+        let aside = self.connections[row].aside;
+        if aside != NONE && self.outboxes[aside].unfinished.is_some() {
+            self.metrics.deliveries_abandoned.increment();
+        }
         self.announce_end(row, code);
         self.drop_subscriptions(row, Cause::Lost);
-        self.leave_everyone(row);
-        let aside = self.connections[row].aside;
+        self.leave_everyone(row, Cause::Lost);
         if aside != NONE {
             let outbox = self.outboxes.remove(aside);
             self.note_outbox_bytes(outbox.waiting().len(), 0);
@@ -234,16 +237,16 @@ impl Hub {
         }
     }
 
-    fn leave_everyone(&mut self, row: u32) {
+    fn leave_everyone(&mut self, row: u32, cause: Cause) {
         let connection = &self.connections[row];
         if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
             self.tally.everyone -= 1;
-            self.reset_in_everyone(row, true);
+            self.reset_in_everyone(row, Some(cause));
         }
     }
 
-    /// In a broadcast to everybody under way, this row begins (or ends) at the head.
-    fn reset_in_everyone(&mut self, row: u32, is_leaving: bool) {
+    /// In a broadcast to everybody under way, this row begins at the head, or leaves.
+    fn reset_in_everyone(&mut self, row: u32, leaves: Option<Cause>) {
         let everyone = &mut self.channels.rows[EVERYONE];
         let head = everyone.head;
         if everyone.round.is_none() {
@@ -261,8 +264,8 @@ impl Hub {
         let everyone = &mut self.channels.rows[EVERYONE];
         let round = everyone.round.as_mut().expect("seen above");
         let cursor = &mut everyone.members[row as usize].cursor;
-        if is_leaving {
-            self.metrics.deliveries_abandoned.add(round.log.frames_after(boundary));
+        if let Some(cause) = leaves {
+            cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
         }
         round.lagging -= u32::from(cursor.lags());
         *cursor = Cursor::at(head);

@@ -23,10 +23,6 @@ impl Hub {
         if connection.phase == Phase::Joining {
             channel.joining += 1;
         }
-        if !channel.is_joined {
-            self.joinings[joining].remaining += 1;
-            self.waiting.entry(channel_row).or_default().push(joining);
-        }
         connection.subscription_count += 1;
         // The personal channel stays first in the list: that is how the user is known.
         let behind_first = connection.is(HAS_USER) && connection.subscriptions != NONE;
@@ -38,6 +34,15 @@ impl Hub {
         let next = std::mem::replace(link, subscription);
         self.subscriptions[subscription] = Subscription { channel: channel_row, member, next };
         self.metrics.subscriptions.add(1);
+        self.await_home(channel_row, joining);
+    }
+
+    /// Lets `joining` wait for the home's answer about a channel, if that has not come yet.
+    fn await_home(&mut self, channel: u32, joining: u32) {
+        if !self.channels.rows[channel].is_joined {
+            self.joinings[joining].remaining += 1;
+            self.waiting.entry(channel).or_default().push(joining);
+        }
     }
 
     fn join(&mut self, name: ChannelName) -> u32 {
@@ -87,16 +92,20 @@ impl Hub {
         channels: &[ChannelName],
         ticket: Option<Ticket>,
     ) {
-        let wanted: Vec<_> =
-            channels.iter().filter(|name| self.subscription_of(row, name).is_none()).collect();
-        let count = usize::from(self.connections[row].subscription_count) + wanted.len();
+        let is_new = |name: &&ChannelName| self.subscription_of(row, name).is_none();
+        let wanted = channels.iter().filter(is_new).count();
+        let count = usize::from(self.connections[row].subscription_count) + wanted;
         if count > CHANNELS_PER_CONNECTION_MAX {
             return self.answer(ticket, false, 0, Err(CommandError::ChannelLimit));
         }
         let then = ticket.map_or(Then::Nothing, Then::Answer);
         let joining = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
-        for channel in wanted {
-            self.subscribe(row, channel.clone(), joining);
+        for name in channels {
+            if let Some((_, subscription)) = self.subscription_of(row, name) {
+                self.await_home(self.subscriptions[subscription].channel, joining);
+            } else {
+                self.subscribe(row, name.clone(), joining);
+            }
         }
         self.arrive(joining);
     }
@@ -106,6 +115,10 @@ impl Hub {
         for channel in channels {
             if let Some((before, subscription)) = self.subscription_of(row, channel) {
                 self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
+                if self.connections[row].phase != Phase::Open {
+                    // The outbox overflowed: the connection has left all its channels.
+                    return;
+                }
                 self.remove_subscription(row, before, subscription, Cause::Command);
             }
         }
@@ -148,20 +161,15 @@ impl Hub {
         }
         self.metrics.subscriptions.add(-1);
         let channel = &mut self.channels.rows[channel_row];
-        if self.connections[row].phase == Phase::Joining
-            || self.connections[row].phase == Phase::Attached
-        {
-            channel.joining -= 1;
-        }
+        let is_open = self.connections[row].phase == Phase::Open;
+        channel.joining -= u32::from(!is_open);
         let subscriptions = &mut self.subscriptions;
         let gone = channel.remove_member(member, |subscription, place| {
             subscriptions[subscription].member = place;
         });
         if let Some(round) = &mut channel.round {
-            let dropped = round.log.frames_after(boundary);
-            match cause {
-                Cause::Slow => self.metrics.deliveries_slow.add(dropped),
-                _ => self.metrics.deliveries_abandoned.add(dropped),
+            if is_open {
+                cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
             }
             round.lagging -= u32::from(gone.cursor.lags());
             self.release_round(channel_row);

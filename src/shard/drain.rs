@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::http::Refusal;
 use crate::hub::Cause;
 use crate::shard::Shard;
-use crate::shard::ring::Kind;
 use crate::shard::socket::State;
+use crate::sys::ring::Kind;
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
 

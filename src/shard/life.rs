@@ -6,8 +6,8 @@
 
 use crate::hub::{Age, Cause};
 use crate::shard::Shard;
-use crate::shard::ring::Kind;
 use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, OWES, PEER_CLOSED, PINGED, Socket, State};
+use crate::sys::ring::Kind;
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 

@@ -2,7 +2,7 @@
 //!
 //! `monoio` runs the thread: it is what the shard sleeps in, and where slow paths will live. The
 //! connections themselves are rows, not tasks; their accepts, readiness and sends go through a
-//! ring of the shard's own (see `ring`), because a task for each would cost 27 times the memory.
+//! ring of the shard's own (see `sys::ring`), because a task for each would cost 27 times the memory.
 //! The shard never blocks but in one place (`sleep`), does a bounded amount of each kind of work
 //! per turn (`turn`), and owns everything that it touches except links and publications.
 //!
@@ -14,7 +14,6 @@ mod door;
 mod drain;
 mod life;
 mod read;
-mod ring;
 mod settings;
 mod sleep;
 mod socket;
@@ -34,9 +33,9 @@ use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
-use crate::shard::ring::Ring;
 use crate::shard::socket::{Half, Socket};
 use crate::sys::Clock;
+use crate::sys::ring::Ring;
 use crate::wheel::{Tick, Wheel};
 
 /// Everything a shard's thread is started with.
@@ -104,7 +103,7 @@ impl Shard {
     fn new(start: Start) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
         let Start { settings, listener, port, metrics, clock, drain } = start;
-        let mut ring = Ring::new(port.inbox.bell().as_raw_fd())?;
+        let mut ring = Ring::new(Some(port.inbox.bell().as_raw_fd()))?;
         ring.end_sleep();
         ring.accept(listener.as_raw_fd());
         let shards = port.shards.len();

@@ -5,7 +5,7 @@ use std::io;
 use crate::hub::Effect;
 use crate::mesh::Outbound;
 use crate::shard::Shard;
-use crate::shard::ring::{Completion, Kind};
+use crate::sys::ring::{Completion, Kind};
 
 /// What a shard does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Shard {
         self.work.now = super::tick_of(self.work.now_nanos);
         self.ring.enter()?;
         for _ in 0..COMPLETIONS_PER_TURN {
-            let Some(completion) = self.ring.next() else { break };
+            let Some(completion) = self.ring.poll_completion() else { break };
             self.handle_completion(completion);
         }
         for _ in 0..READS_PER_TURN.min(self.work.ready.len()) {

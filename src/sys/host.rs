@@ -144,6 +144,17 @@ fn kernel_release() -> String {
         .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
 }
 
+/// Asks the kernel for small pages. Huge ones would back the slack behind every table that grows
+/// (measured: 12 MiB for the first thousand connections), which is memory that nobody uses.
+///
+/// # Errors
+/// What the system said; the process then only takes more memory.
+pub fn use_small_pages() -> io::Result<()> {
+    // SAFETY: this request takes integers and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The number of descriptors that this process may have open now.
 #[must_use]
 pub fn descriptor_limit() -> u64 {

@@ -31,6 +31,18 @@ pub fn shutdown_write(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
+/// Leaves the choice of a bound socket's port to `connect`, so that one source address can have
+/// every port once for each server.
+pub fn choose_port_at_connect(fd: RawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    let option = libc::IP_BIND_ADDRESS_NO_PORT;
+    let value = (&raw const on).cast();
+    // SAFETY: the value is an int of ours and the size is its size.
+    let result = unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, option, value, size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Closes a descriptor that nobody uses any more.
 pub fn close(fd: RawFd) {
     // SAFETY: the caller owns the descriptor and gives it up here.

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["edge"],
-    &["api", "ingest"],
+    &["api", "ingest", "load"],
     &["shard"],
     &["mesh", "hub"],
     &["protocol", "ws", "http", "wheel"],

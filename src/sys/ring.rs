@@ -1,4 +1,4 @@
-//! The data ring: accepts, readiness and sends of one shard, on an io_uring of its own.
+//! A ring of sockets: accepts, readiness and sends of one thread, on an io_uring of its own.
 //!
 //! Sends are submitted with `DONTWAIT`, `WAITALL` and without a completion on success: each is
 //! carried out inside `io_uring_enter` or refused there, so when [`Ring::send`] returns the kernel
@@ -6,19 +6,17 @@
 //! multishot poll per connection, which costs an idle connection no buffer.
 //!
 //! The ring runs its deferred work only inside `enter`, so it is not readable through its own
-//! descriptor; it signals an eventfd instead, and only while the shard sleeps.
-#![allow(unsafe_code)]
+//! descriptor; it signals an eventfd instead, and only while the thread sleeps.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
 use io_uring::squeue::{Entry as Submission, Flags};
-use io_uring::types::{Fd, Timespec};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
-
-use crate::hub::BATCH_MAX;
 
 /// Room for a batch of sends and the polls and cancellations that gather beside it.
 const SUBMISSIONS: u32 = 512;
@@ -28,7 +26,7 @@ const COMPLETIONS: u32 = 8192;
 
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A new connection, or why there is none.
     Accept,
     /// A connection is readable.
@@ -45,23 +43,24 @@ pub(super) enum Kind {
 
 /// A completion.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Completion {
-    pub(super) kind: Kind,
+pub struct Completion {
+    /// What it is about.
+    pub kind: Kind,
     /// The row of the connection, or the place in the batch.
-    pub(super) row: u32,
+    pub row: u32,
     /// The low bits of the row's generation.
-    pub(super) generation: u32,
+    pub generation: u32,
     /// The result as the kernel gives it: negative is an error number.
-    pub(super) result: i32,
+    pub result: i32,
     /// Whether the same submission will complete again.
-    pub(super) has_more: bool,
+    pub has_more: bool,
 }
 
 /// How many bits of a generation fit beside a row.
 const GENERATION_MASK: u32 = 0x00ff_ffff;
 
-/// A shard's own io_uring.
-pub(super) struct Ring {
+/// One thread's io_uring for sockets.
+pub struct Ring {
     ring: IoUring,
     pending: VecDeque<Completion>,
     /// The kernel reads the tick's length when it takes the submission.
@@ -70,8 +69,8 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Sets the ring up on the calling thread, which must be the only one to use it. Completions
-    /// signal `event` while the shard sleeps.
-    pub(super) fn new(event: RawFd) -> io::Result<Self> {
+    /// signal `event`, if there is one, while the thread sleeps elsewhere.
+    pub fn new(event: Option<RawFd>) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -79,39 +78,41 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        ring.submitter().register_eventfd(event)?;
+        if let Some(event) = event {
+            ring.submitter().register_eventfd(event)?;
+        }
         Ok(Self { ring, pending: VecDeque::new(), tick: Box::default() })
     }
 
     /// Accepts connections on a listener until cancelled.
-    pub(super) fn accept(&mut self, listener: RawFd) {
+    pub fn accept(&mut self, listener: RawFd) {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         let entry = opcode::AcceptMulti::new(Fd(listener)).flags(flags).build();
         self.push(entry.user_data(user_data(Kind::Accept, 0, 0)));
     }
 
     /// Says whenever a connection becomes readable, until cancelled.
-    pub(super) fn watch_readable(&mut self, fd: RawFd, row: u32, generation: u32) {
+    pub fn watch_readable(&mut self, fd: RawFd, row: u32, generation: u32) {
         let mask = (libc::POLLIN | libc::POLLRDHUP) as u32;
         let entry = opcode::PollAdd::new(Fd(fd), mask).multi(true).build();
         self.push(entry.user_data(user_data(Kind::Readable, row, generation)));
     }
 
     /// Says once when a connection becomes writable.
-    pub(super) fn watch_writable(&mut self, fd: RawFd, row: u32, generation: u32) {
+    pub fn watch_writable(&mut self, fd: RawFd, row: u32, generation: u32) {
         let entry = opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build();
         self.push(entry.user_data(user_data(Kind::Writable, row, generation)));
     }
 
     /// Ends a watch, or accepting. A watch holds its socket open, so this belongs to closing it.
-    pub(super) fn cancel(&mut self, kind: Kind, row: u32, generation: u32) {
+    pub fn cancel(&mut self, kind: Kind, row: u32, generation: u32) {
         let entry = opcode::AsyncCancel::new(user_data(kind, row, generation)).build();
         let entry = entry.flags(Flags::SKIP_SUCCESS);
         self.push(entry.user_data(user_data(Kind::Cancel, row, generation)));
     }
 
     /// Completes once after some time.
-    pub(super) fn tick_after(&mut self, nanos: u64) {
+    pub fn tick_after(&mut self, nanos: u64) {
         *self.tick =
             Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
         let entry = opcode::Timeout::new(&raw const *self.tick).build();
@@ -120,14 +121,13 @@ impl Ring {
 
     /// Sends a batch. Calls `refused(place, result)` for each send that was not taken whole:
     /// how many bytes were, or a negative error number.
-    pub(super) fn send<'a>(
+    pub fn send<'a>(
         &mut self,
         sends: impl Iterator<Item = (RawFd, &'a [u8])>,
         mut refused: impl FnMut(usize, i32),
     ) -> io::Result<()> {
         let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         for (place, (fd, bytes)) in sends.enumerate() {
-            debug_assert!(place < BATCH_MAX, "a batch is bounded");
             let entry = opcode::Send::new(Fd(fd), bytes.as_ptr(), bytes.len() as u32)
                 .flags(flags)
                 .build()
@@ -143,7 +143,7 @@ impl Ring {
     }
 
     /// Submits what has gathered, runs the ring's deferred work and collects completions.
-    pub(super) fn enter(&mut self) -> io::Result<()> {
+    pub fn enter(&mut self) -> io::Result<()> {
         self.submit_all()?;
         if self.ring.submission().taskrun() || self.ring.submission().cq_overflow() {
             // SAFETY: no argument is passed; the flag only asks for deferred work to be run.
@@ -156,19 +156,29 @@ impl Ring {
         Ok(())
     }
 
+    /// Like [`Ring::enter`], but sleeps until there is a completion, at most for some time.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let timeout = Timespec::from(timeout);
+        let arguments = SubmitArgs::new().timespec(&timeout);
+        if self.pending.is_empty() {
+            tolerate_busy(self.ring.submitter().submit_with_args(1, &arguments))?;
+        }
+        self.enter()
+    }
+
     /// The next completion that [`Ring::enter`] found.
-    pub(super) fn next(&mut self) -> Option<Completion> {
+    pub fn poll_completion(&mut self) -> Option<Completion> {
         self.pending.pop_front()
     }
 
     /// Whether completions wait to be handled.
-    pub(super) fn has_completions(&self) -> bool {
+    pub fn has_completions(&self) -> bool {
         !self.pending.is_empty()
     }
 
     /// From now on completions signal the eventfd. Returns false if there are some already, in
-    /// which case the shard must not sleep.
-    pub(super) fn begin_sleep(&mut self) -> io::Result<bool> {
+    /// which case the thread must not sleep.
+    pub fn begin_sleep(&mut self) -> io::Result<bool> {
         self.submit_all()?;
         self.ring.completion().enable_eventfd();
         fence(Ordering::SeqCst);
@@ -178,8 +188,8 @@ impl Ring {
         Ok(has_none)
     }
 
-    /// The shard is awake: completions need not signal.
-    pub(super) fn end_sleep(&mut self) {
+    /// The thread is awake: completions need not signal.
+    pub fn end_sleep(&mut self) {
         self.ring.completion().disable_eventfd();
     }
 
@@ -253,7 +263,7 @@ fn completion(entry: &io_uring::cqueue::Entry) -> Completion {
 
 impl Completion {
     /// Whether this is about the present occupant of its row.
-    pub(super) fn is_of(&self, generation: u32) -> bool {
+    pub fn is_of(&self, generation: u32) -> bool {
         self.generation == generation & GENERATION_MASK
     }
 }

@@ -1,0 +1,68 @@
+# Two commands do everything on a fresh Debian machine with Rust: `make run` starts the edge,
+# `make test` tests it. Both install what they need and is missing, and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test setup lint unit conformance clients browser fuzz bench clean
+
+# Further options of `tidegate serve`, for example ARGS="--shards 1".
+ARGS ?=
+# How long each fuzz target runs.
+export FUZZ_SECONDS ?= 5
+
+PACKAGES := .venv/installed tests/clients/node_modules/installed
+
+help: ## This list.
+	@echo "Usage: make TARGET"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+run: build ## Build the edge and start it with everything open on loopback: prints a link to try it.
+	exec target/release/tidegate serve --dev $(ARGS)
+
+build: ## Build the edge for production: target/release/tidegate.
+	@tests/setup.sh build
+	cargo build --release --locked
+
+test: setup ## Run every test: lint, unit, conformance, clients, browser, fuzz.
+	@python3 tests/run.py
+
+setup: ## Install what the tests need: Debian, Python and Node packages. Repeats are quick.
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory $(PACKAGES)
+
+lint: ## Formatting and clippy; warnings are errors.
+	@tests/setup.sh build lint
+	@python3 tests/run.py lint
+
+unit: ## Everything that cargo tests: unit, property, behaviour, simulation, style.
+	@tests/setup.sh build
+	@python3 tests/run.py unit
+
+conformance: setup ## The Autobahn test suite's cases against a running edge.
+	@python3 tests/run.py conformance
+
+clients: setup ## Python and Node clients over real ZeroMQ and WebSocket.
+	@python3 tests/run.py clients
+
+browser: setup ## The try page in headless Chromium.
+	@python3 tests/run.py browser
+
+fuzz: ## Every fuzz target for FUZZ_SECONDS (5), from its seeds.
+	@tests/setup.sh build
+	@python3 tests/run.py fuzz
+
+bench: ## Micro benches.
+	@tests/setup.sh build
+	cargo bench --locked
+
+clean: ## Remove everything that was built or installed here.
+	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts .venv tests/clients/node_modules
+
+.venv/installed: tests/clients/requirements.txt
+	python3 -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# No package needs its install script: zeromq brings a built library along.
+tests/clients/node_modules/installed: tests/clients/package-lock.json
+	cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

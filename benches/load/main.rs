@@ -1,0 +1,65 @@
+//! The whole server under load, in processes of their own, as ratios to what the kernel costs.
+//!
+//! ```text
+//! cargo bench --bench load -- [fan_out] [idle] [--connections N] [--bytes N] [--rounds N]
+//! ```
+//! Without a name all parts run. `cargo test --all-targets` runs each once with few connections,
+//! to see that it works; its figures mean nothing.
+
+mod cpu;
+mod fan_out;
+mod idle;
+mod process;
+mod report;
+
+use std::io;
+
+/// Where the senders and the receivers run.
+const SENDER_CORE: usize = 0;
+const RECEIVER_CORE: usize = 1;
+
+/// What the command line asks for.
+struct Options {
+    connections: Option<usize>,
+    bytes: usize,
+    rounds: u32,
+    /// True exactly when the bench runs only to see that it works.
+    is_trial: bool,
+}
+
+impl Options {
+    /// How many connections a part opens that has a number of its own.
+    fn connections_or(&self, default: usize) -> usize {
+        self.connections.unwrap_or(if self.is_trial { 50 } else { default })
+    }
+}
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(role) = arguments.first().and_then(|first| first.strip_prefix("--role=")) {
+        return process::play(role, &arguments[1..]);
+    }
+    let is_trial = !arguments.iter().any(|argument| argument == "--bench");
+    let options = Options {
+        connections: option(&arguments, "--connections"),
+        bytes: option(&arguments, "--bytes").unwrap_or(128),
+        rounds: option(&arguments, "--rounds").unwrap_or(if is_trial { 2 } else { 15 }) as u32,
+        is_trial,
+    };
+    process::pin(RECEIVER_CORE);
+    let is_named = |name: &str| arguments.iter().any(|argument| argument == name);
+    let runs_all = !is_named("fan_out") && !is_named("idle");
+    if runs_all || is_named("fan_out") {
+        fan_out::run(&options)?;
+    }
+    if runs_all || is_named("idle") {
+        idle::run(&options)?;
+    }
+    Ok(())
+}
+
+fn option(arguments: &[String], name: &str) -> Option<usize> {
+    let at = arguments.iter().position(|argument| argument == name)?;
+    let value = arguments.get(at + 1).and_then(|value| value.parse().ok());
+    Some(value.expect("a number follows an option"))
+}

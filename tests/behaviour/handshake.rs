@@ -1,0 +1,244 @@
+//! The promise: an opening handshake that keeps RFC 6455 is accepted, anything else gets the one
+//! status that says why, and once the handshake is complete the channels are joined: whatever is
+//! published from then on arrives.
+
+use crate::harness::{Edge, Heard, Raw, Response, frame, request};
+
+fn refusal(edge: &Edge, head: &str) -> Response {
+    let mut peer = edge.tcp();
+    peer.send(head.as_bytes());
+    peer.response().unwrap_or_else(|| panic!("no answer to {head}"))
+}
+
+fn status(edge: &Edge, path: &str, lines: &[&str]) -> u16 {
+    refusal(edge, &request(path, lines)).status
+}
+
+fn is_open(edge: &Edge, path: &str, lines: &[&str]) {
+    let mut peer = edge.tcp();
+    peer.send(request(path, lines).as_bytes());
+    peer.expect_open();
+}
+
+// RFC 6455 §4.2.2.
+#[test]
+fn a_handshake_is_answered_with_101_and_no_more() {
+    let edge = Edge::start();
+    let mut peer = edge.tcp();
+    let lines = ["Sec-WebSocket-Protocol: chat, superchat", "Sec-WebSocket-Extensions: \
+                  permessage-deflate; client_max_window_bits"];
+    peer.send(request("/websocket/a", &lines).as_bytes());
+    edge.publish("#a", "x");
+    peer.shut_down_write();
+    let all = String::from_utf8_lossy(&peer.read_to_end()).into_owned();
+    let (head, _) = all.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    assert_eq!(lines.next(), Some("HTTP/1.1 101 Switching Protocols"));
+    let mut fields: Vec<_> = lines.map(str::to_ascii_lowercase).collect();
+    fields.sort();
+    // No subprotocol is spoken and no extension is negotiated.
+    let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
+    assert_eq!(fields, ["connection: upgrade", accept, "upgrade: websocket"]);
+}
+
+#[test]
+fn each_mistake_has_its_status() {
+    let edge = Edge::start();
+    let door = "/websocket/a";
+    for (expected, lines) in [
+        (426, &["Upgrade:"][..]),
+        (426, &["Upgrade: h2c"]),
+        (400, &["Connection:"]),
+        (400, &["Connection: close"]),
+        (426, &["Sec-WebSocket-Version: 8"]),
+        (400, &["Sec-WebSocket-Version:"]),
+        (400, &["Sec-WebSocket-Key:"]),
+        (400, &["Sec-WebSocket-Key: c2hvcnQ="]),
+        (400, &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"]),
+        (400, &["Host:"]),
+        (400, &["Host: a", "X: y", "host: b"]),
+        (400, &["Content-Length: 5"]),
+        (400, &["Transfer-Encoding: chunked"]),
+        (400, &["Bad Name: x"]),
+    ] {
+        assert_eq!(status(&edge, door, lines), expected, "{lines:?}");
+    }
+    for (expected, start) in [
+        (405, "POST /websocket/a HTTP/1.1"),
+        (505, "GET /websocket/a HTTP/1.0"),
+        (400, "GET /websocket/a"),
+        (400, "\u{16}\u{3}\u{1}\u{2}"),
+        (404, "GET / HTTP/1.1"),
+        (404, "GET /websocket/a/b HTTP/1.1"),
+        (404, "GET /nothing HTTP/1.1"),
+        (400, "GET websocket HTTP/1.1"),
+        (400, "GET /websocket/a#b HTTP/1.1"),
+    ] {
+        let rest = request(door, &[]);
+        let head = format!("{start}\r\n{}", rest.split_once("\r\n").unwrap().1);
+        assert_eq!(refusal(&edge, &head).status, expected, "{start}");
+    }
+    let long = format!("/websocket/a?token={}", "x".repeat(5000));
+    assert_eq!(status(&edge, &long, &[]), 414);
+    let large = format!("X: {}", "x".repeat(9000));
+    assert_eq!(status(&edge, door, &[&large]), 431);
+    let many: Vec<String> = (0..100).map(|n| format!("X-{n}: y")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(status(&edge, door, &many), 431);
+    let counted = edge.metric("tidegate_handshakes_total{result=\"refused\"");
+    assert_eq!(counted, 14 + 9 + 3);
+    edge.expect_metric("tidegate_handshakes_pending", 0);
+}
+
+#[test]
+fn refusals_help_and_close() {
+    let edge = Edge::start();
+    let response = refusal(&edge, &request("/", &[]));
+    assert!(response.head.contains("Connection: close"), "{}", response.head);
+    assert!(response.body.contains("/websocket/{user}"), "{}", response.body);
+    // RFC 6455 §4.2.2 (4): the versions that are spoken.
+    let response = refusal(&edge, &request("/echo", &["Sec-WebSocket-Version: 7"]));
+    assert!(response.head.contains("Sec-WebSocket-Version: 13"), "{}", response.head);
+    // RFC 9110 §15.5.6.
+    let response = refusal(&edge, "PUT / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(response.head.contains("Allow: GET"), "{}", response.head);
+}
+
+// RFC 6455 §10.2.
+#[test]
+fn pages_of_other_origins_are_refused() {
+    let edge = Edge::strict(&[]);
+    let door = "/websocket/a";
+    is_open(&edge, door, &[]);
+    is_open(&edge, door, &["Origin: http://localhost:8000"]);
+    for origin in ["http://evil.example", "null", "http://localhost:8001", "http://localhost"] {
+        assert_eq!(status(&edge, door, &[&format!("Origin: {origin}")]), 403, "{origin}");
+    }
+    assert_eq!(status(&edge, "/echo", &[]), 404);
+    let allowed = r#"public.allowed_origins=["https://app.example","https://*.shop.example"]"#;
+    let edge = Edge::strict(&[allowed]);
+    for origin in ["https://app.example", "https://a.shop.example"] {
+        is_open(&edge, door, &[&format!("Origin: {origin}")]);
+    }
+    for origin in ["https://shop.example", "http://app.example", "http://localhost:8000"] {
+        assert_eq!(status(&edge, door, &[&format!("Origin: {origin}")]), 403, "{origin}");
+    }
+    let edge = Edge::strict(&[r#"public.allowed_origins=["*"]"#]);
+    is_open(&edge, door, &["Origin: http://evil.example"]);
+}
+
+#[test]
+fn paths_and_queries_name_user_device_and_channels() {
+    let edge = Edge::start();
+    let a = edge.open("/websocket/J%C3%BCrgen%2F1?device=my+phone&channels=a,b%2Cc,,a&token=x");
+    assert_eq!(edge.publish("#Jürgen/1", "to the user"), 1);
+    a.expect("to the user");
+    for channel in ["a", "b", "c"] {
+        assert_eq!(edge.publish(channel, channel), 1, "joined once");
+        a.expect(channel);
+    }
+    let meta = r#"{"op":"user","user":"Jürgen/1","device":"my phone"}"#;
+    assert_eq!(edge.command("to the phone", meta)["sessions"], 1);
+    a.expect("to the phone");
+    let anonymous = edge.open("/websocket?channels=a");
+    assert_eq!(edge.publish("a", "both"), 2);
+    anonymous.expect("both");
+    is_open(&edge, "http://elsewhere:1/websocket/b", &[]);
+    for (expected, path) in [
+        (400, "/websocket/%FF"),
+        (400, "/websocket/a%"),
+        (400, "/websocket/"),
+        (400, "/websocket/a%0A"),
+        (400, "/websocket/a?channels=%01"),
+        (400, "/websocket/a?channels=$cmd"),
+        (400, "/websocket/a?device=%00"),
+        (403, "/websocket/a?channels=%23b"),
+    ] {
+        assert_eq!(status(&edge, path, &[]), expected, "{path}");
+    }
+    let names: Vec<String> = (0..127).map(|n| n.to_string()).collect();
+    assert_eq!(status(&edge, &format!("/websocket/a?channels={},x", names.join(",")), &[]), 400);
+    let long = "u".repeat(255);
+    assert_eq!(status(&edge, &format!("/websocket/{long}"), &[]), 400);
+    is_open(&edge, &format!("/websocket/{}", &long[1..]), &[]);
+}
+
+#[test]
+fn open_means_subscribed() {
+    let edge = Edge::start();
+    for round in 0..100 {
+        // Channels at home on either shard, of a connection on either shard.
+        let channels = [format!("a{round}"), format!("b{round}"), "shared".to_owned()];
+        let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+        let client = edge.connect(&format!("user{round}"), &names);
+        for name in &names {
+            assert!(edge.publish(name, "x") >= 1, "{name}");
+            client.expect("x");
+        }
+        assert_eq!(edge.publish(&format!("#user{round}"), "own"), 1);
+        client.expect("own");
+        assert!(edge.command("all", r#"{"op":"all"}"#)["sessions"].as_u64() >= Some(1));
+        client.expect("all");
+    }
+}
+
+#[test]
+fn frames_may_follow_the_request_at_once() {
+    let edge = Edge::start();
+    let mut all = request("/echo", &[]).into_bytes();
+    for text in ["one", "two", &"x".repeat(60_000)] {
+        all.extend(frame(0x81, text.as_bytes()));
+    }
+    all.extend(frame(0x88, &[3, 0xe8]));
+    let expect_all = |peer: &mut Raw| {
+        peer.expect_open();
+        peer.expect(0x81, b"one");
+        peer.expect(0x81, b"two");
+        peer.expect(0x81, &[b'x'; 60_000]);
+        peer.expect_close(1000);
+    };
+    let mut peer = edge.tcp();
+    peer.send(&all);
+    expect_all(&mut peer);
+    // Cut anywhere around the end of the head.
+    let head = request("/echo", &[]).len();
+    for cut in head - 5..head + 12 {
+        let mut peer = edge.tcp();
+        peer.send(&all[..cut]);
+        std::thread::yield_now();
+        peer.send(&all[cut..]);
+        expect_all(&mut peer);
+    }
+}
+
+#[test]
+fn a_request_may_come_a_byte_at_a_time() {
+    let edge = Edge::start();
+    let mut peer = edge.tcp();
+    for byte in request("/websocket/slow", &[]).bytes() {
+        peer.send(&[byte]);
+    }
+    peer.expect_open();
+    let late = edge.connect("other", &[]);
+    edge.publish("#other", "x");
+    assert_eq!(late.hear(), Heard::Text("x".to_owned()));
+}
+
+#[test]
+fn a_client_that_goes_during_the_handshake_leaves_nothing() {
+    let edge = Edge::start();
+    for round in 0..50 {
+        let mut peer = edge.tcp();
+        peer.send(request(&format!("/websocket/{round}?channels=x,y,z"), &[]).as_bytes());
+        if round % 2 == 0 {
+            peer.reset();
+        } else {
+            peer.shut_down_write();
+        }
+    }
+    edge.expect_metric("tidegate_subscriptions", 0);
+    edge.expect_metric("tidegate_connections", 0);
+    edge.expect_metric("tidegate_handshakes_pending", 0);
+    edge.expect_metric("tidegate_channels", 0);
+    assert_eq!(edge.publish("x", "nobody"), 0);
+}

@@ -1,0 +1,102 @@
+//! Backends: one that asks and waits for answers, and one that hears events.
+
+use serde_json::Value;
+
+use crate::harness::{Client, Edge, PATIENCE};
+
+/// A DEALER on the edge's ROUTER endpoint.
+pub struct Asker(zmq::Socket);
+
+impl Asker {
+    /// Connects.
+    pub fn connect(endpoint: &str) -> Self {
+        let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+        socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+        socket.connect(endpoint).unwrap();
+        Self(socket)
+    }
+
+    /// Sends a message and waits for the answer.
+    pub fn ask(&self, parts: &[&[u8]]) -> Value {
+        self.send(parts);
+        self.answer()
+    }
+
+    /// Sends a message.
+    pub fn send(&self, parts: &[&[u8]]) {
+        self.0.send_multipart(parts, 0).unwrap();
+    }
+
+    /// The next answer.
+    pub fn answer(&self) -> Value {
+        let parts = self.0.recv_multipart(0).expect("the edge answers");
+        assert_eq!(parts.len(), 1, "an answer has one part");
+        serde_json::from_slice(&parts[0]).unwrap()
+    }
+}
+
+/// A message of several parts.
+pub fn parts<'a>(parts: &[&'a str]) -> Vec<&'a [u8]> {
+    parts.iter().map(|part| part.as_bytes()).collect()
+}
+
+/// A SUB on the edge's PUB endpoint.
+pub struct Events(zmq::Socket);
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// `connected`, `message` or `disconnected`.
+    pub name: String,
+    /// What the client sent.
+    pub payload: Vec<u8>,
+    /// Who, and the details.
+    pub meta: Value,
+}
+
+/// The user of the connections that find out whether events arrive.
+const PROBE: &str = "probe";
+
+impl Events {
+    /// Subscribes, and makes connections until their events arrive: then all later ones do.
+    pub fn listen(edge: &Edge) -> Self {
+        let socket = edge.socket(zmq::SUB, 3);
+        socket.set_subscribe(b"$event.").unwrap();
+        socket.set_rcvtimeo(50).unwrap();
+        loop {
+            drop(Client::open(edge.public, &format!("/websocket/{PROBE}")));
+            if socket.recv_multipart(0).is_ok() {
+                break;
+            }
+        }
+        socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+        Self(socket)
+    }
+
+    /// The next event of any connection but the probes; every event is well-formed.
+    pub fn next(&self) -> Event {
+        loop {
+            let event = self.next_of_all();
+            if event.meta["user"] != PROBE {
+                return event;
+            }
+        }
+    }
+
+    /// The next event, those of probes among them.
+    pub fn next_of_all(&self) -> Event {
+        let parts = self.0.recv_multipart(0).expect("an event comes");
+        let [topic, payload, meta] = &parts[..] else { panic!("{} parts", parts.len()) };
+        let topic = std::str::from_utf8(topic).unwrap();
+        let name = topic.strip_prefix("$event.").unwrap().to_owned();
+        Event { name, payload: payload.clone(), meta: serde_json::from_slice(meta).unwrap() }
+    }
+
+    /// The next event is of this kind and user.
+    #[track_caller]
+    pub fn expect(&self, name: &str, user: &str) -> Event {
+        let event = self.next();
+        assert_eq!((event.name.as_str(), event.meta["user"].as_str()), (name, Some(user)));
+        event
+    }
+}

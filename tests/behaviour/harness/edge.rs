@@ -1,0 +1,264 @@
+//! The program under test: started with its own options, killed by its own pid.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::harness::{Asker, Client, Events, PATIENCE, Raw, eventually, request};
+
+/// The endpoints of an edge: the order is the one in which it prints their addresses.
+const ENDPOINTS: &str = r#"ingest.endpoints=[
+    {kind="sub",endpoint="tcp://127.0.0.1:*"},{kind="pull",endpoint="tcp://127.0.0.1:*"},
+    {kind="router",endpoint="tcp://127.0.0.1:*"},{kind="pub",endpoint="tcp://127.0.0.1:*"}]"#;
+
+/// How much of the log is kept.
+const LOG_BYTES_MAX: usize = 64 * 1024;
+
+/// A running edge.
+pub struct Edge {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    log: Arc<Mutex<String>>,
+    /// The door for clients.
+    pub public: SocketAddr,
+    /// The door for operators.
+    pub internal: SocketAddr,
+    endpoints: Vec<String>,
+    asker: Mutex<Option<Asker>>,
+    /// Whether the test has seen it end, as it should.
+    has_ended: bool,
+}
+
+impl Edge {
+    /// With two shards and otherwise the defaults of `--dev`.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With options, each as `section.key=value`.
+    pub fn with(options: &[&str]) -> Self {
+        let mut command = command(&["serve", "--dev"], options);
+        command.args(["--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"]);
+        if !options.iter().any(|option| option.starts_with("shards.count")) {
+            command.args(["--shards", "2"]);
+        }
+        if !options.iter().any(|option| option.starts_with("ingest.endpoints")) {
+            command.args(["--set", ENDPOINTS]);
+        }
+        Self::spawn(command)
+    }
+
+    /// Without `--dev`: Origin is checked, and there is no `/echo`.
+    pub fn strict(options: &[&str]) -> Self {
+        let mut command = command(&["serve", "--shards", "2", "--set", ENDPOINTS], options);
+        command.args(["--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"]);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let copy = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut log = copy.lock().unwrap();
+                if log.len() < LOG_BYTES_MAX || line.contains("panicked") {
+                    writeln!(log, "{line}").unwrap();
+                }
+            }
+        });
+        let (mut public, mut internal, mut endpoints) = (None, None, Vec::new());
+        while internal.is_none() {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).unwrap() == 0 {
+                child.wait().unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+                panic!("the edge did not start: {}", log.lock().unwrap());
+            }
+            let line = line.trim();
+            let address = |url: &str| url.split('/').nth(2).unwrap().parse().unwrap();
+            match line.split_once(' ').map(|(word, rest)| (word, rest.trim())) {
+                Some(("clients", url)) => public = Some(address(url)),
+                Some(("operators", url)) => internal = Some(address(url)),
+                Some(("ZeroMQ", endpoint)) => endpoints.push(endpoint.to_owned()),
+                _ => {}
+            }
+        }
+        let (public, internal) = (public.unwrap(), internal.unwrap());
+        let asker = Mutex::new(None);
+        Self { child, stdout, log, public, internal, endpoints, asker, has_ended: false }
+    }
+
+    /// A client of a user that joins channels.
+    pub fn connect(&self, user: &str, channels: &[&str]) -> Client {
+        self.open(&format!("/websocket/{user}?channels={}", channels.join(",")))
+    }
+
+    /// A client at a path.
+    pub fn open(&self, path: &str) -> Client {
+        Client::open(self.public, path)
+    }
+
+    /// A peer that speaks bytes, its opening handshake done.
+    pub fn raw(&self, path: &str) -> Raw {
+        Raw::open(self.public, path)
+    }
+
+    /// A TCP connection and no more.
+    pub fn tcp(&self) -> Raw {
+        Raw::connect(self.public)
+    }
+
+    /// Publishes and waits for the answer: how many sessions got it.
+    pub fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> u64 {
+        let answer = self.ask(&[channel.as_bytes(), payload.as_ref()]);
+        assert_eq!(answer["ok"], true, "{answer}");
+        answer["sessions"].as_u64().unwrap()
+    }
+
+    /// A command without a channel of its own; waits for the answer.
+    pub fn command(&self, payload: &str, meta: &str) -> serde_json::Value {
+        self.ask(&[b"$cmd", payload.as_bytes(), meta.as_bytes()])
+    }
+
+    /// Sends any message and waits for the answer.
+    pub fn ask(&self, parts: &[&[u8]]) -> serde_json::Value {
+        let mut asker = self.asker.lock().unwrap();
+        asker.get_or_insert_with(|| Asker::connect(self.endpoint(2))).ask(parts)
+    }
+
+    /// A socket connected to the n-th endpoint: sub, pull, router, pub.
+    pub fn socket(&self, kind: zmq::SocketType, endpoint: usize) -> zmq::Socket {
+        let socket = zmq::Context::new().socket(kind).unwrap();
+        socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+        socket.set_sndtimeo(PATIENCE.as_millis() as i32).unwrap();
+        socket.connect(self.endpoint(endpoint)).unwrap();
+        socket
+    }
+
+    /// A PUSH socket.
+    pub fn push(&self) -> zmq::Socket {
+        self.socket(zmq::PUSH, 1)
+    }
+
+    /// A backend that hears events from now on.
+    pub fn events(&self) -> Events {
+        Events::listen(self)
+    }
+
+    /// The address of an endpoint.
+    pub fn endpoint(&self, place: usize) -> &str {
+        &self.endpoints[place]
+    }
+
+    /// A page of the internal door: status and body.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut peer = Raw::try_connect(self.internal)?;
+        peer.send(request(path, &["Connection: close"]).as_bytes());
+        let response = peer.response()?;
+        Some((response.status, response.body))
+    }
+
+    /// A metric summed over its labels, or over those lines that have `label="value"`.
+    pub fn metric(&self, name: &str) -> i64 {
+        let text = self.get("/metrics").expect("metrics are served").1;
+        let (name, label) = name.split_once('{').unwrap_or((name, ""));
+        let label = label.trim_end_matches('}');
+        let mut found = None;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (key, value) = line.rsplit_once(' ').unwrap();
+            let (metric, labels) = key.split_once('{').unwrap_or((key, ""));
+            if metric == name && labels.contains(label) {
+                *found.get_or_insert(0.0) += value.parse::<f64>().unwrap();
+            }
+        }
+        found.unwrap_or_else(|| panic!("no metric {name}{{{label}}} in\n{text}")) as i64
+    }
+
+    /// Waits until a metric has a value.
+    pub fn expect_metric(&self, name: &str, value: i64) {
+        let mut last = 0;
+        let mut is_there = || {
+            last = self.metric(name);
+            last == value
+        };
+        let start = std::time::Instant::now();
+        while !is_there() && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(last, value, "{name}");
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let kilobytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kilobytes * 1024
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the edge has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        self.has_ended = true;
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        status.unwrap()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let ended_early = !self.has_ended && self.child.try_wait().unwrap().is_some();
+        // Ends this child and no other process.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- what the edge logged\n{}---", self.log());
+            return;
+        }
+        let has_panicked = self.log().contains("panicked");
+        assert!(!ended_early && !has_panicked, "the edge broke down:\n{}", self.log());
+    }
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str], options: &[&str]) -> Output {
+    command(arguments, options).output().unwrap()
+}
+
+fn command(arguments: &[&str], options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.env_clear().args(arguments).args(["--set", "shards.pin=false"]);
+    for option in options {
+        command.args(["--set", option]);
+    }
+    command
+}

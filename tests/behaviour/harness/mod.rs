@@ -1,0 +1,32 @@
+//! The language of these tests: an edge, clients, raw peers and backends.
+//!
+//! ```text
+//! let edge = Edge::start();
+//! let a = edge.connect("a", &["news"]);
+//! edge.publish("news", "x");
+//! a.expect("x");
+//! ```
+
+mod backend;
+mod client;
+mod edge;
+mod raw;
+
+pub use backend::{Asker, Event, Events, parts};
+pub use client::{Client, Heard};
+pub use edge::{Edge, run};
+pub use raw::{Frame, Raw, Response, frame, masked, request};
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must happen: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,120 @@
+//! The promise: a silent peer is pinged within `heartbeat.ping_interval`, one that is dead is
+//! closed within `heartbeat.pong_deadline` after that, and any byte counts as life.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Edge, Heard, frame};
+
+const OPTIONS: [&str; 2] = ["heartbeat.ping_interval=1s", "heartbeat.pong_deadline=1s"];
+
+/// Timers tick, and the machine may be busy: the longest that anything here may take.
+const GENEROUS: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_silent_peer_is_pinged_and_then_closed() {
+    let edge = Edge::with(&OPTIONS);
+    let events = edge.events();
+    let mut peer = edge.raw("/websocket/a");
+    let start = Instant::now();
+    peer.expect(0x89, b"");
+    let pinged = start.elapsed();
+    // The first ping comes after a half to a whole of the interval, never at once.
+    assert!(pinged >= Duration::from_millis(300) && pinged < GENEROUS, "{pinged:?}");
+    let reason = peer.expect_close(3012);
+    assert_eq!(reason, "no pong");
+    let closed = start.elapsed();
+    assert!(closed >= Duration::from_millis(1200) && closed < GENEROUS, "{closed:?}");
+    events.expect("connected", "a");
+    assert_eq!(events.expect("disconnected", "a").meta["code"], 3012);
+    edge.expect_metric("tidegate_connections_closed_total{reason=\"no_pong\"", 1);
+    assert!(edge.metric("tidegate_pings_sent_total") >= 1);
+}
+
+#[test]
+fn pongs_keep_a_connection() {
+    let edge = Edge::with(&OPTIONS);
+    let mut peer = edge.raw("/websocket/a");
+    for _ in 0..4 {
+        peer.expect(0x89, b"");
+        peer.send_frame(0x8a, b"");
+    }
+    edge.publish("#a", "still here");
+    loop {
+        let heard = peer.hear().unwrap();
+        if heard.first != 0x89 {
+            assert_eq!(heard.payload, b"still here");
+            break;
+        }
+        peer.send_frame(0x8a, b"");
+    }
+    assert_eq!(edge.metric("tidegate_connections_closed_total{reason=\"no_pong\""), 0);
+}
+
+#[test]
+fn any_byte_is_a_sign_of_life() {
+    let edge = Edge::with(&OPTIONS);
+    let mut peer = edge.raw("/echo");
+    // A frame that comes one byte at a time: never a whole message, never a pong.
+    let slow = frame(0x82, &[7; 40]);
+    let start = Instant::now();
+    for byte in &slow {
+        peer.send(&[*byte]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(start.elapsed() > Duration::from_secs(4), "longer than interval and deadline");
+    let echo = loop {
+        let heard = peer.hear().expect("the connection is open");
+        if heard.first != 0x89 {
+            break heard;
+        }
+    };
+    assert_eq!((echo.first, &echo.payload[..]), (0x82, &[7; 40][..]));
+}
+
+#[test]
+fn a_talking_peer_is_not_pinged() {
+    let edge = Edge::with(&["heartbeat.ping_interval=2s"]);
+    let mut peer = edge.raw("/echo");
+    for _ in 0..40 {
+        peer.send_frame(0x81, b"x");
+        peer.expect(0x81, b"x");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(edge.metric("tidegate_pings_sent_total"), 0);
+}
+
+#[test]
+fn a_real_client_stays() {
+    let edge = Edge::with(&OPTIONS);
+    let client = edge.connect("a", &["news"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(4));
+            edge.publish("news", "later");
+        });
+        // Reading is what answers pings.
+        assert_eq!(client.hear(), Heard::Text("later".to_owned()));
+    });
+    assert!(edge.metric("tidegate_pings_sent_total") >= 2);
+}
+
+#[test]
+fn first_pings_are_spread() {
+    let edge = Edge::with(&["heartbeat.ping_interval=2s"]);
+    let peers: Vec<_> = (0..100).map(|_| edge.raw("/websocket")).collect();
+    let mut growths = Vec::new();
+    let mut last = 0;
+    let start = Instant::now();
+    while last < 100 && start.elapsed() < GENEROUS {
+        let now = edge.metric("tidegate_pings_sent_total");
+        if now > last {
+            growths.push(now - last);
+        }
+        last = now;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(last, 100);
+    let largest = growths.iter().max().unwrap();
+    assert!(*largest <= 50, "a burst of {largest} pings");
+    drop(peers);
+}

@@ -1,0 +1,25 @@
+//! What tidegate promises, checked from outside: the real program on free ports, an independent
+//! WebSocket client, a client that speaks raw bytes, and ZeroMQ backends.
+//!
+//! One file per promise. Each test has an edge of its own (two shards unless it says otherwise)
+//! and waits for conditions, never for a time. An edge that ends or panics fails its test, and
+//! what it logged is shown.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod harness;
+
+mod closing;
+mod events;
+mod fan_out;
+mod framing;
+mod handshake;
+mod heartbeat;
+mod hostile;
+mod metrics;
+mod publish;
+mod reconnect;
+mod sessions;
+mod shutdown;
+mod slow_subscriber;
+mod start_up;
+mod zeromq;

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Runs the steps of `make test`, each to its end, and sums up what passed and failed.
+
+Usage: run.py [STEP...]     without arguments every step
+
+A step is one or more commands. What they count is read from their closing lines (cargo's, or
+`N passed, N failed`); a command that counts nothing is one test that its exit status decides. A
+failed step does not hide the others: all are run, and the summary names those that failed.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PYTHON = ROOT / ".venv/bin/python"
+BUILD = ["cargo", "build", "--locked", "--bins", "--quiet"]
+CLIENTS = ROOT / "tests/clients"
+
+STEPS = {
+    "lint": [
+        ["cargo", "fmt", "--check"],
+        ["cargo", "clippy", "--locked", "--all-targets", "--quiet", "--", "-D", "warnings"],
+    ],
+    "unit": [["cargo", "test", "--locked", "--no-fail-fast"]],
+    # The steps below use target/debug/tidegate, whose assertions and overflow checks are on.
+    "conformance": [BUILD, [PYTHON, ROOT / "tests/conformance/run.py"]],
+    "clients": [
+        BUILD,
+        [PYTHON, CLIENTS / "python/run.py"],
+        [PYTHON, CLIENTS / "node/run.py"],
+        [PYTHON, CLIENTS / "snippets/run.py"],
+    ],
+    "browser": [BUILD, [PYTHON, CLIENTS / "browser/run.py"]],
+    "fuzz": [[ROOT / "fuzz/run.sh", os.environ.get("FUZZ_SECONDS", "5")]],
+}
+
+COUNTS = re.compile(r"^(?:test result: \w+\. )?(\d+) passed[;,] (\d+) failed", re.MULTILINE)
+
+
+def run(command):
+    """Runs one command, shows what it prints, and gives how many tests passed and failed."""
+    print("$", *[str(word).removeprefix(f"{ROOT}/") for word in command], flush=True)
+    # Fuzzing on the installed toolchain, whichever that is; everything else ignores this.
+    variables = {**os.environ, "STABLE": "1", "PYTHONUNBUFFERED": "1"}
+    output = []
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            output.append(line)
+    counts = COUNTS.findall("".join(output))
+    passed = sum(int(count) for count, _ in counts)
+    failed = sum(int(count) for _, count in counts)
+    if process.returncode != 0:
+        print(f"status {process.returncode}", flush=True)
+        return passed, max(failed, 1)
+    if counts:
+        return passed, failed
+    return (0, 0) if command == BUILD else (1, 0)
+
+
+def main():
+    chosen = sys.argv[1:] or list(STEPS)
+    if unknown := set(chosen) - set(STEPS):
+        sys.exit(f"no step {', '.join(unknown)}: there are {', '.join(STEPS)}")
+    table = []
+    for step in chosen:
+        print(f"\n=== {step}", flush=True)
+        start = time.monotonic()
+        results = [run(command) for command in STEPS[step]]
+        passed, failed = (sum(column) for column in zip(*results))
+        table.append((step, passed, failed, time.monotonic() - start))
+        print(f"{step}: {passed} passed, {failed} failed", flush=True)
+    if len(table) > 1:
+        print("\n=== summary")
+        for step, passed, failed, seconds in table:
+            verdict = "FAILED" if failed else "ok"
+            print(f"{verdict:6}  {step:12} {passed:5} passed {failed:3} failed {seconds:6.0f} s")
+        total = [sum(row[column] for row in table) for column in (1, 2)]
+        print(f"{total[0]} passed, {total[1]} failed")
+    return 1 if any(row[2] or not row[1] for row in table) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

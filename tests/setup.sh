@@ -1,0 +1,73 @@
+#!/bin/sh
+# Installs what is missing for `build`, `lint` or `test`. What is there is left alone, whoever
+# installed it: the checks ask for programs and libraries, and only what they lack is a package.
+set -eu
+
+lack=
+
+# need PACKAGE COMMAND...: the Debian package, and a command that succeeds where it is not needed.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || lack="$lack $package"
+}
+
+check_build() {
+    if ! command -v cargo >/dev/null; then
+        echo "Rust is missing: install it with rustup, then try again." >&2
+        exit 1
+    fi
+    need build-essential cc --version
+    need pkg-config pkg-config --version
+    # CURVE is why it must be this libzmq and not the one that the zmq crate would compile.
+    need libzmq3-dev pkg-config --exists libzmq
+}
+
+check_lint() {
+    need python3 python3 --version
+    if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+        return
+    fi
+    if command -v rustup >/dev/null; then
+        rustup component add rustfmt clippy
+    else
+        echo "cargo fmt or cargo clippy is missing: install them the way Rust was installed," >&2
+        echo "with rustup component add rustfmt clippy, or as packages rustfmt and rust-clippy." >&2
+        exit 1
+    fi
+}
+
+check_test() {
+    check_build
+    check_lint
+    need python3-venv python3 -c 'import ensurepip, venv'
+    need nodejs node --version
+    need npm npm --version
+    need chromium sh -c 'command -v chromium'
+    need chromium-driver sh -c 'command -v chromedriver'
+}
+
+install() {
+    if ! command -v apt-get >/dev/null; then
+        echo "Missing:$lack (as Debian names them). This is no Debian or Ubuntu, so please" >&2
+        echo "install them with your package manager, then try again." >&2
+        exit 1
+    fi
+    sudo=
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "Missing:$lack. As root, run: apt-get install$lack" >&2
+            exit 1
+        fi
+        sudo=sudo
+    fi
+    echo "Installing:$lack"
+    $sudo apt-get update -q
+    # shellcheck disable=SC2086 # one word for each package
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $lack
+}
+
+for part in "$@"; do
+    "check_$part"
+done
+[ -z "$lack" ] || install

@@ -1,0 +1,85 @@
+//! A deterministic simulation of several shards: whole runs that follow from a seed each.
+//!
+//! Real hubs, with links, sockets, a clock and a workload that are simulated and full of faults;
+//! a model that knows who is owed what; and a checker that reads every byte a socket took.
+//! `SIMULATION_SEEDS=1000 cargo test --test simulation` runs more seeds, `SIMULATION_SEED=42` only
+//! that one, and `SIMULATION_STEPS` changes the length of each run.
+
+mod checker;
+mod coverage;
+mod model;
+mod network;
+mod random;
+mod regression;
+mod workload;
+mod world;
+mod wrong;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::coverage::Coverage;
+use crate::workload::Run;
+
+/// Seeds that once showed a bug.
+const REGRESSION_SEEDS: [u64; 0] = [];
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn run(seed: u64) -> Coverage {
+    let steps = number("SIMULATION_STEPS").unwrap_or(2000);
+    let result = catch_unwind(AssertUnwindSafe(|| Run::new(seed).go(steps as usize)));
+    result.unwrap_or_else(|_| {
+        panic!("seed {seed} fails: SIMULATION_SEED={seed} cargo test --test simulation")
+    })
+}
+
+/// Runs seeds from zero on two threads; what they met is added up.
+fn run_many(count: u64) -> Coverage {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut coverage = Coverage::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= count {
+                return coverage;
+            }
+            let result = catch_unwind(|| run(seed));
+            if result.is_err() {
+                next.store(count, Ordering::Relaxed);
+            }
+            coverage.add(&result.expect("a seed fails, see above"));
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        let mut coverage = Coverage::default();
+        for thread in threads {
+            coverage.add(&thread.join().expect("each seed passes"));
+        }
+        coverage
+    })
+}
+
+#[test]
+fn every_seed_keeps_every_promise() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        println!("{:?}", run(seed));
+        return;
+    }
+    let count = number("SIMULATION_SEEDS").unwrap_or(200);
+    let coverage = run_many(count);
+    println!("{coverage:#?}");
+    if count >= 200 {
+        coverage.check();
+    }
+}
+
+#[test]
+fn seeds_that_once_failed() {
+    for seed in REGRESSION_SEEDS {
+        run(seed);
+    }
+}

@@ -1,0 +1,234 @@
+//! What the simulation found, each as the shortest course of events that shows it.
+
+use std::sync::Arc;
+
+use tidegate::hub::{Batch, Effect, Hub, Session, Settings};
+use tidegate::mesh::{Envelope, Homes, Outbound};
+use tidegate::metrics::ShardMetrics;
+use tidegate::protocol::{
+    Answer, ChannelName, ClientId, Command, Event, Publication, ShardId, Target, Ticket,
+};
+
+/// One hub, the first of some shards, whose other shards the test plays.
+struct Edge {
+    hub: Hub,
+    metrics: Arc<ShardMetrics>,
+    homes: Homes,
+}
+
+impl Edge {
+    fn new(shards: u8, change: impl FnOnce(&mut Settings)) -> Self {
+        let homes = Homes::new(shards, 1);
+        let mut settings = Settings {
+            shard: ShardId(0),
+            homes: homes.clone(),
+            sessions_per_user_max: 1,
+            evict_oldest: false,
+            lag_bytes_max: 1_000_000,
+            outbox_bytes_max: 1_000_000,
+            memory_max: 1_000_000,
+        };
+        change(&mut settings);
+        let metrics = Arc::new(ShardMetrics::default());
+        Self { hub: Hub::new(settings, Arc::clone(&metrics)), metrics, homes }
+    }
+
+    /// A channel of a prefix that is at home on a shard.
+    fn channel(&self, prefix: &str, home: u8) -> ChannelName {
+        (0..)
+            .map(|number| {
+                ChannelName::parse(format!("{prefix}{number}").as_bytes()).expect("a valid name")
+            })
+            .find(|name| self.homes.of(name) == ShardId(home))
+            .expect("some number will do")
+    }
+
+    fn open(&mut self, personal: Option<&ChannelName>, channels: &[&ChannelName]) -> u32 {
+        let row = self.hub.attach(0);
+        let channels = channels.iter().copied().cloned().collect();
+        let session = Session { personal: personal.cloned(), channels, ..Session::default() };
+        self.hub.enter(row, session);
+        let effects = self.effects();
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Opened(_))), "{effects:?}");
+        row
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        std::iter::from_fn(|| self.hub.poll_effect()).collect()
+    }
+
+    fn command(&mut self, command: Command, number: Option<u32>) {
+        let ticket = number.map(|number| Ticket { asker: 0, number });
+        self.hub.handle(Envelope::Command { command: Box::new(command), ticket });
+    }
+
+    fn publish(&mut self, channel: &ChannelName, size: usize) {
+        let publication = Arc::new(Publication::new(true, &vec![b'x'; size], 0));
+        self.command(Command::Publish { channel: channel.clone(), publication }, None);
+    }
+
+    fn publish_all(&mut self, except: Option<ClientId>) {
+        let publication = Publication::new(true, &[b'x'; 100], 0).with_except(except);
+        self.command(Command::PublishAll { publication: Arc::new(publication) }, None);
+    }
+
+    /// Sends a batch of which each socket takes at most so many bytes; returns who took any.
+    fn flush(&mut self, taken: impl Fn(u32) -> u32) -> Vec<u32> {
+        let mut batch = Batch::default();
+        self.hub.poll_batch(&mut batch);
+        for entry in &mut batch.entries {
+            entry.sent = entry.length.min(taken(entry.row));
+        }
+        self.hub.finish_batch(&mut batch, 0);
+        batch.entries.iter().filter(|entry| entry.sent > 0).map(|entry| entry.row).collect()
+    }
+
+    fn is_closing(&mut self) -> bool {
+        self.effects().iter().any(|effect| matches!(effect, Effect::Closing(..)))
+    }
+}
+
+#[test]
+fn a_pass_ends_in_a_channel_that_the_same_batch_emptied() {
+    let mut edge = Edge::new(1, |settings| settings.lag_bytes_max = 10);
+    let (first, second) = (edge.channel("a", 0), edge.channel("b", 0));
+    edge.open(None, &[&first, &second]);
+    edge.publish(&first, 20_000);
+    edge.publish(&first, 20_000);
+    edge.publish(&second, 10);
+    edge.flush(|_| 0);
+    assert!(edge.is_closing());
+}
+
+#[test]
+fn the_event_of_a_disconnected_user_names_the_user() {
+    let mut edge = Edge::new(1, |_| {});
+    let user = ChannelName::personal("7").unwrap();
+    let row = edge.open(Some(&user), &[]);
+    edge.hub.detach(row, 1006);
+    let effects = edge.effects();
+    let [Effect::Tell(_, Outbound::Event(event))] = &effects[..] else { panic!("{effects:?}") };
+    let Event { personal, .. } = &**event;
+    assert_eq!(personal.as_ref(), Some(&user));
+    assert!(edge.hub.is_empty());
+}
+
+#[test]
+fn a_frame_taken_in_part_is_counted_once() {
+    let counts = |act: &dyn Fn(&mut Edge, u32, &ChannelName)| {
+        let mut edge = Edge::new(1, |_| {});
+        let news = edge.channel("news", 0);
+        let row = edge.open(None, &[&news]);
+        edge.publish(&news, 100);
+        edge.flush(|_| 50);
+        act(&mut edge, row, &news);
+        (edge.metrics.deliveries.value(), edge.metrics.deliveries_abandoned.value())
+    };
+    assert_eq!(counts(&|edge, row, _| edge.hub.detach(row, 1006)), (0, 1));
+    let leave = |edge: &mut Edge, row, news: &ChannelName| {
+        let target = Target::Client(edge.hub.client_id(row));
+        edge.command(Command::Unsubscribe { target, channels: vec![news.clone()] }, None);
+    };
+    assert_eq!(counts(&leave), (1, 0));
+}
+
+#[test]
+fn a_connection_that_never_opened_lost_nothing() {
+    let mut edge = Edge::new(2, |_| {});
+    let (here, there) = (edge.channel("a", 0), edge.channel("b", 1));
+    let row = edge.hub.attach(0);
+    let session = Session { channels: vec![here.clone(), there], ..Session::default() };
+    edge.hub.enter(row, session);
+    edge.publish(&here, 100);
+    edge.hub.detach(row, 1006);
+    assert_eq!(edge.metrics.deliveries_abandoned.value(), 0);
+}
+
+#[test]
+fn leaving_a_channel_may_fill_the_outbox() {
+    let mut edge = Edge::new(1, |settings| settings.outbox_bytes_max = 50);
+    let (first, second) = (edge.channel("a", 0), edge.channel("b", 0));
+    let row = edge.open(None, &[&first, &second]);
+    edge.publish(&first, 100);
+    let target = Target::Client(edge.hub.client_id(row));
+    edge.command(Command::Unsubscribe { target, channels: vec![first, second] }, None);
+    assert!(edge.is_closing());
+}
+
+#[test]
+fn the_rest_of_a_begun_frame_counts_against_the_outbox() {
+    let mut edge = Edge::new(1, |settings| settings.outbox_bytes_max = 50);
+    let news = edge.channel("news", 0);
+    let row = edge.open(None, &[&news]);
+    edge.publish(&news, 100);
+    edge.flush(|_| 10);
+    let target = Target::Client(edge.hub.client_id(row));
+    edge.command(Command::Unsubscribe { target, channels: vec![news] }, None);
+    assert!(edge.is_closing());
+}
+
+#[test]
+fn a_broadcast_reaches_the_others_when_the_excluded_one_overflows() {
+    let mut edge = Edge::new(1, |settings| settings.outbox_bytes_max = 50);
+    let (slow, other) = (edge.open(None, &[]), edge.open(None, &[]));
+    edge.publish_all(None);
+    edge.flush(|row| if row == slow { 0 } else { u32::MAX });
+    let slow_id = edge.hub.client_id(slow);
+    edge.publish_all(Some(slow_id));
+    assert!(edge.is_closing());
+    assert_eq!(edge.flush(|_| u32::MAX), [other]);
+}
+
+#[test]
+fn subscribing_again_waits_for_the_home_too() {
+    let mut edge = Edge::new(2, |_| {});
+    let row = edge.open(None, &[]);
+    let there = edge.channel("news", 1);
+    let target = Target::Client(edge.hub.client_id(row));
+    for number in [1, 2] {
+        let (target, channels) = (target.clone(), vec![there.clone()]);
+        edge.command(Command::Subscribe { target, channels }, Some(number));
+    }
+    let confirmed = |effects: &[Effect]| {
+        let is_confirmation = |effect: &&Effect| {
+            let Effect::Tell(_, Outbound::Answer(answer)) = effect else { return false };
+            matches!(answer, Answer { is_first: false, sessions: 1, .. })
+        };
+        effects.iter().filter(is_confirmation).count()
+    };
+    let effects = edge.effects();
+    assert_eq!(confirmed(&effects), 0, "{effects:?}");
+    let handle = effects.iter().find_map(|effect| match effect {
+        Effect::Send(_, Envelope::Join { handle, .. }) => Some(*handle),
+        _ => None,
+    });
+    edge.hub.handle(Envelope::Joined { handle: handle.unwrap() });
+    assert_eq!(confirmed(&edge.effects()), 2);
+}
+
+#[test]
+fn everybody_leaves_before_a_broadcast_is_sent() {
+    let mut edge = Edge::new(1, |_| {});
+    let row = edge.open(None, &[]);
+    edge.publish_all(None);
+    edge.hub.detach(row, 1006);
+    assert!(edge.flush(|_| u32::MAX).is_empty());
+    edge.effects();
+    assert!(edge.hub.is_empty());
+}
+
+#[test]
+fn a_session_that_the_hub_closes_makes_room_at_once() {
+    let mut edge = Edge::new(2, |settings| settings.outbox_bytes_max = 50);
+    let user = edge.channel("#", 0);
+    let row = edge.open(Some(&user), &[]);
+    edge.hub.push(row, &[0x8A; 100]);
+    assert!(edge.is_closing());
+    let client = ClientId { shard: ShardId(1), row: 0, generation: 1 };
+    edge.hub.handle(Envelope::Enter { personal: user, client });
+    let effects = edge.effects();
+    let is_admitted = |effect: &Effect| {
+        matches!(effect, Effect::Send(_, Envelope::Entered { refusal: None, .. }))
+    };
+    assert!(effects.iter().any(is_admitted), "{effects:?}");
+}
