@@ -61,10 +61,10 @@ const HANDSHAKE: &[u8] = b"GET /websocket/1 HTTP/1.1\r\nHost: x\r\nUpgrade: webs
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fn get(address: &str, path: &str) -> String {
-    let mut connection = TcpStream::connect(address).unwrap();
+    let mut connection = TcpStream::connect(address).expect("the server listens");
     write!(connection, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .unwrap();
+        .expect("the server reads");
     let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+    connection.read_to_string(&mut answer).expect("the server answers");
     answer
 }
