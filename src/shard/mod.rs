@@ -2,9 +2,10 @@
 //!
 //! `monoio` runs the thread: it is what the shard sleeps in, and where slow paths will live. The
 //! connections themselves are rows, not tasks; their accepts, readiness and sends go through a
-//! ring of the shard's own (see `sys::ring`), because a task for each would cost 27 times the memory.
-//! The shard never blocks but in one place (`sleep`), does a bounded amount of each kind of work
-//! per turn (`turn`), and owns everything that it touches except links and publications.
+//! ring of the shard's own (see [`crate::sys::ring`]), because a task for each would cost 27 times
+//! the memory. The shard never blocks but in one place (`sleep`), does a bounded amount of each
+//! kind of work per turn (`turn`), and owns everything that it touches except links and
+//! publications.
 //!
 //! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it
 //! and ends it, `drain` ends them all.

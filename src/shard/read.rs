@@ -22,6 +22,9 @@ const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
 /// Room that is kept on the link to the ingest thread for events that cannot wait.
 const EVENT_RESERVE: usize = 256;
 
+/// The least that a message costs a client: two bytes of header and the mask.
+const MESSAGE_BYTES_MIN: usize = 6;
+
 /// What the hub's close code is called when the peer gave none (RFC 6455 section 7.1.5).
 const NO_STATUS: CloseCode = CloseCode(1005);
 
@@ -65,8 +68,24 @@ impl Shard {
     /// Messages of clients become events; while those cannot be passed on, nobody is read, and
     /// TCP slows the clients down.
     fn are_events_full(&self) -> bool {
+        self.event_room() == 0
+    }
+
+    /// How many messages the link to the ingest thread takes besides its reserve.
+    fn event_room(&self) -> usize {
         let link = &self.port.askers[usize::from(Asker::Ingest.place())];
-        link.len() + EVENT_RESERVE > link.capacity()
+        link.capacity().saturating_sub(link.len() + EVENT_RESERVE)
+    }
+
+    /// How much to read at once: no more than brings as many messages as can be passed on.
+    fn read_size(&self, row: u32) -> usize {
+        let socket = &self.sockets[row as usize];
+        match socket.state {
+            State::Open if !socket.is(IS_ECHO) => {
+                INPUT_BYTES.min(self.event_room() * MESSAGE_BYTES_MIN)
+            }
+            _ => INPUT_BYTES,
+        }
     }
 
     fn read(&mut self, row: u32, may_be_at_end: bool) {
@@ -74,8 +93,10 @@ impl Shard {
             if !self.may_read(row) {
                 return;
             }
+            let size = self.read_size(row);
             let mut input = std::mem::take(&mut self.work.input);
-            let result = crate::sys::socket::receive(self.sockets[row as usize].fd, &mut input);
+            let fd = self.sockets[row as usize].fd;
+            let result = crate::sys::socket::receive(fd, &mut input[..size]);
             let is_last = match result {
                 Ok(0) => {
                     self.handle_end(row);
@@ -83,7 +104,7 @@ impl Shard {
                 }
                 Ok(count) => {
                     self.hear(row, &mut input[..count]);
-                    count < INPUT_BYTES && !may_be_at_end
+                    count < size && !may_be_at_end
                 }
                 Err(error) => {
                     if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
