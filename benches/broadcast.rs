@@ -23,6 +23,7 @@ fn hub(subscribers: u32) -> Hub {
         evict_oldest: true,
         lag_bytes_max: 1 << 20,
         outbox_bytes_max: 1 << 18,
+        connections_max: 1000,
         memory_max: 1 << 28,
     };
     let mut hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
