@@ -11,9 +11,9 @@ use crate::ws::close::CloseCode;
 pub enum Age {
     /// Nothing waits.
     Nothing,
-    /// All that waited when this was asked last has been taken since; ask again later.
+    /// The socket has taken some bytes since this was asked last; ask again later.
     Renewed,
-    /// Something has waited since this was asked last.
+    /// The socket has taken no byte since this was asked last, although some waited.
     Expired,
 }
 
@@ -81,8 +81,8 @@ impl Hub {
         if (row as usize) < self.channels.rows[EVERYONE].members.len() {
             owed += self.lag_of(EVERYONE, row);
         }
-        let is_paid = self.outboxes[self.connections[row].aside].renew(owed);
-        if is_paid { Age::Renewed } else { Age::Expired }
+        let moves = self.outboxes[self.connections[row].aside].renew(owed);
+        if moves { Age::Renewed } else { Age::Expired }
     }
 
     fn lag_of(&self, channel: u32, member: u32) -> u64 {
@@ -100,10 +100,11 @@ impl Hub {
         }
         let boundary = self.boundary_of(row, channel_row, member);
         let log = channel.log();
-        self.metrics.deliveries.add(log.frames_after(boundary));
+        let is_cut = self.unfinished_in(row, channel_row).is_some();
+        self.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_cut));
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
-        if self.unfinished_in(row, channel_row).is_some() {
+        if is_cut {
             self.push_front(row, &rest);
         } else {
             self.push(row, &rest);
@@ -143,6 +144,7 @@ impl Hub {
         let rest = channel_row.log().slice(position)[..rest as usize].to_vec();
         let cursor = &mut channel_row.members[member as usize].cursor;
         cursor.move_to(position + rest.len() as u64);
+        self.metrics.deliveries.increment();
         self.push_front(row, &rest);
     }
 

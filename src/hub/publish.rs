@@ -102,7 +102,10 @@ impl Hub {
         for &row in &excluded {
             self.skip_to_head(row, handle.row);
         }
-        self.channels.rows[handle.row].open_count().saturating_sub(excluded.len() as u32)
+        // Whoever was closed because it was owed too much is not counted among the open ones.
+        let is_open = |row: &&u32| self.connections[**row].phase == Phase::Open;
+        let left_out = excluded.iter().filter(is_open).count() as u32;
+        self.channels.rows[handle.row].open_count().saturating_sub(left_out)
     }
 
     /// The open members that a publication leaves out.
@@ -187,13 +190,7 @@ impl Hub {
             self.metrics.publications_unheard.increment();
             return 0;
         }
-        if self.channels.rows[EVERYONE].members.is_empty() {
-            let height = self.connections.height();
-            let everyone = &mut self.channels.rows[EVERYONE];
-            let cursor = Cursor::at(everyone.head);
-            let member = |connection| Member { connection, subscription: NONE, cursor };
-            everyone.members = (0..height).map(member).collect();
-        }
+        self.gather_everyone();
         let except = publication.except().and_then(|client| self.row_of(client));
         let except = except.filter(|&row| {
             let connection = &self.connections[row];
@@ -201,12 +198,26 @@ impl Hub {
         });
         if let Some(row) = except {
             self.move_rest_to_outbox(row, EVERYONE);
+            // If that closed it, and nobody else was owed anything, the members are gone.
+            self.gather_everyone();
         }
         self.broadcast(EVERYONE, publication);
         if let Some(row) = except {
             self.skip_to_head(row, EVERYONE);
         }
-        self.tally.everyone - u32::from(except.is_some())
+        let is_open = |row: u32| self.connections[row].phase == Phase::Open;
+        self.tally.everyone - u32::from(except.is_some_and(is_open))
+    }
+
+    /// The members of a broadcast to everybody exist only while its log does.
+    fn gather_everyone(&mut self) {
+        if self.channels.rows[EVERYONE].members.is_empty() {
+            let height = self.connections.height();
+            let everyone = &mut self.channels.rows[EVERYONE];
+            let cursor = Cursor::at(everyone.head);
+            let member = |connection| Member { connection, subscription: NONE, cursor };
+            everyone.members = (0..height).map(member).collect();
+        }
     }
 
     /// Applies a command to one session of this shard.

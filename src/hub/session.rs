@@ -258,11 +258,13 @@ impl Hub {
             });
         }
         let boundary = self.boundary_of(row, EVERYONE, row);
+        let is_cut = self.unfinished_in(row, EVERYONE).is_some();
         let everyone = &mut self.channels.rows[EVERYONE];
         let round = everyone.round.as_mut().expect("seen above");
         let cursor = &mut everyone.members[row as usize].cursor;
         if is_leaving {
-            self.metrics.deliveries_abandoned.add(round.log.frames_after(boundary));
+            let dropped = round.log.frames_after(boundary) + u64::from(is_cut);
+            self.metrics.deliveries_abandoned.add(dropped);
         }
         round.lagging -= u32::from(cursor.lags());
         *cursor = Cursor::at(head);

@@ -106,6 +106,10 @@ impl Hub {
         for channel in channels {
             if let Some((before, subscription)) = self.subscription_of(row, channel) {
                 self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
+                if self.connections[row].phase != Phase::Open {
+                    // That was more than may wait: the connection closes and has left every channel.
+                    return;
+                }
                 self.remove_subscription(row, before, subscription, Cause::Command);
             }
         }
@@ -138,6 +142,7 @@ impl Hub {
     ) {
         let Subscription { channel: channel_row, member, next } = self.subscriptions[subscription];
         let boundary = self.boundary_of(row, channel_row, member);
+        let is_cut = self.unfinished_in(row, channel_row).is_some();
         self.subscriptions.remove(subscription);
         let connection = &mut self.connections[row];
         connection.subscription_count -= 1;
@@ -158,7 +163,7 @@ impl Hub {
             subscriptions[subscription].member = place;
         });
         if let Some(round) = &mut channel.round {
-            let dropped = round.log.frames_after(boundary);
+            let dropped = round.log.frames_after(boundary) + u64::from(is_cut);
             match cause {
                 Cause::Slow => self.metrics.deliveries_slow.add(dropped),
                 _ => self.metrics.deliveries_abandoned.add(dropped),

@@ -17,7 +17,7 @@ use crate::ws::inbound::{Inbound, Item};
 const READS_MAX: usize = 4;
 
 /// A peer that has so much unread of us is not read any further.
-const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
+pub(super) const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
 
 /// Room that is kept on the link to the ingest thread for events that cannot wait.
 const EVENT_RESERVE: usize = 256;
@@ -122,7 +122,7 @@ impl Shard {
             self.make_ready(row);
             return false;
         }
-        // Reading goes on when the socket takes bytes again (see `handle_writable`).
+        // Reading goes on when the socket has taken enough of it (see `flush`).
         self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
             || self.sockets[row as usize].state != State::Open
     }
