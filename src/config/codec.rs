@@ -186,8 +186,7 @@ impl Codec<Vec<String>> for WebOrigins {
     }
 
     fn expected() -> String {
-        "a list of origins such as [\"https://example.org\", \"https://*.example.org\"], without \
-         path, or [\"*\"]"
+        "a list of origins such as [\"https://example.org\", \"https://*.a.org\"] or [\"*\"]"
             .to_owned()
     }
 

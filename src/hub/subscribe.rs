@@ -107,7 +107,7 @@ impl Hub {
             if let Some((before, subscription)) = self.subscription_of(row, channel) {
                 self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
                 if self.connections[row].phase != Phase::Open {
-                    // That was more than may wait: the connection closes and has left every channel.
+                    // More than may wait: the connection closes and has left every channel.
                     return;
                 }
                 self.remove_subscription(row, before, subscription, Cause::Command);
