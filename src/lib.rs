@@ -44,6 +44,7 @@
 //!  shard                        the I/O shell: the only module with monoio
 //!  mesh    hub                  links; the state of a shard
 //!  protocol  ws  http  wheel    bytes and state machines
+//!  doctor                       reads the host; knows nothing of the edge's inside
 //!  config  metrics  limits  sys options, counters, constants, the data ring and other syscalls
 //! ```
 //!
@@ -52,7 +53,7 @@
 //!
 //! # Where to find what
 //!
-//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `publish`, and their help.
+//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `doctor`, `publish`, their help.
 //! - [`edge`]: the table of contents of a run; the order in which things start and end.
 //! - [`api`]: `/metrics`, `/health`, `/info` and the try page on the internal address.
 //! - [`ingest`]: all ZeroMQ sockets, CURVE, gaps in publishers' counters, answers, events.
@@ -64,6 +65,7 @@
 //! - [`http`]: request heads, URIs, and answers to what is not a WebSocket.
 //! - [`wheel`]: one deadline for each connection, in constant time.
 //! - [`config`]: every option once, with its type, default, limits and text; all its sources.
+//! - [`doctor`]: is this host fit for so many connections, and what to set; see `tuning/`.
 //! - [`metrics`]: every metric once; counting is a plain addition.
 //! - [`limits`]: bounds that no two deployments would set differently.
 //! - [`sys`]: the data ring ([`sys::ring`]), clock, eventfd, sockets, what the host can do.
@@ -137,6 +139,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod edge;
 pub mod http;
 pub mod hub;
