@@ -15,7 +15,7 @@ use crate::sys;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Planned connections [default: public.connections_max, or what the descriptor limit leaves].
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = planned_connections())]
     connections: Option<u64>,
     /// Print JSON.
     #[arg(long)]
@@ -78,4 +78,9 @@ fn examine(arguments: Arguments) -> Result<bool, String> {
         }
     }
     Ok(report.is_fit())
+}
+
+/// A number of connections that some host could hold.
+fn planned_connections() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=100_000_000)
 }

@@ -54,11 +54,10 @@ impl Outbox {
         self.paid += count as u64;
     }
 
-    /// Whether the socket has taken anything since the last call, or nothing was owed then; notes
-    /// what is owed now.
+    /// Whether all that was owed at the last call has been taken since; notes what is owed now.
     pub(super) fn renew(&mut self, owed: u64) -> bool {
-        let moves = self.paid > 0 || self.owed == 0;
+        let is_paid = self.paid >= self.owed;
         (self.owed, self.paid) = (owed, 0);
-        moves
+        is_paid
     }
 }

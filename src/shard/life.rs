@@ -41,10 +41,10 @@ impl Shard {
         let pong_due = socket.last_seen.plus(interval).plus(self.settings.pong_deadline.0);
         let mut due = socket.last_seen.plus(interval);
         if socket.is(PINGED) {
-            if !pong_due.is_after(now) {
+            if !pong_due.is_after(now) && self.may_be_heard(row) {
                 return self.give_up(row);
             }
-            due = pong_due;
+            due = if pong_due.is_after(now) { pong_due } else { now.plus(interval) };
         } else if is_first || silent >= interval {
             socket.set(PINGED, true);
             due = pong_due;
@@ -217,6 +217,7 @@ impl Shard {
         self.wheel.cancel(row);
         self.hub.detach(row, socket.close_code);
         crate::sys::socket::close(socket.fd);
+        self.metrics.sockets.add(-1);
         if socket.is(IS_COUNTED) {
             self.metrics.connections.add(-1);
         }

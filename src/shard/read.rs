@@ -17,7 +17,7 @@ use crate::ws::inbound::{Inbound, Item};
 const READS_MAX: usize = 4;
 
 /// A peer that has so much unread of us is not read any further.
-pub(super) const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
+const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
 
 /// Room that is kept on the link to the ingest thread for events that cannot wait; on a short link
 /// a quarter of it.
@@ -123,6 +123,12 @@ impl Shard {
         self.make_ready(row);
     }
 
+    /// Whether what a peer sends is read. While it does not read us its pong may lie unread, and
+    /// the age of what it is owed decides about it.
+    pub(super) fn may_be_heard(&self, row: u32) -> bool {
+        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
+    }
+
     fn may_read(&mut self, row: u32) -> bool {
         let socket = &mut self.sockets[row as usize];
         match socket.state {
@@ -146,8 +152,7 @@ impl Shard {
             return false;
         }
         // Reading goes on when the socket has taken enough of it (see `flush`).
-        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
-            || self.sockets[row as usize].state != State::Open
+        self.may_be_heard(row) || self.sockets[row as usize].state != State::Open
     }
 
     fn hear(&mut self, row: u32, input: &mut [u8]) {

@@ -4,7 +4,6 @@ use std::io;
 
 use crate::hub::Entry;
 use crate::shard::Shard;
-use crate::shard::read::OUTBOX_PAUSE_BYTES;
 
 impl Shard {
     // HOT PATH 6/6: flush. One send brings a connection everything that it lacks of a channel, and
@@ -38,7 +37,7 @@ impl Shard {
         self.hub.finish_batch(&mut batch, self.clock.now_nanos());
         for entry in &batch.entries {
             // Reading stopped while too much waited.
-            if entry.is_personal() && self.hub.outbox_bytes(entry.row) <= OUTBOX_PAUSE_BYTES {
+            if entry.is_personal() && self.may_be_heard(entry.row) {
                 self.make_ready(entry.row);
             }
         }
