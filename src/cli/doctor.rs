@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, value_parser};
 
 use super::{Overrides, fail, print};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::sys;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Planned connections [default: public.connections_max, or what the descriptor limit leaves].
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..=100_000_000))]
     connections: Option<u64>,
     /// Print JSON.
     #[arg(long)]
