@@ -11,9 +11,9 @@ use crate::ws::close::CloseCode;
 pub enum Age {
     /// Nothing waits.
     Nothing,
-    /// All that waited when this was asked last has been taken since; ask again later.
+    /// The socket has taken some bytes since this was asked last; ask again later.
     Renewed,
-    /// Something has waited since this was asked last.
+    /// The socket has taken no byte since this was asked last, although some waited.
     Expired,
 }
 

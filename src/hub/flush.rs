@@ -4,6 +4,8 @@
 //! only with half of a batch. The rest walks the members of dirty channels in order, and each
 //! channel gets one batch in turn, so that a large one does not hold up the small ones.
 
+use smallvec::SmallVec;
+
 use crate::hub::batch::Source;
 use crate::hub::channel::Round;
 use crate::hub::connection::{BLOCKED, CATCHING_UP, IS_DETACHED_FROM_ALL, Phase};
@@ -280,7 +282,7 @@ impl Hub {
         if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
             self.drop_round(row);
             if row == EVERYONE {
-                self.channels.rows[EVERYONE].members = Vec::new();
+                self.channels.rows[EVERYONE].members = SmallVec::new();
             }
         }
     }

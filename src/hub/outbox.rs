@@ -54,10 +54,11 @@ impl Outbox {
         self.paid += count as u64;
     }
 
-    /// Whether all that was owed at the last call has been taken since; notes what is owed now.
+    /// Whether the socket has taken anything since the last call, or nothing was owed then; notes
+    /// what is owed now.
     pub(super) fn renew(&mut self, owed: u64) -> bool {
-        let is_paid = self.paid >= self.owed;
+        let moves = self.paid > 0 || self.owed == 0;
         (self.owed, self.paid) = (owed, 0);
-        is_paid
+        moves
     }
 }

@@ -66,6 +66,12 @@ impl Admission {
         self.waiting.push_back((row, generation));
     }
 
+    /// Nobody is left.
+    pub(super) fn forget(&mut self) {
+        self.half_open = VecDeque::new();
+        self.waiting = VecDeque::new();
+    }
+
     /// Time has passed. At most a second's share gathers.
     fn refill(&mut self, now: Tick) {
         let ticks = u64::from(now.since(self.refilled)).min(u64::from(1000 / TICK_MILLIS));

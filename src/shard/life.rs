@@ -5,9 +5,10 @@
 //! pong, the age of what the peer does not take, or the end of a closing handshake.
 
 use crate::hub::{Age, Cause};
-use crate::shard::Shard;
 use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, OWES, PEER_CLOSED, PINGED, Socket, State};
+use crate::shard::{KEPT_ROWS, Shard};
 use crate::sys::ring::Kind;
+use crate::wheel::Wheel;
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
@@ -187,6 +188,18 @@ impl Shard {
             State::Closing | State::Lingering => {}
         }
         self.teardown(row);
+    }
+
+    /// After the last of many connections the tables that they filled are made anew. Only at the
+    /// end of a turn, when nothing refers to a row by its number alone.
+    pub(super) fn give_back_memory(&mut self) {
+        if self.hub.connection_count() == 0 && self.sockets.len() > KEPT_ROWS {
+            let expected = self.sockets.capacity();
+            self.sockets = Vec::with_capacity(expected);
+            self.wheel = Wheel::with_capacity(self.work.now, expected);
+            self.admission.forget();
+            crate::sys::memory::give_back();
+        }
     }
 
     /// Closes the socket and frees everything that was kept for it.

@@ -50,6 +50,7 @@ impl Shard {
         }
         self.finish_farewells();
         self.wake_receivers();
+        self.give_back_memory();
         Ok(self.next_turn())
     }
 

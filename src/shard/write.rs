@@ -4,6 +4,7 @@ use std::io;
 
 use crate::hub::Entry;
 use crate::shard::Shard;
+use crate::shard::read::OUTBOX_PAUSE_BYTES;
 
 impl Shard {
     // HOT PATH 6/6: flush. One send brings a connection everything that it lacks of a channel, and
@@ -35,6 +36,12 @@ impl Shard {
             }
         }
         self.hub.finish_batch(&mut batch, self.clock.now_nanos());
+        for entry in &batch.entries {
+            // Reading stopped while too much waited.
+            if entry.is_personal() && self.hub.outbox_bytes(entry.row) <= OUTBOX_PAUSE_BYTES {
+                self.make_ready(entry.row);
+            }
+        }
         self.work.batch = batch;
         self.perform_effects();
         for (row, fd) in lost {
@@ -69,7 +76,5 @@ impl Shard {
     /// The socket takes bytes again.
     pub(super) fn handle_writable(&mut self, row: u32) {
         self.hub.handle_writable(row);
-        // Reading may have stopped because too much waited.
-        self.make_ready(row);
     }
 }

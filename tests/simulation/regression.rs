@@ -26,6 +26,7 @@ impl Edge {
             evict_oldest: false,
             lag_bytes_max: 1_000_000,
             outbox_bytes_max: 1_000_000,
+            connections_max: 1000,
             memory_max: 1_000_000,
         };
         change(&mut settings);
