@@ -6,8 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed set-up fails its test")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidegate::doctor::SETTINGS;
@@ -196,6 +197,30 @@ fn the_unit_lets_io_uring_through() {
         assert!(unit.contains(call), "{call}");
     }
     assert!(unit.contains("\nLimitNOFILE=1048576\n"));
+}
+
+#[test]
+fn a_start_warns_of_what_the_host_cuts() {
+    let mut edge = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .env_remove("TIDEGATE_CONFIG")
+        .args(["serve", "--shards", "1", "--public-address", "127.0.0.1:0"])
+        .args(["--internal-address", "127.0.0.1:0"])
+        // No host has as many descriptors.
+        .args(["--set", "public.connections_max=100000000"])
+        .args(["--set", r#"ingest.endpoints=[{kind="pull",endpoint="tcp://127.0.0.1:*"}]"#])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(edge.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    edge.kill().unwrap();
+    let log = text(&edge.wait_with_output().unwrap().stderr);
+    assert!(line.contains("serves"), "{log}");
+    let warning = log.lines().find(|line| line.contains("LimitNOFILE")).unwrap_or_else(|| {
+        panic!("no warning of the descriptor limit in\n{log}");
+    });
+    assert!(warning.contains("WARN") && warning.contains("remedy="), "{warning}");
 }
 
 fn card(queues: usize) -> Host {

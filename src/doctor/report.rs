@@ -45,12 +45,12 @@ impl Report {
                 name(finding),
                 finding.value
             );
-            let needs = format!("  (needs {})", finding.needed);
+            let needs = format!("  (needed: {})", finding.needed);
             if row.len() + needs.len() <= WIDTH {
                 let _ = writeln!(text, "{row}{needs}");
             } else {
                 let _ = writeln!(text, "{row}");
-                detail(&mut text, "needs: ", &finding.needed);
+                detail(&mut text, "needed:", &finding.needed);
             }
             if finding.verdict != Verdict::Ok {
                 detail(&mut text, "breaks:", &finding.breaks);
@@ -147,9 +147,9 @@ mod tests {
         let text = report(Verdict::Fail).text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Plan: 20,000 connections, 2 shards");
-        assert_eq!(lines[2], "ok       a               1  (needs 1)");
+        assert_eq!(lines[2], "ok       a               1  (needed: 1)");
         assert_eq!(lines[3], "FAIL     long name eth0  3");
-        assert!(lines[4].starts_with("         needs:  long long"), "{}", lines[4]);
+        assert!(lines[4].starts_with("         needed: long long"), "{}", lines[4]);
         assert!(lines[5].starts_with("         breaks: word word"), "{}", lines[5]);
         assert!(lines[6].starts_with("                 word"), "{}", lines[6]);
         assert!(lines.iter().all(|line| line.len() <= WIDTH + 1), "{text}");
