@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, value_parser};
 
 use super::{Overrides, fail, print};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::sys;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Planned connections [default: public.connections_max, or what the descriptor limit leaves].
-    #[arg(long, value_name = "COUNT", value_parser = planned_connections())]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..=100_000_000))]
     connections: Option<u64>,
     /// Print JSON.
     #[arg(long)]
@@ -78,9 +78,4 @@ fn examine(arguments: Arguments) -> Result<bool, String> {
         }
     }
     Ok(report.is_fit())
-}
-
-/// A number of connections that some host could hold.
-fn planned_connections() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(1..=100_000_000)
 }

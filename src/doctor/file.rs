@@ -110,8 +110,8 @@ fn sysctl_text(plan: &Plan, tree: &Tree) -> String {
     let place = "Copy it to /etc/sysctl.d/ and run: sysctl --system";
     let mut text = opening(plan, place);
     text.push_str(
-        "# It raises what this host has. On another host lines may lower a value: compare, or\n\
-         # let the doctor write its file there.\n",
+        "# It raises what this host has. On another host some lines may lower a value: compare,\n\
+         # or let the doctor write its file there.\n",
     );
     for sysctl in setting::sysctls(plan, tree) {
         let about = sysctl.about.replace('\n', "\n# ");

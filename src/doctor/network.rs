@@ -24,12 +24,18 @@ pub(super) fn somaxconn(tree: &Tree, plan: &Plan) -> Finding {
         .at_least(tree.sysctl(key), plan.backlog, Verdict::Warn)
 }
 
+/// Matters only without SYN cookies: with them the listener's backlog is the bound.
 fn syn_backlog(tree: &Tree, plan: &Plan) -> Finding {
     let key = "net.ipv4.tcp_max_syn_backlog";
-    Finding::new(key, format!("{} = public.backlog", grouped(plan.backlog)))
-        .breaks("a reconnect storm falls back to SYN cookies, or without them is dropped")
-        .remedy(setting::remedy(plan, tree, key))
-        .at_least(tree.sysctl(key), plan.backlog, Verdict::Warn)
+    let needed = format!("{} = public.backlog, or SYN cookies", grouped(plan.backlog));
+    let finding = Finding::new(key, needed)
+        .breaks("SYNs of a reconnect storm are dropped while net.ipv4.tcp_syncookies is 0")
+        .remedy(setting::remedy(plan, tree, key));
+    let Some(now) = tree.sysctl(key) else { return finding };
+    if matches!(tree.sysctl("net.ipv4.tcp_syncookies"), Some(1..)) {
+        return finding.is(format!("{}, SYN cookies on", grouped(now)), Verdict::Ok);
+    }
+    finding.at_least(Some(now), plan.backlog, Verdict::Warn)
 }
 
 /// The edge itself opens no connections to clients, but what stands in front of it does.
@@ -68,13 +74,16 @@ pub(super) fn conntrack(tree: &Tree, plan: &Plan) -> Finding {
         return if is_network_known { finding.is("not loaded", Verdict::Ok) } else { finding };
     }
     let Some(max) = tree.sysctl(CONNTRACK_MAX) else { return finding };
-    let used = tree.sysctl("net.netfilter.nf_conntrack_count").unwrap_or(0);
-    let verdict = if max < plan.connections.saturating_add(used) {
-        Verdict::Fail
-    } else if max < needed {
+    let used = tree.sysctl("net.netfilter.nf_conntrack_count");
+    // The module tracks nothing until a rule of the firewall asks for it.
+    let is_idle = used == Some(0);
+    let used = used.unwrap_or(0);
+    let verdict = if max >= needed {
+        Verdict::Ok
+    } else if is_idle || max >= plan.connections.saturating_add(used) {
         Verdict::Warn
     } else {
-        Verdict::Ok
+        Verdict::Fail
     };
     finding.is(format!("{}, {} used", grouped(max), grouped(used)), verdict)
 }
@@ -102,6 +111,11 @@ mod tests {
                 assert_eq!(verdict(&host, key), expected, "{key} {text}");
             }
         }
+        host.sysctl("net.ipv4.tcp_max_syn_backlog", "128");
+        host.sysctl("net.ipv4.tcp_syncookies", "1");
+        let cookies = check(&host.tree(), &million());
+        let syn = about(&cookies, "net.ipv4.tcp_max_syn_backlog");
+        assert_eq!((syn.verdict, syn.value.as_str()), (Verdict::Ok, "128, SYN cookies on"));
         let found = check(&host.tree(), &Plan { backlog: 70_000, ..million() });
         assert!(about(&found, "net.core.somaxconn").remedy.ends_with("=70000"));
     }
@@ -131,7 +145,8 @@ mod tests {
             ("1249999", "0", Verdict::Warn),
             ("1000000", "0", Verdict::Warn),
             ("1000000", "1", Verdict::Fail),
-            ("262144", "0", Verdict::Fail),
+            ("262144", "0", Verdict::Warn),
+            ("262144", "9", Verdict::Fail),
             ("262144", "?", Verdict::Fail),
             ("?", "0", Verdict::Unknown),
         ] {

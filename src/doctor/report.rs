@@ -39,10 +39,20 @@ impl Report {
         let name_width = self.findings.iter().map(|finding| name(finding).len()).max();
         let name_width = name_width.unwrap_or(0);
         for finding in &self.findings {
-            let (word, name) = (word(finding.verdict), name(finding));
-            let _ = writeln!(text, "{word:<7}  {name:<name_width$}  {}", finding.value);
+            let row = format!(
+                "{:<7}  {:name_width$}  {}",
+                word(finding.verdict),
+                name(finding),
+                finding.value
+            );
+            let needs = format!("  (needed: {})", finding.needed);
+            if row.len() + needs.len() <= WIDTH {
+                let _ = writeln!(text, "{row}{needs}");
+            } else {
+                let _ = writeln!(text, "{row}");
+                detail(&mut text, "needed:", &finding.needed);
+            }
             if finding.verdict != Verdict::Ok {
-                detail(&mut text, "needs: ", &finding.needed);
                 detail(&mut text, "breaks:", &finding.breaks);
                 detail(&mut text, "set:   ", &finding.remedy);
             }
@@ -64,10 +74,14 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let fit = if self.is_fit() { "Fit" } else { "Not fit" };
         let (connections, checked) = (grouped(self.connections), self.findings.len());
         let [fail, warn, unknown] =
             [Verdict::Fail, Verdict::Warn, Verdict::Unknown].map(|verdict| self.count(verdict));
+        let fit = match (fail, unknown) {
+            (0, 0) => "Fit",
+            (0, _) => "Fit, as far as is known,",
+            _ => "Not fit",
+        };
         format!(
             "{fit} for {connections} connections: {checked} checked, {fail} fail, {warn} warn, \
              {unknown} unknown.\n"
@@ -122,7 +136,8 @@ mod tests {
 
     fn report(verdict: Verdict) -> Report {
         let fine = Finding::new("a", "1").is("1", Verdict::Ok).breaks("never shown");
-        let other = Finding::new("long name", "two words").of("eth0").is("3", verdict);
+        let other =
+            Finding::new("long name", "long ".repeat(14).trim_end()).of("eth0").is("3", verdict);
         let other = other.breaks("word ".repeat(40).trim_end()).remedy("sysctl -w a=1");
         Report { connections: 20_000, shards: 2, findings: vec![fine, other] }
     }
@@ -132,9 +147,9 @@ mod tests {
         let text = report(Verdict::Fail).text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Plan: 20,000 connections, 2 shards");
-        assert_eq!(lines[2], "ok       a               1");
+        assert_eq!(lines[2], "ok       a               1  (needed: 1)");
         assert_eq!(lines[3], "FAIL     long name eth0  3");
-        assert_eq!(lines[4], "         needs:  two words");
+        assert!(lines[4].starts_with("         needed: long long"), "{}", lines[4]);
         assert!(lines[5].starts_with("         breaks: word word"), "{}", lines[5]);
         assert!(lines[6].starts_with("                 word"), "{}", lines[6]);
         assert!(lines.iter().all(|line| line.len() <= WIDTH + 1), "{text}");
@@ -148,7 +163,8 @@ mod tests {
         assert!(report(Verdict::Warn).is_fit());
         assert!(report(Verdict::Unknown).is_fit());
         assert!(!report(Verdict::Fail).is_fit());
-        assert!(report(Verdict::Ok).text().ends_with("0 unknown.\n"));
+        assert!(report(Verdict::Warn).text().contains("\nFit for 20,000"));
+        assert!(report(Verdict::Unknown).text().contains("\nFit, as far as is known, for"));
     }
 
     #[test]

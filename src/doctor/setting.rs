@@ -88,7 +88,7 @@ pub(super) fn sysctls(plan: &Plan, tree: &Tree) -> Vec<Sysctl> {
         line(
             "net.ipv4.tcp_max_syn_backlog",
             at_least("net.ipv4.tcp_max_syn_backlog", backlog(plan)),
-            "Handshakes of TCP under way, for reconnect storms.",
+            "Handshakes of TCP under way. Counts only where SYN cookies are off.",
         ),
         line(
             "net.ipv4.tcp_mem",
