@@ -36,13 +36,6 @@ pub struct Entry {
     pub(super) source: Source,
 }
 
-impl Entry {
-    /// Whether it takes from the connection's outbox.
-    pub fn is_personal(&self) -> bool {
-        matches!(self.source, Source::Outbox)
-    }
-}
-
 /// The sends of one batch; a connection occurs at most once.
 #[derive(Debug, Default)]
 pub struct Batch {

@@ -18,6 +18,7 @@ mod channel;
 mod connection;
 mod effect;
 mod flush;
+mod gather;
 mod home;
 mod log;
 mod named;

@@ -81,6 +81,8 @@ struct Work {
     now: Tick,
     /// Sockets that are to be read although the kernel will not say so again.
     ready: VecDeque<(u32, u32)>,
+    /// Connections that are not read until they have taken more of what waits for them.
+    paused: Vec<(u32, u32)>,
     /// Connections whose closing handshake is over once their outbox is sent.
     farewells: Vec<(u32, u32)>,
     /// Envelopes for a shard whose link was full, in order.
@@ -121,6 +123,7 @@ impl Shard {
             now_nanos,
             now: tick_of(now_nanos),
             ready: VecDeque::new(),
+            paused: Vec::new(),
             farewells: Vec::new(),
             parked: VecDeque::new(),
             batch: Batch::default(),

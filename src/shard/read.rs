@@ -151,8 +151,27 @@ impl Shard {
             self.make_ready(row);
             return false;
         }
-        // Reading goes on when the socket has taken enough of it (see `flush`).
-        self.may_be_heard(row) || self.sockets[row as usize].state != State::Open
+        let may_read = self.may_be_heard(row) || self.sockets[row as usize].state != State::Open;
+        if !may_read && !self.sockets[row as usize].is(IS_READY) {
+            self.sockets[row as usize].set(IS_READY, true);
+            self.work.paused.push((row, self.hub.client_id(row).generation));
+        }
+        may_read
+    }
+
+    /// Goes on to read those that have taken enough of what waited for them.
+    pub(super) fn resume_paused(&mut self) {
+        let mut paused = std::mem::take(&mut self.work.paused);
+        paused.retain(|&(row, generation)| {
+            let is_current = self.hub.client_id(row).generation == generation;
+            let goes_on = is_current && self.may_be_heard(row);
+            if goes_on {
+                self.sockets[row as usize].set(IS_READY, false);
+                self.make_ready(row);
+            }
+            is_current && !goes_on
+        });
+        self.work.paused.append(&mut paused);
     }
 
     fn hear(&mut self, row: u32, input: &mut [u8]) {

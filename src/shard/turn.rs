@@ -48,6 +48,7 @@ impl Shard {
             self.flush()?;
             self.perform_effects();
         }
+        self.resume_paused();
         self.finish_farewells();
         self.wake_receivers();
         self.give_back_memory();

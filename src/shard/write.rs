@@ -35,12 +35,6 @@ impl Shard {
             }
         }
         self.hub.finish_batch(&mut batch, self.clock.now_nanos());
-        for entry in &batch.entries {
-            // Reading stopped while too much waited.
-            if entry.is_personal() && self.may_be_heard(entry.row) {
-                self.make_ready(entry.row);
-            }
-        }
         self.work.batch = batch;
         self.perform_effects();
         for (row, fd) in lost {
