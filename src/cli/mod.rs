@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Setting, Sources};
 
+mod bench;
 mod check_config;
 mod default_config;
 mod logging;
@@ -38,6 +39,11 @@ enum Command {
     DefaultConfig,
     /// Publish over ZeroMQ to a running edge, for trying and for scripts.
     Publish(publish::Arguments),
+    /// Put a server under load, and verify and measure what it delivers.
+    Bench(Box<bench::Arguments>),
+    /// A process of a bench: started by it, and told by it what to do.
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArguments),
 }
 
 /// Flags that set options, on top of the file and the environment.
@@ -105,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::DefaultConfig => default_config::run(),
         Command::Publish(arguments) => publish::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchWorker(arguments) => bench::work(&arguments),
     }
 }
 

@@ -165,7 +165,8 @@ fn many_messages_to_many_connections_exactly_once_in_order() {
         });
         for (n, client) in &clients {
             let [first, second] = of(*n);
-            let joined: Vec<&str> = if first == second { vec![second] } else { vec![first, second] };
+            let joined: Vec<&str> =
+                if first == second { vec![second] } else { vec![first, second] };
             let mut next: BTreeMap<&str, usize> = joined.iter().map(|name| (*name, 0)).collect();
             for _ in 0..MESSAGES * joined.len() {
                 let Heard::Text(text) = client.hear() else { panic!("not a text") };
@@ -201,10 +202,8 @@ fn four_shards_agree_on_one_order() {
             push.send_multipart(["c", &text], 0).unwrap();
         }
     }
-    let orders: Vec<Vec<Heard>> = clients
-        .iter()
-        .map(|client| (0..300).map(|_| client.hear()).collect())
-        .collect();
+    let orders: Vec<Vec<Heard>> =
+        clients.iter().map(|client| (0..300).map(|_| client.hear()).collect()).collect();
     for order in &orders {
         assert!(*order == orders[0], "every connection sees the home's order");
     }

@@ -25,8 +25,11 @@ fn is_open(edge: &Edge, path: &str, lines: &[&str]) {
 fn a_handshake_is_answered_with_101_and_no_more() {
     let edge = Edge::start();
     let mut peer = edge.tcp();
-    let lines = ["Sec-WebSocket-Protocol: chat, superchat", "Sec-WebSocket-Extensions: \
-                  permessage-deflate; client_max_window_bits"];
+    let lines = [
+        "Sec-WebSocket-Protocol: chat, superchat",
+        "Sec-WebSocket-Extensions: \
+                  permessage-deflate; client_max_window_bits",
+    ];
     peer.send(request("/websocket/a", &lines).as_bytes());
     edge.publish("#a", "x");
     peer.shut_down_write();

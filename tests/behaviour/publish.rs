@@ -105,8 +105,7 @@ fn a_connection_has_at_most_128_channels() {
     let edge = Edge::start();
     let _a = edge.connect("u", &[]);
     let names: Vec<String> = (0..127).map(|n| format!("\"c{n}\"")).collect();
-    let meta =
-        |list: &str| format!(r#"{{"op":"subscribe","user":"u","channels":[{list}]}}"#);
+    let meta = |list: &str| format!(r#"{{"op":"subscribe","user":"u","channels":[{list}]}}"#);
     assert_eq!(edge.command("", &meta(&names.join(",")))["sessions"], 1);
     let answer = edge.command("", &meta("\"one more\""));
     assert_eq!(refused(&answer), "channel_limit");
