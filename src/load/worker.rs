@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long is listened for repetitions after everything has come.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
+/// How often is looked for orders.
+const ORDER_POLL: Duration = Duration::from_millis(5);
+
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
 
@@ -102,7 +105,7 @@ impl<W: Write> Worker<W> {
                 let until = Clock::shared_nanos() + u64::from(seconds) * 1_000_000_000;
                 fleet.begin_echo(bytes, in_flight, until)?;
                 while Clock::shared_nanos() < until {
-                    self.poll(&mut fleet)?;
+                    self.poll(&mut fleet, POLL)?;
                 }
                 let sent = fleet.tally().sent;
                 self.receive_all(&mut fleet, sent)?;
@@ -143,14 +146,14 @@ impl<W: Write> Worker<W> {
             match self.orders.try_recv() {
                 Ok(Order::Begin) => return Ok(0),
                 Ok(Order::Finish { deliveries }) => return Ok(deliveries),
-                Err(TryRecvError::Empty) => self.poll(fleet)?,
+                Err(TryRecvError::Empty) => self.poll(fleet, ORDER_POLL)?,
                 Err(TryRecvError::Disconnected) => return Err(left_alone()),
             }
         }
     }
 
-    fn poll(&mut self, fleet: &mut Fleet) -> Result<(), Error> {
-        fleet.poll(POLL)?;
+    fn poll(&mut self, fleet: &mut Fleet, wait: Duration) -> Result<(), Error> {
+        fleet.poll(wait)?;
         while fleet.next_event().is_some() {}
         self.tell(fleet.tally().received)
     }
@@ -160,7 +163,7 @@ impl<W: Write> Worker<W> {
         let mut received = fleet.tally().received;
         let mut changed = Instant::now();
         while received < deliveries && fleet.open() > 0 && changed.elapsed() < PATIENCE {
-            self.poll(fleet)?;
+            self.poll(fleet, POLL)?;
             if received != fleet.tally().received {
                 received = fleet.tally().received;
                 changed = Instant::now();
@@ -168,7 +171,7 @@ impl<W: Write> Worker<W> {
         }
         let end = Instant::now();
         while end.elapsed() < AFTERMATH {
-            self.poll(fleet)?;
+            self.poll(fleet, POLL)?;
         }
         Ok(())
     }
@@ -177,7 +180,7 @@ impl<W: Write> Worker<W> {
     fn wake_up(&mut self, slow: &mut Fleet) -> Result<(), Error> {
         let (mut seen, mut changed) = (0, Instant::now());
         while slow.held() > 0 && changed.elapsed() < PATIENCE {
-            self.poll(slow)?;
+            self.poll(slow, POLL)?;
             let now = slow.tally().received + slow.tally().closed + slow.held() as u64;
             if seen != now {
                 (seen, changed) = (now, Instant::now());
