@@ -285,7 +285,7 @@ impl Figures<'_> {
     }
 
     fn slow(&self) -> Option<SlowShare> {
-        (self.plan.scenario == Scenario::Slow).then(|| SlowShare {
+        (self.plan.scenario == Scenario::Slow).then_some(SlowShare {
             connections: self.sum.slow.opened,
             still_open: self.sum.still_open,
             received: self.sum.slow.received,
