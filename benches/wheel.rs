@@ -5,14 +5,14 @@
 //! which a slot of level 2 cascades: a mean hides it. Each tick's fastest run of several heartbeats
 //! counts, which leaves out what other processes do to the clock. `touch a node` is the floor of
 //! whatever goes to a random timer. Targets: at most 25 ns to re-arm and 16 bytes a timer.
-#![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 #![allow(missing_docs, reason = "the macros of criterion make public items")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod allocation;
+
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use allocation::print_allocations;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidegate::wheel::{TICK_MILLIS, Tick, Wheel};
 
@@ -24,29 +24,6 @@ const SPREAD: u32 = 25_000 / TICK_MILLIS;
 /// Ticks after which a heartbeat meets the slots of level 2, which are 16 ticks long, in the same
 /// places again.
 const PERIOD: u32 = 4 * SPREAD;
-
-struct CountingAllocator;
-
-static ALLOCATION_COUNT: AtomicU64 = AtomicU64::new(0);
-static ALLOCATION_BYTES: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to `System` with the arguments unchanged.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATION_COUNT.fetch_add(1, Ordering::Relaxed);
-        ALLOCATION_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, hence from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Xorshift: random enough to miss the caches, cheap enough not to show in the figures.
 struct Random(u64);
@@ -77,15 +54,6 @@ fn heartbeat_tick(wheel: &mut Wheel, now: Tick) -> u32 {
         fired_count += 1;
     }
     fired_count
-}
-
-fn print_allocations(name: &str, run: impl FnOnce()) {
-    let before =
-        (ALLOCATION_COUNT.load(Ordering::Relaxed), ALLOCATION_BYTES.load(Ordering::Relaxed));
-    run();
-    let count = ALLOCATION_COUNT.load(Ordering::Relaxed) - before.0;
-    let bytes = ALLOCATION_BYTES.load(Ordering::Relaxed) - before.1;
-    println!("{name}: {count} allocations, {bytes} bytes");
 }
 
 fn allocations(_: &mut Criterion) {

@@ -40,11 +40,12 @@
 //!  main                         the allocator, and nothing else
 //!  cli                          the command line
 //!  edge                         opens addresses, starts threads, ends them in order
-//!  api     ingest               doors for operators and for backends
-//!  shard                        the I/O shell: the only module with monoio and the data ring
+//!  api     ingest  load         doors for operators and for backends; clients for benches
+//!  shard                        the I/O shell: the only module with monoio
 //!  mesh    hub                  links; the state of a shard
 //!  protocol  ws  http  wheel    bytes and state machines
-//!  config  metrics  limits  sys options, counters, constants, the remaining system calls
+//!  doctor                       reads the host; knows nothing of the edge's inside
+//!  config  metrics  limits  sys options, counters, constants, the data ring and other syscalls
 //! ```
 //!
 //! `hub`, `protocol`, `ws`, `http` and `wheel` do no I/O, read no clock and hold no lock: time is
@@ -52,7 +53,8 @@
 //!
 //! # Where to find what
 //!
-//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `publish`, and their help.
+//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `doctor`, `publish`, `bench`,
+//!   their help.
 //! - [`edge`]: the table of contents of a run; the order in which things start and end.
 //! - [`api`]: `/metrics`, `/health`, `/info` and the try page on the internal address.
 //! - [`ingest`]: all ZeroMQ sockets, CURVE, gaps in publishers' counters, answers, events.
@@ -64,10 +66,12 @@
 //! - [`http`]: request heads, URIs, and answers to what is not a WebSocket.
 //! - [`wheel`]: one deadline for each connection, in constant time.
 //! - [`config`]: every option once, with its type, default, limits and text; all its sources.
+//! - [`doctor`]: is this host fit for so many connections, and what to set; see `tuning/`.
 //! - [`metrics`]: every metric once; counting is a plain addition.
 //! - [`limits`]: bounds that no two deployments would set differently.
-//! - [`sys`]: clock, eventfd, sockets, what the host can do. `unsafe` is here, in the data ring
-//!   (`shard/ring.rs`) and in the unmasking loop (`ws/mask.rs`), and nowhere else.
+//! - [`sys`]: the data ring ([`sys::ring`]), clock, eventfd, sockets, what the host can do.
+//!   `unsafe` is here and in the unmasking loop (`ws/mask.rs`), and nowhere else.
+//! - [`load`]: many WebSocket clients in one thread that verify every message, for benches.
 //!
 //! # How a message travels: the hot path in six stops
 //!
@@ -123,12 +127,20 @@
 //!
 //! # Tests
 //!
-//! Unit tests stand at the end of each file. Below `tests/`, `tidy` checks the rules of this map
-//! and of the style, and that README, options, metrics and error codes agree with the code.
+//! Unit tests stand at the end of each file. Below `tests/`:
+//!
+//! - `behaviour`: a real server from outside, one file for each promise of README;
+//! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte;
+//! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
+//! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;
+//! - `tidy`: the rules of this map and of the style, and that README agrees with the code.
+//!
+//! `fuzz/` has the same parsers under a fuzzer, `benches/` what they cost.
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod edge;
 pub mod http;
 pub mod hub;

@@ -2,7 +2,7 @@
 //!
 //! Flags only carry text to `config`, which checks it, so that a mistake reads the same wherever
 //! it was written. Exit status: 0 done, 1 refused or failed (one sentence per reason on standard
-//! error), 2 the command line itself is wrong.
+//! error), 2 the command line itself is wrong. `doctor` has its own reading of 1: not fit.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -16,6 +16,7 @@ use crate::config::{Setting, Sources};
 mod bench;
 mod check_config;
 mod default_config;
+mod doctor;
 mod logging;
 mod publish;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     CheckConfig(check_config::Arguments),
     /// Print all options with documentation and defaults as a configuration file.
     DefaultConfig,
+    /// Check whether this host is fit for a number of connections, and say what to set.
+    Doctor(doctor::Arguments),
     /// Publish over ZeroMQ to a running edge, for trying and for scripts.
     Publish(publish::Arguments),
     /// Put a server under load, and verify and measure what it delivers.
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::DefaultConfig => default_config::run(),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::BenchWorker(arguments) => bench::work(&arguments),

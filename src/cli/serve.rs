@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{Overrides, fail, logging};
 use crate::config::{Config, Sources};
-use crate::{edge, sys};
+use crate::{doctor, edge, sys};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -45,10 +45,25 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     if let Err(error) = sys::host::use_small_pages() {
         tracing::warn!(%error, "idle connections will take more memory");
     }
+    warn_of_host(&config);
     let page = config.dev;
     match edge::run(&config, |addresses| announce(addresses, page)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Says what the host will cut, while somebody is still looking at the log.
+fn warn_of_host(config: &Config) {
+    for finding in doctor::examine_start(&doctor::Tree::host(), config) {
+        tracing::warn!(
+            setting = finding.setting,
+            value = finding.value,
+            needed = finding.needed,
+            remedy = finding.remedy,
+            "{}",
+            finding.breaks
+        );
     }
 }
 

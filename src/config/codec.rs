@@ -186,9 +186,7 @@ impl Codec<Vec<String>> for WebOrigins {
     }
 
     fn expected() -> String {
-        "a list of origins such as [\"https://example.org\", \"https://*.example.org\"], without \
-         path, or [\"*\"]"
-            .to_owned()
+        "a list of origins such as [\"https://example.org\"], without path, or [\"*\"]".to_owned()
     }
 
     fn render(value: &Vec<String>) -> Rendered {

@@ -43,7 +43,8 @@ options! {
         /// Most connections at the same time; 0 means as many as the descriptor limit allows.
         connections_max: usize as Number = 0, 0..=100_000_000;
         /// Values of the Origin header that may connect. An empty list means the host that the
-        /// Host header names and no other; "*" means any.
+        /// Host header names and no other; "https://*.example.org" means every name below
+        /// example.org, "*" means any.
         allowed_origins: Vec<String> as WebOrigins = Vec::new();
         /// Whether clients may connect when the address is not loopback. Nothing proves who a
         /// client is: whoever reaches the address may take any user name.

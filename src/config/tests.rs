@@ -248,12 +248,12 @@ fn sizes_lists_and_addresses_have_all_their_forms() {
     assert_eq!(config.public.allowed_origins, ["https://example.org:8443", "null"]);
     assert!(mistakes("public.allowed_origins = ['example.org']").contains("https://example.org"));
     let settings = vec![
-        setting("public.allowed_origins", "https://a.org, https://b.org"),
+        setting("public.allowed_origins", "https://a.org, https://*.b.org"),
         setting("public.address", "[::1]:81"),
         setting("ingest.endpoints", "[{kind='pull', endpoint='ipc:///run/t'}]"),
     ];
     let config = Config::load(&Sources { settings, ..Sources::default() }).unwrap();
-    assert_eq!(config.public.allowed_origins, ["https://a.org", "https://b.org"]);
+    assert_eq!(config.public.allowed_origins, ["https://a.org", "https://*.b.org"]);
     assert_eq!(config.ingest.endpoints[0].kind, SocketKind::Pull);
 }
 

@@ -18,6 +18,7 @@ pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Setti
         evict_oldest: config.sessions.when_full == WhenFull::EvictOldest,
         lag_bytes_max: config.slow.lag_bytes_max,
         outbox_bytes_max: config.slow.outbox_bytes_max,
+        connections_max: connections_max(config.public.connections_max),
         memory_max: config.slow.memory_max,
     };
     let core = cores.get(port.shard.index() % cores.len().max(1)).copied();

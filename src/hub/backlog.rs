@@ -95,7 +95,7 @@ impl Hub {
         if is_paid { Age::Renewed } else { Age::Expired }
     }
 
-    fn lag_of(&self, channel: u32, member: u32) -> u64 {
+    pub(super) fn lag_of(&self, channel: u32, member: u32) -> u64 {
         let channel = &self.channels.rows[channel];
         channel.head - channel.members[member as usize].cursor.position()
     }

@@ -1,5 +1,7 @@
 //! A channel as one shard's subscribers see it: members, and the round that serves them.
 
+use smallvec::SmallVec;
+
 use crate::hub::connection::Member;
 use crate::hub::log::Log;
 use crate::hub::named::Named;
@@ -10,7 +12,7 @@ use crate::protocol::ChannelName;
 pub(super) struct Channel {
     name: Option<ChannelName>,
     /// The subscribers, in no particular order.
-    pub(super) members: Vec<Member>,
+    pub(super) members: SmallVec<[Member; 1]>,
     /// The log and who is being served from it; exists only while somebody lacks something.
     pub(super) round: Option<Box<Round>>,
     /// Bytes ever appended.
@@ -19,9 +21,9 @@ pub(super) struct Channel {
     pub(super) generation: u32,
     /// How many members are not open yet.
     pub(super) joining: u32,
-    /// Whether the home has confirmed this stay.
-    pub(super) is_joined: bool,
 }
+
+const _: () = assert!(size_of::<Channel>() <= 56, "every user has a personal channel");
 
 /// One pass over the members of a channel after another, until all have what the log holds.
 #[derive(Debug)]
@@ -67,9 +69,6 @@ impl Channel {
 
     /// Adds a member at the end; returns its place.
     pub(super) fn add_member(&mut self, member: Member) -> u32 {
-        if self.members.capacity() == 0 {
-            self.members.reserve_exact(1);
-        }
         self.members.push(member);
         self.members.len() as u32 - 1
     }

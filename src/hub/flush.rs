@@ -4,6 +4,8 @@
 //! only with half of a batch. The rest walks the members of dirty channels in order, and each
 //! channel gets one batch in turn, so that a large one does not hold up the small ones.
 
+use smallvec::SmallVec;
+
 use crate::hub::batch::Source;
 use crate::hub::channel::Round;
 use crate::hub::connection::{BLOCKED, CATCHING_UP, IS_DETACHED_FROM_ALL, Phase};
@@ -119,13 +121,14 @@ impl Hub {
 
     /// Goes on with a channel's pass. Returns whether the pass has ended.
     fn walk(&mut self, row: u32, batch: &mut Batch, looks: &mut u32) -> bool {
-        let channel = &mut self.channels.rows[row];
-        let round = channel.round.as_mut().expect("a dirty channel has a round");
-        let head = round.log.head();
-        if round.walk == 0 {
-            round.reach = head;
-        }
-        while let Some(member) = channel.members.get_mut(round.walk as usize) {
+        loop {
+            let channel = &mut self.channels.rows[row];
+            let round = channel.round.as_mut().expect("a dirty channel has a round");
+            let head = round.log.head();
+            if round.walk == 0 {
+                round.reach = head;
+            }
+            let Some(member) = channel.members.get_mut(round.walk as usize) else { return true };
             if !batch.has_room() || *looks == 0 {
                 return false;
             }
@@ -155,6 +158,16 @@ impl Hub {
                 round.reach = round.reach.min(position);
                 continue;
             }
+            if connection.subscription_count > 1 && row != EVERYONE {
+                let member = member.connection;
+                if self.may_gather(member) && self.gather(member, batch) {
+                    continue;
+                }
+            }
+            let channel = &mut self.channels.rows[row];
+            let round = channel.round.as_mut().expect("a dirty channel has a round");
+            let member = &mut channel.members[round.walk as usize - 1];
+            let connection = &mut self.connections[member.connection];
             let length = round.log.slice(position).len();
             let after = position + length as u64;
             connection.batch = self.tally.batch;
@@ -166,7 +179,6 @@ impl Hub {
             let entry = Entry { row, token: connection.token, length, sent: length, source };
             batch.entries.push(entry);
         }
-        true
     }
 
     /// Takes note of what became of a batch.
@@ -280,7 +292,7 @@ impl Hub {
         if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
             self.drop_round(row);
             if row == EVERYONE {
-                self.channels.rows[EVERYONE].members = Vec::new();
+                self.channels.rows[EVERYONE].members = SmallVec::new();
             }
         }
     }

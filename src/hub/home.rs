@@ -2,6 +2,8 @@
 //!
 //! One shard owns this for each channel, so there is no lock and one order of everything.
 
+use smallvec::SmallVec;
+
 use crate::hub::named::Named;
 use crate::mesh::Handle;
 use crate::protocol::{ChannelName, ClientId, ShardId};
@@ -11,9 +13,9 @@ use crate::protocol::{ChannelName, ClientId, ShardId};
 pub(super) struct Home {
     name: Option<ChannelName>,
     /// The shards with subscribers, each with its own part of the channel.
-    pub(super) members: Vec<(ShardId, Handle)>,
+    pub(super) members: SmallVec<[(ShardId, Handle); 1]>,
     /// The user's sessions, oldest first; only in personal channels.
-    pub(super) sessions: Vec<ClientId>,
+    pub(super) sessions: SmallVec<[ClientId; 1]>,
 }
 
 impl Named for Home {
@@ -30,25 +32,23 @@ impl Home {
 
     /// A shard has its first subscriber.
     pub(super) fn join(&mut self, shard: ShardId, handle: Handle) {
-        self.members.retain(|&(member, _)| member != shard);
-        self.members.reserve_exact(1);
+        self.members.retain(|&mut (member, _)| member != shard);
         self.members.push((shard, handle));
     }
 
     /// A shard has lost its last subscriber; a stay that has been replaced is left alone.
     pub(super) fn leave(&mut self, shard: ShardId, handle: Handle) {
-        self.members.retain(|&member| member != (shard, handle));
+        self.members.retain(|&mut member| member != (shard, handle));
     }
 
     /// A session of the user begins.
     pub(super) fn enter(&mut self, client: ClientId) {
-        self.sessions.reserve_exact(1);
         self.sessions.push(client);
     }
 
     /// A session of the user ended.
     pub(super) fn exit(&mut self, client: ClientId) {
-        self.sessions.retain(|&session| session != client);
+        self.sessions.retain(|&mut session| session != client);
     }
 
     /// Whether nobody is there any more.

@@ -18,6 +18,7 @@ mod channel;
 mod connection;
 mod effect;
 mod flush;
+mod gather;
 mod home;
 mod log;
 mod named;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub lag_bytes_max: usize,
     /// How many personal bytes may wait for one connection.
     pub outbox_bytes_max: usize,
+    /// How many connections there may be: what tables have room for from the start.
+    pub connections_max: usize,
     /// How many bytes all logs and outboxes may hold before lagging connections are closed
     /// whatever their own limit says.
     pub memory_max: usize,
@@ -76,7 +79,7 @@ pub struct Hub {
     homes: NamedRows<Home>,
     outboxes: Rows<Outbox>,
     joinings: Rows<Joining>,
-    /// Who waits for the home to confirm a channel.
+    /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
     devices: HashMap<u32, Box<str>>,
     queues: Queues,
@@ -135,20 +138,23 @@ enum Then {
 /// connections themselves, and they exist only while its log does.
 const EVERYONE: u32 = 0;
 
+/// Tables have room for at most so many rows from the start; beyond that they grow.
+const EXPECTED_ROWS_MAX: usize = 1 << 22;
+
 impl Hub {
     /// An empty shard.
     pub fn new(settings: Settings, metrics: Arc<ShardMetrics>) -> Self {
-        let mut channels = NamedRows::new();
+        let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
+        let mut channels = NamedRows::with_capacity(expected);
         let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0));
         assert!(everyone == EVERYONE, "the first row of an empty table");
-        channels.rows[everyone].is_joined = true;
         Self {
             settings,
             metrics,
-            connections: Rows::default(),
-            subscriptions: Rows::default(),
+            connections: Rows::with_capacity(expected),
+            subscriptions: Rows::with_capacity(expected),
             channels,
-            homes: NamedRows::new(),
+            homes: NamedRows::with_capacity(expected),
             outboxes: Rows::default(),
             joinings: Rows::default(),
             waiting: HashMap::new(),

@@ -11,6 +11,10 @@ pub(super) trait Named: Default {
     fn name(&self) -> Option<&ChannelName>;
 }
 
+/// The index has room for at most so many rows from the start. Its room costs a byte for each,
+/// used or not; growing a small index would leave its old places behind.
+const INDEX_ROWS: usize = 1 << 16;
+
 /// Rows and their index.
 #[derive(Debug)]
 pub(super) struct NamedRows<T> {
@@ -20,9 +24,13 @@ pub(super) struct NamedRows<T> {
 }
 
 impl<T: Named> NamedRows<T> {
-    /// An empty table.
-    pub(super) fn new() -> Self {
-        Self { rows: Rows::default(), index: HashTable::new(), hasher: ahash::RandomState::new() }
+    /// An empty table with room for some rows.
+    pub(super) fn with_capacity(expected: usize) -> Self {
+        Self {
+            rows: Rows::with_capacity(expected),
+            index: HashTable::with_capacity(expected.min(INDEX_ROWS)),
+            hasher: ahash::RandomState::new(),
+        }
     }
 
     /// The row of a name.
@@ -47,8 +55,8 @@ impl<T: Named> NamedRows<T> {
         if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed == row) {
             entry.remove();
         }
-        if self.index.is_empty() {
-            self.index = HashTable::new();
+        if self.index.is_empty() && self.index.capacity() > 2 * INDEX_ROWS {
+            self.index = HashTable::with_capacity(INDEX_ROWS);
         }
         value
     }

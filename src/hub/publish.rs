@@ -55,7 +55,7 @@ impl Hub {
             Target::User { personal, .. } => self
                 .homes
                 .find(personal)
-                .map_or_else(Vec::new, |row| self.homes.rows[row].sessions.clone()),
+                .map_or_else(Vec::new, |row| self.homes.rows[row].sessions.to_vec()),
         }
     }
 

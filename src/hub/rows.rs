@@ -11,11 +11,24 @@ pub const NONE: u32 = u32::MAX;
 pub struct Rows<T> {
     rows: Vec<T>,
     free: Vec<u32>,
+    /// Rows that the table has room for from the start.
+    expected: usize,
 }
+
+/// A table that was higher than this gives its memory back when its last row is freed.
+const KEPT_ROWS: usize = 4096;
 
 impl<T> Default for Rows<T> {
     fn default() -> Self {
-        Self { rows: Vec::new(), free: Vec::new() }
+        Self::with_capacity(0)
+    }
+}
+
+impl<T> Rows<T> {
+    /// A table with room for some rows. Room that is not used costs address space and no memory,
+    /// while growing would copy the table and leave its old place behind.
+    pub fn with_capacity(expected: usize) -> Self {
+        Self { rows: Vec::with_capacity(expected), free: Vec::new(), expected }
     }
 }
 
@@ -37,7 +50,12 @@ impl<T: Default> Rows<T> {
         let value = std::mem::take(&mut self.rows[row as usize]);
         self.free.push(row);
         if self.free.len() == self.rows.len() {
-            *self = Self::default();
+            if self.rows.len() > KEPT_ROWS {
+                *self = Self::with_capacity(self.expected);
+            } else {
+                self.rows.clear();
+                self.free.clear();
+            }
         }
         value
     }

@@ -173,8 +173,9 @@ impl Hub {
         if self.connections[row].phase != Phase::Open {
             return;
         }
-        self.finish_partial_frame(row);
+        self.queues.effects.push_back(Effect::Closing(row, code, cause));
         self.announce_end(row, code.0);
+        self.finish_partial_frame(row);
         self.drop_subscriptions(row, cause);
         self.leave_everyone(row, cause);
         self.connections[row].phase = Phase::Closing;
@@ -186,7 +187,6 @@ impl Hub {
             encode_frame(Opcode::Close, &[], &mut frame);
         }
         self.append(row, &frame);
-        self.queues.effects.push_back(Effect::Closing(row, code, cause));
     }
 
     /// The socket is closed: the row is free for the next connection. `code` is what backends

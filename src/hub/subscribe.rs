@@ -39,9 +39,9 @@ impl Hub {
 
     /// Lets `joining` wait for the home's answer about a channel, if that has not come yet.
     fn await_home(&mut self, channel: u32, joining: u32) {
-        if !self.channels.rows[channel].is_joined {
+        if let Some(waiting) = self.waiting.get_mut(&channel) {
+            waiting.push(joining);
             self.joinings[joining].remaining += 1;
-            self.waiting.entry(channel).or_default().push(joining);
         }
     }
 
@@ -50,6 +50,7 @@ impl Hub {
         let row = self.channels.insert(Channel::new(name.clone(), generation));
         let home = self.settings.homes.of(&name);
         let handle = Handle { row, generation };
+        self.waiting.insert(row, Vec::new());
         self.post(home, Envelope::Join { channel: name, shard: self.settings.shard, handle });
         self.metrics.channels.add(1);
         row
@@ -64,8 +65,9 @@ impl Hub {
 
     /// Member side: the home knows of this shard's stay.
     pub(super) fn handle_joined(&mut self, handle: Handle) {
-        let Some(channel) = self.channel_of(handle) else { return };
-        channel.is_joined = true;
+        if self.channel_of(handle).is_none() {
+            return;
+        }
         for joining in self.waiting.remove(&handle.row).unwrap_or_default() {
             self.arrive(joining);
         }

@@ -131,7 +131,9 @@ impl Ingest {
             if items[1].is_readable() {
                 break;
             }
-            if let (Some(gate), true) = (&gate, items[2].is_readable()) {
+            if let Some(gate) = &gate
+                && items[2].is_readable()
+            {
                 gate.serve(&mut state.complaints, (state.clock)());
             }
             for (item, &place) in items[first_xpub..first_input].iter().zip(&xpubs) {

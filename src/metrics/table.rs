@@ -32,6 +32,8 @@ metrics! {
     ShardMetrics {
         connections: Gauge = "tidegate_connections"
             "Open WebSocket connections.";
+        sockets: Gauge = "tidegate_sockets"
+            "Accepted sockets in any state, from the accept to the close.";
         handshakes_pending: Gauge = "tidegate_handshakes_pending"
             "Accepted sockets whose opening handshake is not complete.";
         handshakes_accepted: Counter = "tidegate_handshakes" [result = "accepted"]

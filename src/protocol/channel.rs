@@ -4,13 +4,14 @@
 //! own topics. A name is shared, not copied: cloning one costs a reference count.
 
 use std::fmt;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
 
 /// A valid channel name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChannelName(Arc<str>);
+pub struct ChannelName(ArcStr);
 
 /// Why some bytes are not a channel name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +65,7 @@ impl ChannelName {
 
     /// The edge's own channel of everybody, which no backend or client can name.
     pub fn everyone() -> Self {
-        Self("$everyone".into())
+        Self(arcstr::literal!("$everyone"))
     }
 
     /// The user whose personal channel this is.

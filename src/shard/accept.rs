@@ -66,6 +66,12 @@ impl Admission {
         self.waiting.push_back((row, generation));
     }
 
+    /// Nobody is left.
+    pub(super) fn forget(&mut self) {
+        self.half_open = VecDeque::new();
+        self.waiting = VecDeque::new();
+    }
+
     /// Time has passed. At most a second's share gathers.
     fn refill(&mut self, now: Tick) {
         let ticks = u64::from(now.since(self.refilled)).min(u64::from(1000 / TICK_MILLIS));
@@ -116,6 +122,7 @@ impl Shard {
         self.admission.half_open.push_back((row, generation));
         self.admission.half_open_count += 1;
         self.metrics.handshakes_pending.add(1);
+        self.metrics.sockets.add(1);
         self.ring.watch_readable(fd, row, generation);
         if self.process_connections() > self.settings.connections_max {
             if self.admission.half_open_count > 1 {
@@ -128,11 +135,9 @@ impl Shard {
         }
     }
 
-    /// How many connections the process has, half-open ones among them.
+    /// How many sockets of clients the process has, half-open and closing ones among them.
     fn process_connections(&self) -> usize {
-        let of_shard = |metrics: &Arc<ShardMetrics>| {
-            metrics.connections.value() + metrics.handshakes_pending.value()
-        };
+        let of_shard = |metrics: &Arc<ShardMetrics>| metrics.sockets.value();
         self.all_metrics.iter().map(of_shard).sum::<i64>().max(0) as usize
     }
 

@@ -75,7 +75,7 @@ impl Shard {
         }
         let now = self.work.now;
         let Some(until) = self.draining.until else { return self.begin_drain() };
-        if now == self.draining.told {
+        if !now.is_after(self.draining.told) {
             return;
         }
         self.draining.told = now;
@@ -104,6 +104,8 @@ impl Shard {
 
     fn begin_drain(&mut self) {
         self.draining.until = Some(self.work.now.plus(self.settings.drain_window.0));
+        // The other shards stop to listen within a tick: nobody who is sent away comes back to one.
+        self.draining.told = self.work.now.plus(2);
         if self.listener.take().is_some() {
             self.ring.cancel(Kind::Accept, 0, 0);
         }

@@ -5,9 +5,10 @@
 //! pong, the age of what the peer does not take, or the end of a closing handshake.
 
 use crate::hub::{Age, Cause};
-use crate::shard::Shard;
 use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, OWES, PEER_CLOSED, PINGED, Socket, State};
+use crate::shard::{KEPT_ROWS, Shard};
 use crate::sys::ring::Kind;
+use crate::wheel::Wheel;
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
@@ -40,10 +41,10 @@ impl Shard {
         let pong_due = socket.last_seen.plus(interval).plus(self.settings.pong_deadline.0);
         let mut due = socket.last_seen.plus(interval);
         if socket.is(PINGED) {
-            if !pong_due.is_after(now) {
+            if !pong_due.is_after(now) && self.may_be_heard(row) {
                 return self.give_up(row);
             }
-            due = pong_due;
+            due = if pong_due.is_after(now) { pong_due } else { now.plus(interval) };
         } else if is_first || silent >= interval {
             socket.set(PINGED, true);
             due = pong_due;
@@ -189,6 +190,18 @@ impl Shard {
         self.teardown(row);
     }
 
+    /// After the last of many connections the tables that they filled are made anew. Only at the
+    /// end of a turn, when nothing refers to a row by its number alone.
+    pub(super) fn give_back_memory(&mut self) {
+        if self.hub.connection_count() == 0 && self.sockets.len() > KEPT_ROWS {
+            let expected = self.sockets.capacity();
+            self.sockets = Vec::with_capacity(expected);
+            self.wheel = Wheel::with_capacity(self.work.now, expected);
+            self.admission.forget();
+            crate::sys::memory::give_back();
+        }
+    }
+
     /// Closes the socket and frees everything that was kept for it.
     pub(super) fn teardown(&mut self, row: u32) {
         let generation = self.hub.client_id(row).generation;
@@ -204,6 +217,7 @@ impl Shard {
         self.wheel.cancel(row);
         self.hub.detach(row, socket.close_code);
         crate::sys::socket::close(socket.fd);
+        self.metrics.sockets.add(-1);
         if socket.is(IS_COUNTED) {
             self.metrics.connections.add(-1);
         }

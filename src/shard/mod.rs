@@ -2,9 +2,10 @@
 //!
 //! `monoio` runs the thread: it is what the shard sleeps in, and where slow paths will live. The
 //! connections themselves are rows, not tasks; their accepts, readiness and sends go through a
-//! ring of the shard's own (see `sys::ring`), because a task for each would cost 27 times the memory.
-//! The shard never blocks but in one place (`sleep`), does a bounded amount of each kind of work
-//! per turn (`turn`), and owns everything that it touches except links and publications.
+//! ring of the shard's own (see [`crate::sys::ring`]), because a task for each would cost 27 times
+//! the memory. The shard never blocks but in one place (`sleep`), does a bounded amount of each
+//! kind of work per turn (`turn`), and owns everything that it touches except links and
+//! publications.
 //!
 //! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it
 //! and ends it, `drain` ends them all.
@@ -80,6 +81,8 @@ struct Work {
     now: Tick,
     /// Sockets that are to be read although the kernel will not say so again.
     ready: VecDeque<(u32, u32)>,
+    /// Connections that are not read until they have taken more of what waits for them.
+    paused: Vec<(u32, u32)>,
     /// Connections whose closing handshake is over once their outbox is sent.
     farewells: Vec<(u32, u32)>,
     /// Envelopes for a shard whose link was full, in order.
@@ -96,6 +99,12 @@ struct Work {
     are_askers_touched: bool,
 }
 
+/// The shell's tables have room for at most so many rows from the start, as the hub's have.
+const EXPECTED_ROWS_MAX: usize = 1 << 22;
+
+/// Rows that are kept when the last connection is gone.
+const KEPT_ROWS: usize = 4096;
+
 /// How much one read can bring.
 const INPUT_BYTES: usize = 64 * 1024;
 
@@ -107,12 +116,14 @@ impl Shard {
         ring.end_sleep();
         ring.accept(listener.as_raw_fd());
         let shards = port.shards.len();
+        let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
         let own_metrics = Arc::clone(&metrics[port.shard.index()]);
         let now_nanos = clock.now_nanos();
         let work = Work {
             now_nanos,
             now: tick_of(now_nanos),
             ready: VecDeque::new(),
+            paused: Vec::new(),
             farewells: Vec::new(),
             parked: VecDeque::new(),
             batch: Batch::default(),
@@ -124,8 +135,8 @@ impl Shard {
         };
         Ok(Self {
             hub: Hub::new(settings.hub.clone(), Arc::clone(&own_metrics)),
-            wheel: Wheel::new(work.now),
-            sockets: Vec::new(),
+            wheel: Wheel::with_capacity(work.now, expected),
+            sockets: Vec::with_capacity(expected),
             halves: Rows::default(),
             admission: Admission::new(&settings),
             draining: drain::Progress::new(drain),

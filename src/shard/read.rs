@@ -19,8 +19,12 @@ const READS_MAX: usize = 4;
 /// A peer that has so much unread of us is not read any further.
 const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
 
-/// Room that is kept on the link to the ingest thread for events that cannot wait.
-const EVENT_RESERVE: usize = 256;
+/// Room that is kept on the link to the ingest thread for events that cannot wait; on a short link
+/// a quarter of it.
+const EVENT_RESERVE_MAX: usize = 256;
+
+/// The shortest message on the wire: an empty masked frame.
+const MESSAGE_BYTES_MIN: usize = 6;
 
 /// What the hub's close code is called when the peer gave none (RFC 6455 section 7.1.5).
 const NO_STATUS: CloseCode = CloseCode(1005);
@@ -65,8 +69,25 @@ impl Shard {
     /// Messages of clients become events; while those cannot be passed on, nobody is read, and
     /// TCP slows the clients down.
     fn are_events_full(&self) -> bool {
+        let (room, reserve) = self.event_room();
+        room < reserve
+    }
+
+    /// How many events the link to the ingest thread takes, and how many of them are reserved.
+    fn event_room(&self) -> (usize, usize) {
         let link = &self.port.askers[usize::from(Asker::Ingest.place())];
-        link.len() + EVENT_RESERVE > link.capacity()
+        let reserve = EVENT_RESERVE_MAX.min(link.capacity() / 4);
+        (link.capacity().saturating_sub(link.len()), reserve)
+    }
+
+    /// How much may be read of a connection at once: no more than what makes as many events as the
+    /// link takes.
+    fn input_max(&self, row: u32) -> usize {
+        if self.sockets[row as usize].is(IS_ECHO) {
+            return INPUT_BYTES;
+        }
+        let (room, reserve) = self.event_room();
+        (room.saturating_sub(reserve / 2).max(1) * MESSAGE_BYTES_MIN).min(INPUT_BYTES)
     }
 
     fn read(&mut self, row: u32, may_be_at_end: bool) {
@@ -74,8 +95,10 @@ impl Shard {
             if !self.may_read(row) {
                 return;
             }
+            let input_max = self.input_max(row);
             let mut input = std::mem::take(&mut self.work.input);
-            let result = crate::sys::socket::receive(self.sockets[row as usize].fd, &mut input);
+            let fd = self.sockets[row as usize].fd;
+            let result = crate::sys::socket::receive(fd, &mut input[..input_max]);
             let is_last = match result {
                 Ok(0) => {
                     self.handle_end(row);
@@ -83,7 +106,7 @@ impl Shard {
                 }
                 Ok(count) => {
                     self.hear(row, &mut input[..count]);
-                    count < INPUT_BYTES && !may_be_at_end
+                    count < input_max && !may_be_at_end
                 }
                 Err(error) => {
                     if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
@@ -98,6 +121,12 @@ impl Shard {
             }
         }
         self.make_ready(row);
+    }
+
+    /// Whether what a peer sends is read. While it does not read us its pong may lie unread, and
+    /// the age of what it is owed decides about it.
+    pub(super) fn may_be_heard(&self, row: u32) -> bool {
+        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
     }
 
     fn may_read(&mut self, row: u32) -> bool {
@@ -122,9 +151,27 @@ impl Shard {
             self.make_ready(row);
             return false;
         }
-        // Reading goes on when the socket takes bytes again (see `handle_writable`).
-        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
-            || self.sockets[row as usize].state != State::Open
+        let may_read = self.may_be_heard(row) || self.sockets[row as usize].state != State::Open;
+        if !may_read && !self.sockets[row as usize].is(IS_READY) {
+            self.sockets[row as usize].set(IS_READY, true);
+            self.work.paused.push((row, self.hub.client_id(row).generation));
+        }
+        may_read
+    }
+
+    /// Goes on to read those that have taken enough of what waited for them.
+    pub(super) fn resume_paused(&mut self) {
+        let mut paused = std::mem::take(&mut self.work.paused);
+        paused.retain(|&(row, generation)| {
+            let is_current = self.hub.client_id(row).generation == generation;
+            let goes_on = is_current && self.may_be_heard(row);
+            if goes_on {
+                self.sockets[row as usize].set(IS_READY, false);
+                self.make_ready(row);
+            }
+            is_current && !goes_on
+        });
+        self.work.paused.append(&mut paused);
     }
 
     fn hear(&mut self, row: u32, input: &mut [u8]) {

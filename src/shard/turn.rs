@@ -48,8 +48,10 @@ impl Shard {
             self.flush()?;
             self.perform_effects();
         }
+        self.resume_paused();
         self.finish_farewells();
         self.wake_receivers();
+        self.give_back_memory();
         Ok(self.next_turn())
     }
 

@@ -69,7 +69,5 @@ impl Shard {
     /// The socket takes bytes again.
     pub(super) fn handle_writable(&mut self, row: u32) {
         self.hub.handle_writable(row);
-        // Reading may have stopped because too much waited.
-        self.make_ready(row);
     }
 }

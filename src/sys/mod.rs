@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod eventfd;
 pub mod host;
+pub mod memory;
 pub mod ring;
 pub mod socket;
 

@@ -40,7 +40,12 @@ pub struct Wheel {
 impl Wheel {
     /// A wheel without timers that stands at `now`.
     pub fn new(now: Tick) -> Self {
-        Self { lists: Lists::new(), cursor: now, now, len: 0 }
+        Self::with_capacity(now, 0)
+    }
+
+    /// The same with room for timers of ids below `count`.
+    pub fn with_capacity(now: Tick, count: usize) -> Self {
+        Self { lists: Lists::with_capacity(count), cursor: now, now, len: 0 }
     }
 
     /// Arms the timer of `id`, or moves it if it is armed. A deadline that is not after the

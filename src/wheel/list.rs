@@ -42,8 +42,12 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    pub(super) fn new() -> Self {
-        Self { nodes: Vec::new(), heads: [NIL; LEVELS * SLOTS], occupied: [0; LEVELS] }
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self {
+            nodes: Vec::with_capacity(count),
+            heads: [NIL; LEVELS * SLOTS],
+            occupied: [0; LEVELS],
+        }
     }
 
     /// Adds an unarmed timer to a slot, and makes room for its node if this is the largest id yet.
@@ -128,7 +132,7 @@ mod tests {
     #[test]
     fn any_position_of_a_list_can_leave() {
         for leaving in 0..3 {
-            let mut lists = Lists::new();
+            let mut lists = Lists::with_capacity(0);
             for id in 0..3 {
                 lists.link(id, Tick(id), 70);
             }
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn an_unknown_id_is_unarmed() {
-        let mut lists = Lists::new();
+        let mut lists = Lists::with_capacity(0);
         assert!(!lists.unlink(9));
         assert_eq!(lists.deadline(9), None);
         lists.link(9, Tick(4), 0);
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn occupied_slots_are_found_around_the_end_of_a_level() {
-        let mut lists = Lists::new();
+        let mut lists = Lists::with_capacity(0);
         lists.link(1, Tick(0), 3);
         assert_eq!(lists.distance_to_occupied(0, 3), Some(0));
         assert_eq!(lists.distance_to_occupied(0, 60), Some(7));

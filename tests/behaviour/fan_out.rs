@@ -23,6 +23,25 @@ fn a_channel_reaches_its_subscribers_and_nobody_else() {
 }
 
 #[test]
+fn what_waits_in_several_channels_goes_out_in_one_send() {
+    let edge = Edge::with(&["shards.count=1"]);
+    let channels = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let client = edge.connect("1", &channels);
+    let other = edge.connect("2", &channels[..1]);
+    let before = edge.metric(r#"tidegate_sends_total{shard="0"}"#);
+    let list = channels.map(|channel| format!("{channel:?}")).join(",");
+    let meta = format!(r#"{{"op":"broadcast","channels":[{list}]}}"#);
+    assert_eq!(edge.command("to all eight", &meta)["sessions"], 9);
+    for _ in channels {
+        client.expect("to all eight");
+    }
+    other.expect("to all eight");
+    edge.expect_metric(r#"tidegate_sends_total{shard="0"}"#, before + 2);
+    edge.expect_metric("tidegate_deliveries_total", 9);
+    edge.expect_metric("tidegate_outbox_bytes", 0);
+}
+
+#[test]
 fn a_user_is_reached_on_every_device() {
     let edge = Edge::start();
     let phone = edge.open("/websocket/7?device=phone");

@@ -1,1 +1,117 @@
-//! x
+//! The promise: peers that only cost (half-open handshakes, dribbles, garbage, floods) are bounded
+//! in number, time and memory, and well-meaning clients are served meanwhile.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Edge, Raw, eventually, request};
+
+const PENDING: &str = "tidegate_handshakes_pending";
+
+#[test]
+fn half_open_handshakes_displace_each_other() {
+    let edge = Edge::with(&["handshake.pending_max=500", "shards.count=1"]);
+    let before = edge.memory();
+    let mut half_open = Vec::new();
+    for n in 0..3000 {
+        let mut stream = TcpStream::connect(edge.public).unwrap();
+        let _ = stream.write_all(b"GET /websocket/x HTTP/1.1\r\nHost: a\r\nX: ");
+        half_open.push(stream);
+        if n % 500 == 499 {
+            let client = edge.connect("u", &["c"]);
+            edge.publish("c", "served meanwhile");
+            client.expect("served meanwhile");
+        }
+    }
+    // A client displaces one more but leaves at once, so only the last one makes a difference.
+    edge.expect_metric("tidegate_handshakes_total{result=\"displaced\"", 2500 + 1);
+    assert!(edge.metric(PENDING) <= 500);
+    let grown = edge.memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+    drop(half_open);
+    edge.expect_metric(PENDING, 0);
+}
+
+#[test]
+fn a_dribble_is_cut_at_the_deadline() {
+    let edge = Edge::with(&["handshake.deadline=1s"]);
+    let mut peer = edge.tcp();
+    let start = Instant::now();
+    // A byte now and then keeps nothing alive.
+    for byte in request("/websocket/slow", &[]).bytes().cycle() {
+        if !peer.try_send(&[byte]) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(start.elapsed() < Duration::from_secs(15), "still there");
+    }
+    let silent = edge.tcp();
+    edge.expect_metric("tidegate_handshakes_total{result=\"timed_out\"", 2);
+    edge.expect_metric(PENDING, 0);
+    drop(silent);
+}
+
+#[test]
+fn garbage_is_answered_or_dropped() {
+    let edge = Edge::start();
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let bomb = format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(10_000));
+    let line = "x".repeat(100_000);
+    for bytes in [tls, &[0; 4096][..], &[0xff; 70_000], bomb.as_bytes(), line.as_bytes(), b"\r\n"] {
+        let mut peer = edge.tcp();
+        peer.try_send(bytes);
+        peer.shut_down_write_if_open();
+        let answer = peer.read_to_end();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
+    }
+    // A port scan.
+    for n in 0..200 {
+        let peer = edge.tcp();
+        if n % 2 == 0 { peer.reset() } else { drop(peer) }
+    }
+    edge.expect_metric(PENDING, 0);
+    edge.connect("u", &[]).close(1000);
+}
+
+#[test]
+fn a_full_edge_says_so() {
+    let edge = Edge::with(&["public.connections_max=50"]);
+    let clients: Vec<Client> = (0..50).map(|n| edge.connect(&n.to_string(), &["c"])).collect();
+    edge.expect_metric("tidegate_connections", 50);
+    for _ in 0..100 {
+        let mut peer = edge.tcp();
+        peer.try_send(request("/websocket/more", &[]).as_bytes());
+        if let Some(response) = peer.response() {
+            assert_eq!(response.status, 503);
+            assert!(response.head.contains("Retry-After: "), "{}", response.head);
+        }
+    }
+    assert_eq!(edge.publish("c", "x"), 50);
+    for client in &clients {
+        client.expect("x");
+    }
+    drop(clients);
+    edge.expect_metric("tidegate_connections", 0);
+    edge.connect("u", &[]).close(1000);
+}
+
+#[test]
+fn a_flood_of_refused_connections_leaves_no_descriptors() {
+    let edge = Edge::with(&["public.connections_max=10", "websocket.close_deadline=500ms"]);
+    let _clients: Vec<Client> = (0..10).map(|n| edge.connect(&n.to_string(), &[])).collect();
+    edge.expect_metric("tidegate_connections", 10);
+    let before = edge.descriptors();
+    let peers: Vec<Raw> = (0..500).map(|_| edge.tcp()).collect();
+    eventually("they are dropped", || edge.descriptors() <= before + 12);
+    drop(peers);
+}
+
+#[test]
+fn handshakes_are_admitted_at_their_rate() {
+    let edge = Edge::with(&["handshake.rate=20", "shards.count=1"]);
+    let start = Instant::now();
+    let clients: Vec<Client> = (0..60).map(|n| edge.connect(&n.to_string(), &[])).collect();
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    edge.expect_metric("tidegate_connections", clients.len() as i64);
+}

@@ -1,1 +1,69 @@
-//! x
+//! The promise: connections may come and go without end and leave nothing behind.
+
+use crate::harness::{Client, Edge, Raw, request};
+
+#[test]
+fn five_thousand_connections_leave_nothing() {
+    let edge = Edge::start();
+    let churn = |ways: usize| {
+        std::thread::scope(|scope| {
+            for thread in 0..2 {
+                let edge = &edge;
+                scope.spawn(move || {
+                    for n in 0..ways {
+                        let path = format!("/websocket/{}?channels=a,b{n}", n % 50 + thread * 50);
+                        let mut peer = Raw::open(edge.public, &path);
+                        match n % 3 {
+                            0 => peer.reset(),
+                            1 => drop(peer),
+                            _ => {
+                                peer.send_frame(0x88, &1000u16.to_be_bytes());
+                                peer.expect_close(1000);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        for gauge in ["connections", "subscriptions", "channels", "handshakes_pending"] {
+            edge.expect_metric(&format!("tidegate_{gauge}"), 0);
+        }
+    };
+    churn(500);
+    let (memory, descriptors) = (edge.memory(), edge.descriptors());
+    churn(2000);
+    let grown = edge.memory().saturating_sub(memory);
+    assert!(grown < 16 << 20, "{grown} bytes more after 4,000 connections");
+    assert!(edge.descriptors() <= descriptors + 8, "descriptors are closed");
+    edge.expect_metric("tidegate_handshakes_total{result=\"accepted\"", 5000);
+}
+
+#[test]
+fn a_user_that_comes_back_is_reached_at_once() {
+    let edge = Edge::start();
+    for round in 0..200 {
+        let client = edge.connect("u", &["c"]);
+        let text = round.to_string();
+        assert!(edge.publish("#u", &text) >= 1);
+        client.expect(&text);
+    }
+}
+
+#[test]
+fn an_address_is_free_again_after_the_end() {
+    let mut edge = Edge::start();
+    let address = edge.public;
+    let client = edge.connect("u", &[]);
+    edge.signal("KILL");
+    edge.wait();
+    drop(client);
+    let option = format!("public.address={address}");
+    let mut peers = Vec::new();
+    let again = Edge::strict_at(&option);
+    for _ in 0..20 {
+        peers.push(Client::open(address, "/websocket/u"));
+    }
+    let mut raw = Raw::connect(again.public);
+    raw.send(request("/websocket/v", &[]).as_bytes());
+    raw.expect_open();
+}

@@ -1,1 +1,83 @@
-//! x
+//! The promise: SIGTERM drains: nobody new, everybody closed within `drain.window` with a code
+//! that says why, events told, exit status 0. A second signal ends at once.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Edge, Raw, eventually, request};
+
+#[test]
+fn sigterm_closes_everybody_and_ends_well() {
+    let mut edge = Edge::with(&["drain.window=2s", "websocket.close_deadline=5s"]);
+    let events = edge.events();
+    let clients: Vec<Client> = (0..40).map(|n| edge.connect(&n.to_string(), &["c"])).collect();
+    for _ in &clients {
+        assert_eq!(events.next().name, "connected");
+    }
+    let half_open = Raw::connect(edge.public);
+    edge.expect_metric("tidegate_handshakes_pending", 1);
+    let start = Instant::now();
+    edge.signal("TERM");
+    let mut ends = Vec::new();
+    for client in &clients {
+        client.expect_close(1012);
+        ends.push(start.elapsed());
+    }
+    assert!(ends.iter().max().unwrap() >= &Duration::from_millis(700), "closes were spread");
+    let mut half_open = half_open;
+    assert_eq!(half_open.response().unwrap().status, 503);
+    drop((clients, half_open));
+    for _ in 0..40 {
+        let event = events.next();
+        assert_eq!(
+            (event.name.as_str(), event.meta["code"].as_u64()),
+            ("disconnected", Some(1012))
+        );
+    }
+    assert_eq!(edge.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn a_draining_edge_is_unhealthy_and_takes_nobody() {
+    let options = ["drain.window=1s", "drain.close_code=1001", "websocket.close_deadline=3s"];
+    let mut edge = Edge::with(&options);
+    // It does not answer the close frame, so the drain takes until the deadline.
+    let mut stubborn = edge.raw("/websocket/u");
+    edge.signal("TERM");
+    eventually("health fails", || edge.get("/health").is_some_and(|(status, _)| status == 503));
+    eventually("nobody listens", || match Raw::try_connect(edge.public) {
+        None => true,
+        Some(mut peer) => {
+            // Accepted in the very last moment: told so, or dropped with the listener.
+            let sent = peer.try_send(request("/websocket/v", &[]).as_bytes());
+            let status = if sent { peer.response().map(|response| response.status) } else { None };
+            assert!(status.is_none() || status == Some(503) || status == Some(101), "{status:?}");
+            false
+        }
+    });
+    let frame = stubborn.hear().unwrap();
+    assert_eq!((frame.first, &frame.payload[..2]), (0x88, &1001u16.to_be_bytes()[..]));
+    assert_eq!(edge.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut edge = Edge::with(&["drain.window=1h"]);
+    let _client = edge.connect("u", &[]);
+    let _other = edge.connect("v", &[]);
+    edge.signal("TERM");
+    eventually("it drains", || edge.log().contains("draining"));
+    edge.signal("INT");
+    assert_eq!(edge.wait().code(), Some(1));
+}
+
+#[test]
+fn an_idle_edge_ends_soon() {
+    for signal in ["TERM", "INT"] {
+        let mut edge = Edge::start();
+        let start = Instant::now();
+        edge.signal(signal);
+        assert_eq!(edge.wait().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}

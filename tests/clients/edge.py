@@ -28,8 +28,10 @@ class Edge:
     """One running server, to be used in a `with` statement.
 
     `endpoints` are the kinds of ZeroMQ sockets; `curve` is the text of the TOML table that goes
-    with each of them. `settings` are further options, as in `--set SECTION.KEY=VALUE`; `public` is
-    the address for clients where a test needs a certain one.
+    with each of them. `config` is a whole configuration file instead, for these endpoints.
+    `settings` are further options, as in `--set SECTION.KEY=VALUE`; `public` is the address for
+    clients where a test needs a certain one. The file lies in `folder`, which is there before the
+    server starts.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Edge:
         *settings,
         endpoints=("sub", "pull", "router", "pub"),
         curve="",
+        config=None,
         public="127.0.0.1:0",
     ):
         self.settings = settings
         self.public = public
         self.kinds = endpoints
         self.curve = curve
+        self.config = config
         self.folder = tempfile.TemporaryDirectory(prefix="tidegate-test-")
         self.process = None
         self.websocket = None
@@ -52,7 +56,7 @@ class Edge:
     def __enter__(self):
         folder = pathlib.Path(self.folder.name)
         config, self.log = folder / "tidegate.toml", folder / "log"
-        config.write_text("".join(self._endpoint(kind) for kind in self.kinds))
+        config.write_text(self.config or "".join(map(self._endpoint, self.kinds)))
         command = [binary(), "serve", "--dev", "--config", config]
         command += ["--public-address", self.public, "--internal-address", "127.0.0.1:0"]
         for setting in ("drain.window=0s", *self.settings):

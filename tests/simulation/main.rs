@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::coverage::Coverage;
 use crate::workload::Run;
 
-/// Seeds that once showed a bug.
-const REGRESSION_SEEDS: [u64; 0] = [];
+/// Seeds that once showed a bug, real or planted, that few seeds show (see also `regression`).
+const REGRESSION_SEEDS: [u64; 4] = [4, 6, 29, 49];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))

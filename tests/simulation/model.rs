@@ -49,6 +49,8 @@ pub(crate) struct Subscriber {
     pub(crate) device: Option<Box<str>>,
     /// Whether it takes no part in broadcasts to everybody.
     pub(crate) is_apart: bool,
+    /// Whether backends know of it.
+    is_announced: bool,
     /// What it got.
     pub(crate) history: History,
     stays: BTreeMap<Channel, Stay>,
@@ -130,6 +132,7 @@ impl Model {
             personal: None,
             device: None,
             is_apart: false,
+            is_announced: false,
             history: History::default(),
             stays: BTreeMap::new(),
         });
@@ -395,17 +398,22 @@ impl Model {
     pub(crate) fn event(&mut self, shard: usize, event: &Event) {
         self.events[shard] += 1;
         assert_eq!(event.sequence, self.events[shard], "events are numbered one by one");
-        let subscriber = &self.subscribers[self.clients[&event.client]];
+        let subscriber = &mut self.subscribers[self.clients[&event.client]];
         let personal = event.personal.as_ref().map(|name| self.names[name]);
         assert_eq!(personal, subscriber.personal, "the user in {event:?}");
         assert_eq!(event.device, subscriber.device, "the device in {event:?}");
         assert!(!subscriber.is_apart, "{event:?} of a connection that raises none");
-        let is_open = matches!(event.kind, EventKind::Connected);
-        assert_eq!(subscriber.phase == Phase::Open, is_open, "{event:?}");
+        let is_connected = matches!(event.kind, EventKind::Connected);
+        let before = std::mem::replace(&mut subscriber.is_announced, is_connected);
+        assert_ne!(before, is_connected, "each end is told once, after the beginning: {event:?}");
     }
 
     /// Everything under way has arrived: promises are due.
     pub(crate) fn check_quiet(&mut self, sessions_max: usize) {
+        for subscriber in &self.subscribers {
+            let is_known = subscriber.phase == Phase::Open && !subscriber.is_apart;
+            assert_eq!(subscriber.is_announced, is_known, "{:?}", subscriber.client);
+        }
         assert!(self.requests.is_empty(), "never answered: {:?}", self.requests);
         for ((number, channel, shard), relying) in self.passages.drain() {
             for (connection, stay) in relying {

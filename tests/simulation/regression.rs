@@ -26,6 +26,7 @@ impl Edge {
             evict_oldest: false,
             lag_bytes_max: 1_000_000,
             outbox_bytes_max: 1_000_000,
+            connections_max: 1000,
             memory_max: 1_000_000,
         };
         change(&mut settings);
@@ -93,8 +94,9 @@ fn a_pass_ends_in_a_channel_that_the_same_batch_emptied() {
     let mut edge = Edge::new(1, |settings| settings.lag_bytes_max = 10);
     let (first, second) = (edge.channel("a", 0), edge.channel("b", 0));
     edge.open(None, &[&first, &second]);
-    edge.publish(&first, 20_000);
-    edge.publish(&first, 20_000);
+    // Too much to be gathered into one send with the other channel.
+    edge.publish(&first, 40_000);
+    edge.publish(&first, 40_000);
     edge.publish(&second, 10);
     edge.flush(|_| 0);
     assert!(edge.is_closing());

@@ -112,6 +112,7 @@ impl World {
             evict_oldest: random.chance(60),
             lag_bytes_max: random.pick(&[1_000, 1_000, 20_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[500, 5_000, 100_000, 10_000_000]),
+            connections_max: 1000,
             memory_max: random.pick(&[3_000, 100_000, 100_000_000]),
         };
         let shard = |shard| {

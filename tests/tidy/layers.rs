@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["api", "ingest", "load"],
     &["shard"],
     &["mesh", "hub"],
-    &["protocol", "ws", "http", "wheel"],
+    &["protocol", "ws", "http", "wheel", "doctor"],
     &["config", "metrics", "limits", "sys"],
 ];
 

@@ -12,6 +12,7 @@ impl Asker {
     pub fn connect(endpoint: &str) -> Self {
         let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
         socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+        socket.set_linger(0).unwrap();
         socket.connect(endpoint).unwrap();
         Self(socket)
     }

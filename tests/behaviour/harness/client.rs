@@ -113,12 +113,17 @@ impl Client {
         self.socket.borrow_mut().send(message).unwrap();
     }
 
-    /// Closes with a code and waits for the answer.
+    /// Closes with a code and waits for the answer, past whatever was under way.
     #[track_caller]
     pub fn close(self, code: u16) {
         let frame = CloseFrame { code: code.into(), reason: "bye".into() };
         self.socket.borrow_mut().close(Some(frame)).unwrap();
-        let heard = self.hear();
-        assert!(matches!(heard, Heard::Close(answer, _) if answer == code), "{heard:?}");
+        let answer = loop {
+            match self.hear() {
+                Heard::Text(_) | Heard::Binary(_) => {}
+                answer => break answer,
+            }
+        };
+        assert!(matches!(answer, Heard::Close(echoed, _) if echoed == code), "{answer:?}");
     }
 }

@@ -58,6 +58,13 @@ impl Edge {
         Self::spawn(command)
     }
 
+    /// The same at a public address: `public.address=…`.
+    pub fn strict_at(option: &str) -> Self {
+        let mut command = command(&["serve", "--shards", "2", "--set", ENDPOINTS], &[option]);
+        command.args(["--internal-address", "127.0.0.1:0"]);
+        Self::spawn(command)
+    }
+
     fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
@@ -137,6 +144,8 @@ impl Edge {
         let socket = zmq::Context::new().socket(kind).unwrap();
         socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
         socket.set_sndtimeo(PATIENCE.as_millis() as i32).unwrap();
+        // What was sent still goes out, but an edge that is gone must not hold up the test.
+        socket.set_linger(PATIENCE.as_millis() as i32).unwrap();
         socket.connect(self.endpoint(endpoint)).unwrap();
         socket
     }

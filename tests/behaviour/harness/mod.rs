@@ -12,15 +12,15 @@ mod client;
 mod edge;
 mod raw;
 
-pub use backend::{Asker, Event, Events, parts};
+pub use backend::{Asker, Events, parts};
 pub use client::{Client, Heard};
 pub use edge::{Edge, run};
-pub use raw::{Frame, Raw, Response, frame, masked, request};
+pub use raw::{Raw, Response, frame, masked, request};
 
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until something holds.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -18,6 +18,8 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 pub struct Raw {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// How much of the buffer has been used.
+    used: usize,
 }
 
 /// One frame from the server: its first byte and its payload.
@@ -55,7 +57,7 @@ impl Raw {
     /// Connects with a small receive buffer, so that a peer that does not read is noticed soon.
     pub fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_recv_buffer_size(32 * 1024).unwrap();
         socket.connect(&address.into()).unwrap();
         Self::new(socket.into())
     }
@@ -64,7 +66,7 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), used: 0 }
     }
 
     /// Connects and completes the opening handshake.
@@ -104,6 +106,7 @@ impl Raw {
 
     /// Reads as much as is there; nothing at the end of the stream.
     fn fill(&mut self) -> usize {
+        self.buffer.drain(..std::mem::take(&mut self.used));
         let mut chunk = [0; 64 * 1024];
         loop {
             match self.stream.read(&mut chunk) {
@@ -123,18 +126,20 @@ impl Raw {
     }
 
     fn take(&mut self, count: usize) -> Option<Vec<u8>> {
-        while self.buffer.len() < count {
+        while self.buffer.len() - self.used < count {
             if self.fill() == 0 {
                 return None;
             }
         }
-        let rest = self.buffer.split_off(count);
-        Some(std::mem::replace(&mut self.buffer, rest))
+        let taken = self.buffer[self.used..self.used + count].to_vec();
+        self.used += count;
+        Some(taken)
     }
 
     fn read_head(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let rest = &self.buffer[self.used..];
+            if let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
                 return Some(String::from_utf8(self.take(end + 4).unwrap()).unwrap());
             }
             if self.fill() == 0 {
@@ -146,7 +151,7 @@ impl Raw {
     /// A whole HTTP response that ends with the stream; `None` if the server just closed.
     pub fn response(&mut self) -> Option<Response> {
         let head = self.read_head()?;
-        let body = String::from_utf8(self.read_to_end()).unwrap();
+        let body = String::from_utf8_lossy(&self.read_to_end()).into_owned();
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(Response { status, head, body })
     }
@@ -154,6 +159,7 @@ impl Raw {
     /// Everything until the end of the stream.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill() > 0 {}
+        self.buffer.drain(..std::mem::take(&mut self.used));
         std::mem::take(&mut self.buffer)
     }
 
@@ -213,18 +219,14 @@ impl Raw {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// The same towards a server that may have closed already.
+    pub fn shut_down_write_if_open(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// Closes with a reset.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
-    }
-
-    /// Whether bytes wait or come within some time. The end of the stream counts as none.
-    pub fn has_bytes_within(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).unwrap();
-        let mut byte = [0];
-        let has = matches!(self.stream.peek(&mut byte), Ok(1));
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        has || !self.buffer.is_empty()
     }
 
     /// How many bytes of a flood the server takes before its side is full.

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the README's first examples as they stand, in a process of their own as a reader would.
+"""Runs the README's examples as they stand, in a process of their own as a reader would.
 
 Only the addresses are replaced by those of a server that was started for the test. The examples
-in Go and Java are not run: their ZeroMQ packages come from registries that the tests do not use.
-Exits with 1 if a message does not arrive.
+in Go and Java are not run: the tests install neither language nor package. That the README shows
+each example exactly as it lies here is a test too. Exits with 1 if anything fails.
 """
 
 import asyncio
+import contextlib
 import pathlib
 import sys
 import tempfile
@@ -15,69 +16,105 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 CLIENTS = FOLDER.parent
 sys.path[:0] = [str(CLIENTS), str(CLIENTS / "python")]
 
-from edge import Edge  # noqa: E402
+from edge import ROOT, Edge  # noqa: E402
 from peers import ask, backend, clients, expect  # noqa: E402
 
-PUBLISHERS = {"publish.py": [sys.executable], "publish.mjs": ["node"]}
-LISTENERS = {"listen.mjs": ["node"]}
+INTERPRETERS = {".py": sys.executable, ".mjs": "node"}
 SECONDS = 20
 
 
-def addressed(edge, name):
-    """The example with the addresses of this server, beside the packages of Node."""
+@contextlib.asynccontextmanager
+async def example(name, edge, cwd=None):
+    """The running example, with the addresses of this server in it."""
     text = (FOLDER / name).read_text()
-    text = text.replace("tcp://127.0.0.1:5560", edge.zeromq["pull"])
-    return text.replace("ws://127.0.0.1:8000", edge.websocket)
-
-
-async def start(edge, name, command):
+    for port, kind in [("5560", "pull"), ("5563", "router")]:
+        text = text.replace(f"tcp://127.0.0.1:{port}", edge.zeromq.get(kind, ""))
+    text = text.replace("ws://127.0.0.1:8000", edge.websocket or "")
     # Node looks for packages above the script, so the copy lies in a folder of this tree.
-    copy = tempfile.NamedTemporaryFile("w", dir=FOLDER, prefix=".run-", suffix=name)
-    copy.write(addressed(edge, name))
-    copy.flush()
-    process = await asyncio.create_subprocess_exec(
-        *command, copy.name, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    return copy, process
+    with tempfile.NamedTemporaryFile("w", dir=FOLDER, prefix=".run-", suffix=name) as copy:
+        copy.write(text)
+        copy.flush()
+        process = await asyncio.create_subprocess_exec(
+            *[INTERPRETERS[pathlib.Path(name).suffix], copy.name],
+            cwd=cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
-async def publishes(name, command):
+async def publishes(name):
     with Edge() as edge:
         async with clients(edge, "/websocket/42?channels=news") as (client,):
-            copy, process = await start(edge, name, command)
-            with copy:
+            async with example(name, edge) as process:
                 expect(await client.recv(), "hello")
                 expect(await process.wait(), 0)
 
 
-async def listens(name, command):
+async def listens(name):
     with Edge() as edge:
-        copy, process = await start(edge, name, command)
-        with copy:
-            try:
-                async with backend(edge, "router") as dealer:
-                    while not (await ask(dealer, b"news", b"hello"))["sessions"]:
-                        await asyncio.sleep(0.05)
-                expect(await process.stdout.readline(), b"hello\n")
-            finally:
-                process.kill()
-                await process.wait()
+        async with example(name, edge) as process, backend(edge, "router") as dealer:
+            while not (await ask(dealer, b"news", b"hello"))["sessions"]:
+                await asyncio.sleep(0.05)
+            expect(await process.stdout.readline(), b"hello\n")
+
+
+async def asks(name):
+    with Edge() as edge:
+        async with clients(edge, "/websocket/42?channels=news") as (client,):
+            async with example(name, edge) as process:
+                for payload in ["hello", "hello", "you have mail", "maintenance at noon"]:
+                    expect(await client.recv(), payload)
+                await client.wait_closed()
+                expect((client.close_code, client.close_reason), (4500, "signed out"))
+                expect(await process.wait(), 0)
+
+
+async def encrypts(name):
+    config = (FOLDER / "curve.toml").read_text().replace("tcp://0.0.0.0:5563", "tcp://127.0.0.1:*")
+    edge = Edge(endpoints=("router",), config=config)
+    async with example("curve_keys.py", edge, cwd=edge.folder.name) as process:
+        expect(await process.wait(), 0)
+    with edge:
+        async with example(name, edge, cwd=edge.folder.name) as process:
+            line = await process.stdout.readline()
+            expect(line, b"""b'{"ok":true,"sessions":0}'\n""")
+            expect(await process.wait(), 0)
+
+
+async def are_shown(name):
+    readme = (ROOT / name).read_text()
+    examples = [path for path in sorted(FOLDER.glob("[!.]*.*")) if path.stem != "run"]
+    hidden = [path.name for path in examples if f"\n{path.read_text()}" not in readme]
+    expect(hidden, [])
+
+
+CHECKS = [
+    (publishes, "publish.py"),
+    (publishes, "publish.mjs"),
+    (listens, "listen.mjs"),
+    (asks, "ask.py"),
+    (encrypts, "curve_ask.py"),
+    (are_shown, "README.md"),
+]
 
 
 async def main():
-    passed = failed = 0
-    kinds = [(publishes, PUBLISHERS), (listens, LISTENERS)]
-    for check, examples in kinds:
-        for name, command in examples.items():
-            try:
-                await asyncio.wait_for(check(name, command), SECONDS)
-            except Exception as error:
-                failed += 1
-                print(f"FAILED: {name}: {error!r}")
-            else:
-                passed += 1
-                print(f"ok: {name}")
-    print(f"{passed} passed, {failed} failed")
+    failed = 0
+    for check, name in CHECKS:
+        try:
+            await asyncio.wait_for(check(name), SECONDS)
+        except Exception as error:
+            failed += 1
+            print(f"FAILED: {name}: {error!r}")
+        else:
+            print(f"ok: {name}")
+    print(f"{len(CHECKS) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -1,0 +1,124 @@
+//! What the host is to carry, and what that costs.
+//!
+//! The two prices were measured: the kernel's over a million loopback connections, ours in a
+//! running edge. They are upper bounds of the idle state; what waits in socket buffers and logs
+//! comes on top and has bounds of its own.
+
+use super::{Tree, descriptor, processor};
+use crate::config::Config;
+use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX};
+
+/// Kernel memory of one end of an idle TCP connection: socket, file, inode, pending poll.
+pub(super) const KERNEL_BYTES: u64 = 3_800;
+
+/// Our memory of one idle connection, with a user, a session and a few channels.
+pub(super) const USER_BYTES: u64 = 400;
+
+/// The plan where neither the operator nor the host names a number.
+const CONNECTIONS_DEFAULT: u64 = 1_000_000;
+
+/// What the host is to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Connections at the same time.
+    pub connections: u64,
+    /// Threads of the data plane.
+    pub shards: u64,
+    /// `public.backlog`.
+    pub backlog: u64,
+    /// `slow.memory_max`: most memory of one shard for what slow connections are owed.
+    pub shard_memory: u64,
+}
+
+impl Plan {
+    /// The plan of a configuration. Without `connections` it is `public.connections_max`, and if
+    /// that says nothing, what the descriptor limit leaves.
+    #[must_use]
+    pub fn new(config: &Config, connections: Option<u64>, tree: &Tree) -> Self {
+        let configured = config.public.connections_max as u64;
+        let connections = connections
+            .or_else(|| (configured > 0).then_some(configured))
+            .or_else(|| room(tree))
+            .unwrap_or(CONNECTIONS_DEFAULT);
+        let shards = match config.shards.count {
+            0 => processor::allowed(tree).unwrap_or(1).clamp(1, SHARDS_MAX as u64),
+            count => count as u64,
+        };
+        Self {
+            connections,
+            shards,
+            backlog: config.public.backlog.into(),
+            shard_memory: config.slow.memory_max as u64,
+        }
+    }
+
+    /// Descriptors of the process.
+    pub(super) fn descriptors(&self) -> u64 {
+        self.connections.saturating_add(DESCRIPTORS_RESERVED as u64)
+    }
+
+    /// Memory of all connections while they are idle.
+    pub(super) fn idle_bytes(&self) -> u64 {
+        self.connections.saturating_mul(KERNEL_BYTES + USER_BYTES)
+    }
+
+    /// Most memory for what slow connections are owed.
+    pub(super) fn owed_bytes(&self) -> u64 {
+        self.shards.saturating_mul(self.shard_memory)
+    }
+}
+
+/// Connections that the descriptor limit leaves room for.
+fn room(tree: &Tree) -> Option<u64> {
+    let (_, hard) = descriptor::limit(tree, "Max open files")?;
+    let room = hard.saturating_sub(DESCRIPTORS_RESERVED as u64);
+    (room > 0 && hard < i64::MAX as u64).then_some(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn the_plan_comes_from_the_flag_then_the_configuration_then_the_limit() {
+        let host = Fixture::new();
+        let mut config = Config::default();
+        let connections = |config: &Config, flag| Plan::new(config, flag, &host.tree()).connections;
+        assert_eq!(connections(&config, None), CONNECTIONS_DEFAULT);
+        host.limits("Max open files            1024                 20512                files");
+        assert_eq!(connections(&config, None), 20_000);
+        config.public.connections_max = 7;
+        assert_eq!(connections(&config, None), 7);
+        assert_eq!(connections(&config, Some(9)), 9);
+        config.public.connections_max = 0;
+        host.limits("Max open files            1024                 unlimited            files");
+        assert_eq!(connections(&config, None), CONNECTIONS_DEFAULT);
+    }
+
+    #[test]
+    fn shards_are_the_cores_unless_configured() {
+        let host = Fixture::new();
+        let mut config = Config::default();
+        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 1);
+        host.file("/proc/self/status", "Cpus_allowed_list:\t0-3,8\n");
+        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 5);
+        host.file("/proc/self/status", "Cpus_allowed_list:\t0-4095\n");
+        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 255);
+        config.shards.count = 3;
+        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 3);
+    }
+
+    #[test]
+    fn no_plan_overflows() {
+        let plan = Plan {
+            connections: u64::MAX,
+            shards: u64::MAX,
+            backlog: u64::MAX,
+            shard_memory: u64::MAX,
+        };
+        assert_eq!(plan.descriptors(), u64::MAX);
+        assert_eq!(plan.idle_bytes(), u64::MAX);
+        assert_eq!(plan.owed_bytes(), u64::MAX);
+    }
+}

@@ -1,0 +1,59 @@
+//! Several channels in one send: what a connection lacks of all of them goes through its outbox.
+//!
+//! The kernel's price is per send, so a connection that lacks something of several channels gets
+//! it in one. That costs a copy of the bytes, hence only of few bytes, and only when more than one
+//! channel of the shard has something to send.
+
+use crate::hub::batch::Source;
+use crate::hub::rows::NONE;
+use crate::hub::{Batch, Entry, Hub};
+
+/// At most so many bytes are gathered: as many as one send takes of a log.
+const GATHER_BYTES_MAX: u64 = 64 * 1024;
+
+impl Hub {
+    /// Whether a connection may lack something of more than one channel.
+    pub(super) fn may_gather(&self, row: u32) -> bool {
+        !self.queues.dirty.is_empty() && self.connections[row].subscription_count > 1
+    }
+
+    /// Brings an open connection without an outbox everything that it lacks of its channels, if
+    /// they are several and it is not too much. Returns whether it did.
+    pub(super) fn gather(&mut self, row: u32, batch: &mut Batch) -> bool {
+        let most = GATHER_BYTES_MAX.min(self.settings.outbox_bytes_max as u64);
+        let (mut channels, mut bytes) = (0, 0);
+        let mut next = self.connections[row].subscriptions;
+        while next != NONE {
+            let lag =
+                self.lag_of(self.subscriptions[next].channel, self.subscriptions[next].member);
+            channels += u32::from(lag > 0);
+            bytes += lag;
+            next = self.subscriptions[next].next;
+        }
+        if channels < 2 || bytes > most {
+            return false;
+        }
+        let mut gathered = Vec::with_capacity(bytes as usize);
+        let mut next = self.connections[row].subscriptions;
+        while next != NONE {
+            let subscription = self.subscriptions[next];
+            let channel = &mut self.channels.rows[subscription.channel];
+            let cursor = &mut channel.members[subscription.member as usize].cursor;
+            if let Some(round) = &channel.round
+                && cursor.position() < channel.head
+            {
+                self.metrics.deliveries.add(round.log.frames_after(cursor.position()));
+                round.log.slices(cursor.position()).for_each(|slice| gathered.extend(slice));
+                cursor.move_to(channel.head);
+            }
+            next = subscription.next;
+        }
+        self.append(row, &gathered);
+        let connection = &mut self.connections[row];
+        connection.batch = self.tally.batch;
+        let (token, length) = (connection.token, gathered.len() as u32);
+        let source = Source::Outbox;
+        batch.entries.push(Entry { row, token, length, sent: length, source });
+        true
+    }
+}

@@ -1,0 +1,16 @@
+import json, zmq
+
+edge = zmq.Context().socket(zmq.DEALER)
+edge.connect("tcp://127.0.0.1:5563")
+
+def ask(topic, payload=b"", **meta):
+    edge.send_multipart([topic, payload, json.dumps(meta).encode()])
+    return json.loads(edge.recv())
+
+ask(b"news", b"hello", rid=1)
+ask(b"$cmd", b"hello", op="broadcast", channels=["news", "sport"])
+ask(b"$cmd", b"you have mail", op="user", user="42")
+ask(b"$cmd", b"maintenance at noon", op="all")
+ask(b"$cmd", op="subscribe", user="42", channels=["sport"])
+ask(b"$cmd", op="unsubscribe", user="42", channels=["sport"], device="phone")
+ask(b"$cmd", op="disconnect", user="42", code=4500, reason="signed out")
