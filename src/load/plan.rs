@@ -170,7 +170,8 @@ impl Plan {
         let unknown = || Error::Host(url.to_owned());
         let addresses: Vec<SocketAddr> = place.to_socket_addrs().map_err(|_| unknown())?.collect();
         // `localhost` has two addresses, and servers often listen on the older kind only.
-        let address = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
+        let address =
+            addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
         let address = *address.ok_or_else(unknown)?;
         if !address.ip().is_loopback() && !self.allows_remote {
             return Err(Error::Remote(address.to_string()));
