@@ -53,7 +53,8 @@
 //!
 //! # Where to find what
 //!
-//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `doctor`, `publish`, their help.
+//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `doctor`, `publish`, `bench`,
+//!   their help.
 //! - [`edge`]: the table of contents of a run; the order in which things start and end.
 //! - [`api`]: `/metrics`, `/health`, `/info` and the try page on the internal address.
 //! - [`ingest`]: all ZeroMQ sockets, CURVE, gaps in publishers' counters, answers, events.

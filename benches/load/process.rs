@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tidegate::load::message::Message;
-use tidegate::load::{self, Opening, Target};
+use tidegate::load::{Door, Fleet, Opener, Target, open_all};
 use tidegate::sys::Clock;
 use tidegate::ws::frame::{Header, Opcode, encode_frame};
 
@@ -310,38 +310,38 @@ fn echo_once(streams: &mut [TcpStream], payload: &[u8]) -> io::Result<()> {
 fn play_receiver(address: &str, path: &str, count: usize) -> io::Result<()> {
     pin(RECEIVER_CORE);
     let address: SocketAddr = address.parse().expect("an address");
-    let target = match path {
-        "plain" => Target::Plain,
-        path => Target::WebSocket(path.to_owned()),
+    let door = match path {
+        "plain" => Door::Plain,
+        path => Door::WebSocket(path.to_owned()),
     };
-    let streams = load::open(&Opening { address, target, first: 0, count })?;
-    let mut receiver = load::Receiver::new(streams, 0)?;
+    let mut fleet = Fleet::new(Target::new(address, door), false)?;
+    // One after the other: the server's handshake is the measure, not the generator's.
+    let opener = Opener::new(0..count as u32, 1, None);
+    open_all(&mut fleet, opener, |_| {}).map_err(io::Error::other)?;
     println!("open");
     for line in io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
             Some(("expect", messages)) => {
                 let messages: u64 = messages.parse().expect("a number");
-                println!("{}", expect(&mut receiver, messages * count as u64)?);
+                println!("{}", expect(&mut fleet, messages * count as u64)?);
             }
-            _ => receiver.reset_latency(),
+            _ => fleet.reset_latency(),
         }
     }
     Ok(())
 }
 
-fn expect(receiver: &mut load::Receiver, deliveries: u64) -> io::Result<String> {
+fn expect(fleet: &mut Fleet, deliveries: u64) -> io::Result<String> {
     let begin = Instant::now();
-    while receiver.tally().received < deliveries && begin.elapsed() < PATIENCE {
-        receiver.poll(Duration::from_millis(100))?;
+    while fleet.tally().received < deliveries && begin.elapsed() < PATIENCE {
+        fleet.poll(Duration::from_millis(100))?;
     }
-    let tally = receiver.tally();
-    let is_whole = tally.received == deliveries
-        && (tally.lost, tally.repeated, tally.damaged, tally.closed) == (0, 0, 0, 0);
-    if !is_whole {
+    let tally = fleet.tally();
+    if tally.received != deliveries || !tally.is_clean() {
         return Ok(format!("of {deliveries} deliveries: {tally:?}"));
     }
-    let latency = &tally.latency;
+    let latency = &tally.latency.0;
     let (p50, p99) = (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99));
     Ok(format!("{} {p50} {p99} {}", tally.last_nanos, latency.max()))
 }

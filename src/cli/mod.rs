@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Setting, Sources};
 
+mod bench;
 mod check_config;
 mod default_config;
 mod doctor;
@@ -41,6 +42,11 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Publish over ZeroMQ to a running edge, for trying and for scripts.
     Publish(publish::Arguments),
+    /// Put a server under load, and verify and measure what it delivers.
+    Bench(Box<bench::Arguments>),
+    /// A process of a bench: started by it, and told by it what to do.
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArguments),
 }
 
 /// Flags that set options, on top of the file and the environment.
@@ -109,6 +115,8 @@ pub fn main() -> ExitCode {
         Command::DefaultConfig => default_config::run(),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Publish(arguments) => publish::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchWorker(arguments) => bench::work(&arguments),
     }
 }
 

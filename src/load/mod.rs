@@ -1,14 +1,49 @@
-//! Many WebSocket clients in one thread: what benches and load tests are made of.
+//! Load: many WebSocket clients that verify everything, and the runs that `tidegate bench` makes.
 //!
-//! The clients verify everything: each message carries its number, a checksum and the time when it
-//! was published, and each client knows which number comes next. So a figure that was measured
-//! with them is the figure of complete and correct delivery, or it says what was lost.
+//! Each message carries its number, a checksum and the time when it was published, and each client
+//! knows which numbers it has had. So a figure that was measured here is the figure of complete and
+//! correct delivery, or it says what was lost. Nothing here prints.
 //!
-//! `message` is the payload, `open` makes the connections, `receiver` holds and verifies them.
+//! ```text
+//! run         one run from start to end: servers, workers, publications, report
+//!   plan      what to run, checked before anything is started
+//!   workers   processes with a share of the connections each; `share` is what they are told
+//!   server    tidegate itself, started for the run; `usage` is what a server costs
+//!   publisher ZeroMQ PUSH at a rate
+//! worker      the other side of `workers`: opens a share, plays its part, reports a tally
+//!   fleet     many connections in one thread on one io_uring; `opener` opens them at a pace
+//!     client  one connection: `handshake`, frames, `sequence`
+//!   tally     what all of them have seen; processes' tallies are added up
+//!   message   the payload
+//! ```
 
+mod client;
+mod error;
+mod fleet;
+mod handshake;
 pub mod message;
-mod open;
-mod receiver;
+mod opener;
+mod outgoing;
+mod plan;
+mod publisher;
+mod report;
+mod run;
+mod sequence;
+mod server;
+mod share;
+mod tally;
+mod target;
+mod usage;
+mod worker;
+mod workers;
 
-pub use open::{Opening, Target, open};
-pub use receiver::{Receiver, Tally};
+pub use error::Error;
+pub use fleet::{Event, Fleet};
+pub use opener::{Opener, open_all};
+pub use plan::{Plan, Scenario, ServerChoice};
+pub use report::{Delivery, Opening, Quantiles, Report, ServerCost, SlowShare};
+pub use run::{Progress, run};
+pub use server::become_server;
+pub use tally::{Latency, Tally};
+pub use target::{Door, Target};
+pub use worker::work;

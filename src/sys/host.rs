@@ -155,6 +155,17 @@ pub fn use_small_pages() -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// From now on the kernel ends this process when the thread that started it ends. It survives
+/// `exec`.
+///
+/// # Errors
+/// What the system said.
+pub fn end_with_parent() -> io::Result<()> {
+    // SAFETY: this request takes integers and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The number of descriptors that this process may have open now.
 #[must_use]
 pub fn descriptor_limit() -> u64 {

@@ -1,0 +1,185 @@
+//! `tidegate bench`: a load generator for this server and others. What it does is in `load`; here
+//! are its command line, its progress bar, its table and its picture.
+
+mod plot;
+mod progress;
+mod table;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{fail, print};
+use crate::load::{self, Plan, Report, Scenario, ServerChoice};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to do.
+    #[arg(value_enum)]
+    scenario: Name,
+    /// Start `tidegate serve --dev` for the run, on free ports, and end it afterwards.
+    #[arg(long, conflicts_with_all = ["url", "endpoint", "server_pid"])]
+    serve: bool,
+    /// An option of the server that --serve starts; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "serve")]
+    set: Vec<String>,
+    /// The server; {n} in the path is the connection's number [default path: the scenario's].
+    #[arg(long, default_value = "ws://127.0.0.1:8000")]
+    url: String,
+    /// The server's ZeroMQ PULL endpoint, for scenarios that publish.
+    #[arg(long, default_value = "tcp://127.0.0.1:5560")]
+    endpoint: String,
+    /// A process of the server, to measure its memory and CPU; may be repeated.
+    #[arg(long, value_name = "PID")]
+    server_pid: Vec<u32>,
+    /// Allow a server that is not on loopback. Its owner should know.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Connections; in churn those held at the same time.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 1000)]
+    connections: u32,
+    /// Processes that share the connections [default: as many as descriptors demand].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    processes: Option<u32>,
+    /// Connections opened per second [default: as fast as the server takes them].
+    #[arg(long, value_name = "RATE")]
+    open_rate: Option<f64>,
+    /// Source addresses to use in turn [default: 127.1.x.y towards loopback].
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
+    sources: Vec<IpAddr>,
+    /// How long to run; for a storm how long it may take.
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// Publications per second; in churn connections per second.
+    #[arg(long, default_value_t = 100.0)]
+    rate: f64,
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 128)]
+    bytes: usize,
+    /// Channel to publish to.
+    #[arg(long, default_value = "bench")]
+    channel: String,
+    /// Messages of each connection on the way at the same time, in echo.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    in_flight: u32,
+    /// Part of the connections that does not read, in slow.
+    #[arg(long, value_name = "PART", default_value_t = 0.1)]
+    slow_share: f64,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Draw the latencies by percentile into an SVG file.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// Hold connections: memory and CPU of the server.
+    Idle,
+    /// Publish to a channel that all are subscribed to.
+    Fanout,
+    /// Publish to random users.
+    Unicast,
+    /// Send messages that come back.
+    Echo,
+    /// Open and close connections.
+    Churn,
+    /// Drop all connections and open them again at once.
+    Storm,
+    /// A fan-out while some clients do not read.
+    Slow,
+}
+
+impl From<Name> for Scenario {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Idle => Self::Idle,
+            Name::Fanout => Self::Fanout,
+            Name::Unicast => Self::Unicast,
+            Name::Echo => Self::Echo,
+            Name::Churn => Self::Churn,
+            Name::Storm => Self::Storm,
+            Name::Slow => Self::Slow,
+        }
+    }
+}
+
+impl Arguments {
+    fn plan(&self) -> Plan {
+        let server = if self.serve {
+            ServerChoice::Serve { options: self.set.clone() }
+        } else {
+            ServerChoice::Running {
+                url: self.url.clone(),
+                endpoint: self.endpoint.clone(),
+                pids: self.server_pid.clone(),
+            }
+        };
+        Plan {
+            scenario: self.scenario.into(),
+            connections: self.connections,
+            processes: self.processes,
+            seconds: self.seconds,
+            rate: self.rate,
+            bytes: self.bytes,
+            in_flight: self.in_flight,
+            slow_share: self.slow_share,
+            open_rate: self.open_rate,
+            sources: self.sources.clone(),
+            allows_remote: self.allow_remote,
+            channel: self.channel.clone(),
+            server,
+        }
+    }
+}
+
+/// Exit status 0 only if the run was flawless.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let mut bar = progress::Bar::new();
+    let report = match load::run(&arguments.plan(), &mut |progress| bar.show(progress)) {
+        Ok(report) => report,
+        Err(error) => {
+            bar.clear();
+            return fail(&error.to_string());
+        }
+    };
+    bar.clear();
+    if let Err(reason) = show(arguments, &report) {
+        return fail(&reason);
+    }
+    if report.problems.is_empty() { ExitCode::SUCCESS } else { fail(&report.problems.join(", ")) }
+}
+
+fn show(arguments: &Arguments, report: &Report) -> Result<(), String> {
+    if arguments.json {
+        let text = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
+        print(&format!("{text}\n"));
+    } else {
+        print(&table::render(report));
+    }
+    let Some(path) = &arguments.plot else { return Ok(()) };
+    plot::draw(report, path).map_err(|reason| format!("cannot draw {}: {reason}", path.display()))
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WorkerArguments {
+    /// Become tidegate with these arguments instead.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    become_server: Vec<String>,
+}
+
+/// Runs a process of a bench.
+pub(super) fn work(arguments: &WorkerArguments) -> ExitCode {
+    if !arguments.become_server.is_empty() {
+        return fail(&load::become_server(&arguments.become_server).to_string());
+    }
+    match load::work(io::BufReader::new(io::stdin()), io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever started this has gone, so there is nobody to complain to.
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,266 @@
+//! What to run, and everything about it that can be checked before anything is started.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use super::error::Error;
+use super::message::PAYLOAD_BYTES_MIN;
+use super::share::{Part, Share};
+use super::target::{Door, Target};
+use crate::limits::DESCRIPTORS_RESERVED;
+use crate::sys::host::raise_descriptor_limit;
+
+/// Descriptors of a process that are no connections. The server's own reserve is the larger one,
+/// and one number for both keeps a process of connections for each server.
+const RESERVED: u64 = DESCRIPTORS_RESERVED as u64 + 88;
+
+/// Most messages of a run: each has its place in a table and its number 32 bits.
+const MESSAGES_MAX: f64 = 10_000_000.0;
+
+/// How long a server may take to accept the first connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is done with the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// They are held.
+    Idle,
+    /// Every message goes to all of them.
+    Fanout,
+    /// Every message goes to the personal channel of one of them.
+    Unicast,
+    /// What they send comes back.
+    Echo,
+    /// They are opened and closed at a rate.
+    Churn,
+    /// All drop and come back at once.
+    Storm,
+    /// A fan-out during which some do not read.
+    Slow,
+}
+
+impl Scenario {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Fanout => "fanout",
+            Self::Unicast => "unicast",
+            Self::Echo => "echo",
+            Self::Churn => "churn",
+            Self::Storm => "storm",
+            Self::Slow => "slow",
+        }
+    }
+
+    /// Whether messages are published over ZeroMQ.
+    #[must_use]
+    pub fn publishes(self) -> bool {
+        matches!(self, Self::Fanout | Self::Unicast | Self::Slow)
+    }
+
+    fn default_path(self, channel: &str) -> String {
+        match self {
+            Self::Unicast => "/websocket/{n}".to_owned(),
+            Self::Echo => "/echo".to_owned(),
+            _ => format!("/websocket?channels={channel}"),
+        }
+    }
+}
+
+/// Which server is put under load.
+#[derive(Clone, Debug)]
+pub enum ServerChoice {
+    /// A tidegate that is started for the run, or several.
+    Serve {
+        /// Its options, each `SECTION.KEY=VALUE`.
+        options: Vec<String>,
+    },
+    /// One that runs already.
+    Running {
+        /// `ws://host:port/path`; without a path the scenario's own.
+        url: String,
+        /// Where its PULL socket is.
+        endpoint: String,
+        /// Its processes, to be measured.
+        pids: Vec<u32>,
+    },
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is done.
+    pub scenario: Scenario,
+    /// How many connections; in `churn` how many are held at the same time.
+    pub connections: u32,
+    /// Processes to spread them over; none means as many as descriptors demand.
+    pub processes: Option<u32>,
+    /// How long. A storm may take so long.
+    pub seconds: u32,
+    /// Publications per second, or connections per second in `churn`.
+    pub rate: f64,
+    /// Bytes of a payload.
+    pub bytes: usize,
+    /// Messages of each connection on the way at the same time, in `echo`.
+    pub in_flight: u32,
+    /// Which part of the connections does not read, in `slow`.
+    pub slow_share: f64,
+    /// Openings per second; none means as fast as they are taken.
+    pub open_rate: Option<f64>,
+    /// Source addresses to use in turn.
+    pub sources: Vec<IpAddr>,
+    /// Whether the server may be on another machine.
+    pub allows_remote: bool,
+    /// The channel that is published to.
+    pub channel: String,
+    /// The server.
+    pub server: ServerChoice,
+}
+
+impl Plan {
+    /// How many messages are published.
+    pub(super) fn messages(&self) -> u32 {
+        (self.rate * f64::from(self.seconds)) as u32
+    }
+
+    /// Whether the options make sense together.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let must =
+            |holds: bool, otherwise| if holds { Ok(()) } else { Err(Error::Options(otherwise)) };
+        must(self.connections > 0, "--connections must be at least 1")?;
+        must((1..=3600).contains(&self.seconds), "--seconds must be from 1 to 3600")?;
+        must(self.rate > 0.0 && self.rate.is_finite(), "--rate must be above zero")?;
+        let messages = self.rate * f64::from(self.seconds);
+        must(messages <= MESSAGES_MAX, "--rate times --seconds must be at most 10,000,000")?;
+        must(messages >= 1.0, "--rate times --seconds must be at least 1")?;
+        let sizes = PAYLOAD_BYTES_MIN..=16 << 20;
+        must(sizes.contains(&self.bytes), "--bytes must be from 16 to 16777216")?;
+        must((1..=1024).contains(&self.in_flight), "--in-flight must be from 1 to 1024")?;
+        let has_readers = self.slow_share > 0.0 && self.slow_share < 1.0;
+        must(has_readers, "--slow-share must be above 0 and below 1")?;
+        must(self.open_rate.is_none_or(|rate| rate > 0.0), "--open-rate must be above zero")
+    }
+
+    /// How many processes hold the connections.
+    pub(super) fn processes(&self) -> Result<u32, Error> {
+        let limit = raise_descriptor_limit()?;
+        let each = u32::try_from(limit.saturating_sub(RESERVED)).unwrap_or(u32::MAX).max(1);
+        let needed = self.connections.div_ceil(each);
+        match self.processes {
+            Some(asked) if asked < needed => {
+                Err(Error::Descriptors { connections: self.connections, needed, limit })
+            }
+            Some(asked) => Ok(asked.min(self.connections)),
+            None => Ok(needed),
+        }
+    }
+
+    /// The servers of a running one's address, after a look whether it is there.
+    pub(super) fn target(&self, url: &str) -> Result<Target, Error> {
+        let bad = || Error::Url(url.to_owned());
+        let rest = url.strip_prefix("ws://").ok_or_else(bad)?;
+        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let port_follows = host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+        let place = if port_follows { host.to_owned() } else { format!("{host}:80") };
+        if host.is_empty() || url.contains(char::is_whitespace) {
+            return Err(bad());
+        }
+        let unknown = || Error::Host(url.to_owned());
+        let addresses: Vec<SocketAddr> = place.to_socket_addrs().map_err(|_| unknown())?.collect();
+        // `localhost` has two addresses, and servers often listen on the older kind only.
+        let address =
+            addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
+        let address = *address.ok_or_else(unknown)?;
+        if !address.ip().is_loopback() && !self.allows_remote {
+            return Err(Error::Remote(address.to_string()));
+        }
+        let mut target = self.target_at(address);
+        target.host = host.to_owned();
+        if path.len() > 1 {
+            target.door = Door::WebSocket(path.to_owned());
+        }
+        if self.scenario == Scenario::Unicast
+            && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
+        {
+            return Err(Error::Options("the path of --url needs {n} where the user stands"));
+        }
+        TcpStream::connect_timeout(&address, PATIENCE)
+            .map(drop)
+            .map_err(|error| Error::Absent { address: place, reason: error.to_string() })?;
+        Ok(target)
+    }
+
+    /// The scenario's own door of a server.
+    pub(super) fn target_at(&self, address: SocketAddr) -> Target {
+        let path = self.scenario.default_path(&self.channel);
+        let mut target = Target::new(address, Door::WebSocket(path));
+        target.sources.clone_from(&self.sources);
+        target
+    }
+
+    /// Whether an endpoint may be published to.
+    pub(super) fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
+        let Some(place) = endpoint.strip_prefix("tcp://") else { return Ok(()) };
+        let addresses = place.to_socket_addrs().map_err(|_| Error::Host(endpoint.to_owned()))?;
+        let is_remote = addresses.into_iter().any(|address| !address.ip().is_loopback());
+        let is_refused = is_remote && !self.allows_remote;
+        if is_refused { Err(Error::Remote(endpoint.to_owned())) } else { Ok(()) }
+    }
+
+    /// Everybody's share. Processes take the servers in turn.
+    pub(super) fn shares(&self, targets: &[Target], processes: u32) -> Result<Vec<Share>, Error> {
+        let ports = targets[0].ports().map(|ports| ports.saturating_mul(targets.len()));
+        if let Some(ports) = ports.filter(|&ports| ports < self.connections as usize) {
+            return Err(Error::Ports { connections: self.connections, ports });
+        }
+        let mut shares = Vec::new();
+        let mut first = 0;
+        for index in 0..processes {
+            let left = self.connections - first;
+            let count = left.div_ceil(processes - index);
+            shares.push(Share {
+                target: targets[index as usize % targets.len()].clone(),
+                first: self.first_number(index, first),
+                count,
+                open_rate: self.open_rate.map(|rate| rate / f64::from(processes)),
+                part: self.part(count, processes),
+            });
+            first += count;
+        }
+        Ok(shares)
+    }
+
+    /// Churn goes through many numbers, so each process has a range of its own.
+    fn first_number(&self, index: u32, first: u32) -> u32 {
+        if self.scenario == Scenario::Churn { index << 24 } else { first }
+    }
+
+    fn part(&self, count: u32, processes: u32) -> Part {
+        let &Self { seconds, bytes, in_flight, .. } = self;
+        match self.scenario {
+            Scenario::Idle | Scenario::Unicast => Part::Listen { notes_receivers: false },
+            Scenario::Fanout => Part::Listen { notes_receivers: true },
+            Scenario::Echo => Part::Echo { in_flight, bytes, seconds },
+            Scenario::Churn => {
+                Part::Churn { per_second: self.rate / f64::from(processes), seconds }
+            }
+            Scenario::Storm => Part::Storm { seconds },
+            Scenario::Slow => {
+                let slow = (f64::from(count) * self.slow_share).round() as u32;
+                Part::Slow { count: slow.clamp(1, count.saturating_sub(1)) }
+            }
+        }
+    }
+}
+
+impl Share {
+    /// How many of its connections receive while messages are published.
+    pub(super) fn readers(&self) -> u32 {
+        match self.part {
+            Part::Slow { count } => self.count - count,
+            _ => self.count,
+        }
+    }
+}

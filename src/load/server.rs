@@ -1,0 +1,101 @@
+//! A tidegate that is started for the run, from the same executable, on ports of its own.
+//!
+//! It ends with the run, even if the run is killed: the kernel sees to that.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use super::error::Error;
+use crate::sys::host::end_with_parent;
+
+/// The one entrance that runs publish to.
+const ENDPOINTS: &str = r#"ingest.endpoints=[{kind = "pull", endpoint = "tcp://127.0.0.1:*"}]"#;
+
+/// A running server.
+pub(super) struct Server {
+    child: Child,
+    /// Kept open: a server that prints to a closed pipe would fail.
+    _output: BufReader<ChildStdout>,
+    pub(super) public: SocketAddr,
+    pub(super) pull: String,
+}
+
+impl Server {
+    /// Starts it with further options, each `SECTION.KEY=VALUE`.
+    pub(super) fn start(options: &[String]) -> Result<Self, Error> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench-worker", "serve", "--dev", "--public-address", "127.0.0.1:0"]);
+        command.args(["--internal-address", "127.0.0.1:0", "--log-level", "error"]);
+        for option in [ENDPOINTS].into_iter().chain(options.iter().map(String::as_str)) {
+            command.args(["--set", option]);
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut output = BufReader::new(child.stdout.take().expect("it was piped"));
+        let addresses = read_addresses(&mut output);
+        let Some((public, pull)) = addresses else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Error::Server("its reason stands above".to_owned()));
+        };
+        Ok(Self { child, _output: output, public, pull })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What `serve` says when it is ready.
+fn read_addresses(output: &mut impl BufRead) -> Option<(SocketAddr, String)> {
+    let (mut public, mut pull) = (None, None);
+    for line in output.lines().map_while(Result::ok) {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("clients"), Some(url)) => {
+                let address = url.trim_start_matches("ws://").split('/').next()?;
+                public = Some(address.parse().ok()?);
+            }
+            (Some("ZeroMQ"), Some(endpoint)) => pull = Some(endpoint.to_owned()),
+            (Some("operators"), _) => break,
+            _ => {}
+        }
+    }
+    Some((public?, pull?))
+}
+
+/// Turns this process into `tidegate` with these arguments, which ends with its parent.
+///
+/// # Errors
+/// Why it could not; else this function does not return.
+pub fn become_server(arguments: &[String]) -> io::Error {
+    if let Err(error) = end_with_parent() {
+        return error;
+    }
+    match std::env::current_exe() {
+        Ok(path) => Command::new(path).args(arguments).exec(),
+        Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_what_serve_says() {
+        let text = "tidegate 0 serves\n  clients    ws://127.0.0.1:7/websocket/{user}\n  \
+                    ZeroMQ     tcp://127.0.0.1:8\n  operators  http://127.0.0.1:9/metrics\n";
+        let expected = ("127.0.0.1:7".parse().unwrap(), "tcp://127.0.0.1:8".to_owned());
+        assert_eq!(read_addresses(&mut text.as_bytes()), Some(expected));
+        assert_eq!(read_addresses(&mut &b"tidegate: no\n"[..]), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! What servers cost: resident memory and CPU time of processes, from `/proc`.
+//!
+//! CPU is that of all threads. What the kernel does in softirqs for the server is billed to
+//! whoever runs at that moment, so it is not part of this figure as a whole.
+
+use std::fs;
+use std::io;
+
+use super::error::Error;
+
+/// What processes use together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    pub(super) resident_bytes: u64,
+    pub(super) cpu_nanos: u64,
+}
+
+impl Usage {
+    pub(super) fn of(pids: &[u32]) -> Result<Self, Error> {
+        let mut sum = Self { resident_bytes: 0, cpu_nanos: 0 };
+        for &pid in pids {
+            let fail = |error: io::Error| Error::Usage { pid, reason: error.to_string() };
+            sum.resident_bytes += resident_bytes(pid).map_err(fail)?;
+            sum.cpu_nanos += cpu_nanos(pid).map_err(fail)?;
+        }
+        Ok(sum)
+    }
+}
+
+fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("it has ended"))
+}
+
+fn cpu_nanos(pid: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread that has ended in between used next to nothing.
+        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        sum += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_something_and_no_process_nothing() {
+        let usage = Usage::of(&[std::process::id()]).unwrap();
+        assert!(usage.resident_bytes > 0 && usage.cpu_nanos > 0);
+        let error = Usage::of(&[u32::MAX]).unwrap_err().to_string();
+        assert!(error.contains("--server-pid"), "{error}");
+    }
+}

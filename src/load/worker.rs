@@ -1,0 +1,271 @@
+//! The process that holds a share of the connections: opens them, plays its part, reports.
+//!
+//! Orders are read by a thread, because the fleet's thread waits in its ring. If the one who gave
+//! the orders is gone, so is the reason to go on.
+
+use std::io::{BufRead, Write};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use super::error::Error;
+use super::fleet::{Event, Fleet};
+use super::opener::{IN_FLIGHT, Opener, POLL, open_all};
+use super::share::{Order, Part, Share, Word};
+use super::tally::Tally;
+use crate::sys::Clock;
+
+/// How long silence lasts before what is missing counts as lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long is listened for repetitions after everything has come.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// How often is looked for orders.
+const ORDER_POLL: Duration = Duration::from_millis(5);
+
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(100);
+
+/// How long a client waits before it tries again to come back.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The receive buffer of a client that shall be full soon.
+const SLOW_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Plays the part that the first line of `input` describes.
+///
+/// # Errors
+/// Whatever goes wrong is told to `output`; an error is left only if that fails.
+pub fn work(
+    mut input: impl BufRead + Send + 'static,
+    output: impl Write,
+) -> Result<(), std::io::Error> {
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let share: Share = serde_json::from_str(&line)?;
+    let (sender, orders) = channel();
+    std::thread::spawn(move || {
+        for line in input.lines().map_while(Result::ok) {
+            let Ok(order) = serde_json::from_str(&line) else { return };
+            if sender.send(order).is_err() {
+                return;
+            }
+        }
+    });
+    let mut worker = Worker { share, orders, output, told: Instant::now() };
+    let word = worker.play().unwrap_or_else(|error| Word::Failed(error.to_string()));
+    worker.say(&word)
+}
+
+struct Worker<W> {
+    share: Share,
+    orders: Receiver<Order>,
+    output: W,
+    told: Instant,
+}
+
+/// The one who gives orders has ended.
+fn left_alone() -> Error {
+    Error::Worker("nobody waits for the figures any more".to_owned())
+}
+
+impl<W: Write> Worker<W> {
+    fn play(&mut self) -> Result<Word, Error> {
+        let Share { target, first, count, .. } = self.share.clone();
+        match self.share.part.clone() {
+            Part::Listen { notes_receivers } => {
+                let mut fleet = Fleet::new(target, notes_receivers)?;
+                self.open(&mut fleet, first, count, 0)?;
+                self.say(&Word::Ready)?;
+                let deliveries = self.listen(&mut fleet)?;
+                self.receive_all(&mut fleet, deliveries)?;
+                Ok(done(fleet))
+            }
+            Part::Slow { count: slow_count } => {
+                let mut fleet = Fleet::new(target.clone(), true)?;
+                let mut slow_target = target;
+                slow_target.receive_buffer = Some(SLOW_BUFFER_BYTES);
+                let mut slow = Fleet::new(slow_target, false)?;
+                let quick = count - slow_count;
+                self.open(&mut fleet, first, quick, 0)?;
+                self.open(&mut slow, first + quick, slow_count, quick.into())?;
+                self.say(&Word::Ready)?;
+                let deliveries = self.listen(&mut fleet)?;
+                self.receive_all(&mut fleet, deliveries)?;
+                self.wake_up(&mut slow)?;
+                let still_open = slow.open() as u64;
+                let slow = Some(Box::new(slow.into_tally()));
+                Ok(Word::Done { tally: Box::new(fleet.into_tally()), slow, still_open })
+            }
+            Part::Echo { in_flight, bytes, seconds } => {
+                let mut fleet = Fleet::new(target, false)?;
+                self.open(&mut fleet, first, count, 0)?;
+                self.say(&Word::Ready)?;
+                self.listen(&mut fleet)?;
+                let until = Clock::shared_nanos() + u64::from(seconds) * 1_000_000_000;
+                fleet.begin_echo(bytes, in_flight, until)?;
+                while Clock::shared_nanos() < until {
+                    self.poll(&mut fleet, POLL)?;
+                }
+                let sent = fleet.tally().sent;
+                self.receive_all(&mut fleet, sent)?;
+                Ok(done(fleet))
+            }
+            Part::Churn { per_second, seconds } => {
+                let mut fleet = Fleet::new(target, false)?;
+                self.say(&Word::Ready)?;
+                self.listen(&mut fleet)?;
+                self.churn(&mut fleet, per_second, seconds)?;
+                Ok(done(fleet))
+            }
+            Part::Storm { seconds } => {
+                let mut fleet = Fleet::new(target, false)?;
+                self.open(&mut fleet, first, count, 0)?;
+                self.say(&Word::Ready)?;
+                self.listen(&mut fleet)?;
+                self.storm(&mut fleet, seconds)?;
+                Ok(done(fleet))
+            }
+        }
+    }
+
+    fn open(&mut self, fleet: &mut Fleet, first: u32, count: u32, had: u64) -> Result<(), Error> {
+        let opener = Opener::new(first..first + count, IN_FLIGHT, self.share.open_rate);
+        let mut failure = Ok(());
+        open_all(fleet, opener, |open| {
+            if failure.is_ok() {
+                failure = self.tell(had + open as u64);
+            }
+        })?;
+        failure
+    }
+
+    /// Receives until there is an order; returns how many deliveries it speaks of.
+    fn listen(&mut self, fleet: &mut Fleet) -> Result<u64, Error> {
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::Begin) => return Ok(0),
+                Ok(Order::Finish { deliveries }) => return Ok(deliveries),
+                Err(TryRecvError::Empty) => self.poll(fleet, ORDER_POLL)?,
+                Err(TryRecvError::Disconnected) => return Err(left_alone()),
+            }
+        }
+    }
+
+    fn poll(&mut self, fleet: &mut Fleet, wait: Duration) -> Result<(), Error> {
+        fleet.poll(wait)?;
+        while fleet.next_event().is_some() {}
+        self.tell(fleet.tally().received)
+    }
+
+    /// Receives until all has come or nothing comes any more, and then a little longer.
+    fn receive_all(&mut self, fleet: &mut Fleet, deliveries: u64) -> Result<(), Error> {
+        let mut received = fleet.tally().received;
+        let mut changed = Instant::now();
+        while received < deliveries && fleet.open() > 0 && changed.elapsed() < PATIENCE {
+            self.poll(fleet, POLL)?;
+            if received != fleet.tally().received {
+                received = fleet.tally().received;
+                changed = Instant::now();
+            }
+        }
+        let end = Instant::now();
+        while end.elapsed() < AFTERMATH {
+            self.poll(fleet, POLL)?;
+        }
+        Ok(())
+    }
+
+    /// Slow clients read what is left for them and see whether they are closed.
+    fn wake_up(&mut self, slow: &mut Fleet) -> Result<(), Error> {
+        let (mut seen, mut changed) = (0, Instant::now());
+        while slow.held() > 0 && changed.elapsed() < PATIENCE {
+            self.poll(slow, POLL)?;
+            let now = slow.tally().received + slow.tally().closed + slow.held() as u64;
+            if seen != now {
+                (seen, changed) = (now, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn churn(&mut self, fleet: &mut Fleet, per_second: f64, seconds: u32) -> Result<(), Error> {
+        let (first, hold) = (self.share.first, self.share.count as usize);
+        let mut opener = Opener::new(first..u32::MAX, IN_FLIGHT, Some(per_second));
+        let mut rows = std::collections::VecDeque::new();
+        let begin = Instant::now();
+        let seconds = Duration::from_secs(seconds.into());
+        while begin.elapsed() < seconds {
+            let wait = opener.go_on(fleet);
+            fleet.poll(wait)?;
+            while let Some(event) = fleet.next_event() {
+                if let Event::Opened { row } = event {
+                    rows.push_back(row);
+                }
+            }
+            while rows.len() > hold {
+                fleet.close(rows.pop_front().expect("there are more than zero"))?;
+            }
+            self.tell(fleet.tally().opened)?;
+        }
+        let end = Instant::now();
+        while fleet.held() > 0 && end.elapsed() < PATIENCE {
+            while let Some(row) = rows.pop_front() {
+                fleet.close(row)?;
+            }
+            fleet.poll(POLL)?;
+            while let Some(event) = fleet.next_event() {
+                if let Event::Opened { row } = event {
+                    rows.push_back(row);
+                }
+            }
+        }
+        fleet.abandon_closing();
+        Ok(())
+    }
+
+    fn storm(&mut self, fleet: &mut Fleet, seconds: u32) -> Result<(), Error> {
+        let (first, count) = (self.share.first, self.share.count);
+        fleet.reset_handshakes();
+        fleet.drop_all()?;
+        let mut opener = Opener::new(first..first + count, usize::MAX, None);
+        let mut retries = std::collections::VecDeque::new();
+        let begin = Instant::now();
+        let seconds = Duration::from_secs(seconds.into());
+        while fleet.open() < count as usize && begin.elapsed() < seconds {
+            let wait = opener.go_on(fleet);
+            fleet.poll(wait)?;
+            while let Some(event) = fleet.next_event() {
+                if let Event::Failed { number, .. } = event {
+                    retries.push_back((Instant::now() + RETRY, number));
+                }
+            }
+            while retries.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+                fleet.connect(retries.pop_front().expect("it is there").1);
+            }
+            self.tell(fleet.open() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Tells how far this process is, now and then.
+    fn tell(&mut self, done: u64) -> Result<(), Error> {
+        if self.told.elapsed() >= TELL {
+            self.told = Instant::now();
+            self.say(&Word::Progress { done })?;
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, word: &Word) -> Result<(), std::io::Error> {
+        let mut line = serde_json::to_string(word)?;
+        line.push('\n');
+        self.output.write_all(line.as_bytes())?;
+        self.output.flush()
+    }
+}
+
+fn done(fleet: Fleet) -> Word {
+    let still_open = fleet.open() as u64;
+    Word::Done { tally: Box::new(fleet.into_tally()), slow: None::<Box<Tally>>, still_open }
+}

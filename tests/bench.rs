@@ -1,0 +1,201 @@
+//! The promise: `tidegate bench` verifies every message on every connection, says what to do when
+//! it cannot run, aims at nothing but loopback unless told to, and leaves no process behind.
+
+#![allow(clippy::unwrap_used, reason = "a failed set-up fails its test")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn bench(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.arg("bench").args(arguments.split(' '));
+    command
+}
+
+fn error_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The figures of a run against a server of its own, which must be flawless.
+fn figures(arguments: &str) -> Value {
+    let output = bench(&format!("{arguments} --serve --json")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments}: {}", error_of(&output));
+    assert_eq!(error_of(&output), "", "{arguments}");
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["problems"], serde_json::json!([]), "{arguments}");
+    figures
+}
+
+fn refusal(arguments: &str) -> String {
+    let output = bench(arguments).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments}");
+    let error = error_of(&output);
+    assert_eq!(error.lines().count(), 1, "one sentence: {error}");
+    error
+}
+
+#[test]
+fn idle_connections_stay_and_are_measured() {
+    let figures = figures("idle --connections 2000 --seconds 1");
+    assert_eq!(figures["opening"]["opened"], 2000);
+    assert!(figures["server"]["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
+    assert!(figures["server"]["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn every_message_of_a_fan_out_arrives_everywhere() {
+    let path = std::env::temp_dir().join(format!("bench-{}.svg", std::process::id()));
+    let plot = path.to_str().unwrap();
+    let figures =
+        figures(&format!("fanout -n 1000 --processes 2 --rate 40 --seconds 1 --plot {plot}"));
+    let delivery = &figures["delivery"];
+    assert_eq!((&delivery["expected"], &delivery["received"]), (&40_000.into(), &40_000.into()));
+    assert_eq!(delivery["latency"]["count"], 40_000);
+    assert_eq!(delivery["last_receiver"]["count"], 40);
+    assert_eq!(figures["processes"], 2);
+    let picture = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("polyline"));
+}
+
+#[test]
+fn every_unicast_arrives_at_its_user() {
+    let figures = figures("unicast -n 300 --processes 2 --rate 1000 --seconds 1");
+    assert_eq!(figures["delivery"]["received"], 1000);
+}
+
+#[test]
+fn every_echo_comes_back() {
+    let figures = figures("echo -n 200 --in-flight 4 --bytes 3000 --seconds 1");
+    let delivery = &figures["delivery"];
+    assert!(delivery["received"].as_u64().unwrap() >= 800, "{delivery}");
+    assert_eq!(delivery["received"], delivery["published"]);
+}
+
+#[test]
+fn churn_opens_and_closes_with_whole_handshakes() {
+    let figures = figures("churn -n 50 --rate 300 --seconds 1");
+    let opened = figures["opening"]["opened"].as_u64().unwrap();
+    assert!((250..=310).contains(&opened), "{opened}");
+    assert_eq!(figures["closed_by_us"], opened);
+}
+
+#[test]
+fn everybody_comes_back_after_a_storm() {
+    let figures = figures("storm -n 1000 --seconds 30");
+    assert_eq!(
+        (&figures["opening"]["opened"], &figures["opening"]["failed"]),
+        (&1000.into(), &0.into())
+    );
+    assert!(figures["opening"]["seconds"].as_f64().unwrap() < 30.0);
+}
+
+#[test]
+fn slow_clients_are_closed_and_the_rest_get_everything() {
+    let figures = figures("slow -n 20 --slow-share 0.2 --bytes 20000 --rate 200 --seconds 2");
+    assert_eq!(figures["delivery"]["received"], 16 * 400);
+    let slow = &figures["slow"];
+    assert_eq!((&slow["connections"], &slow["still_open"]), (&4.into(), &0.into()));
+    assert_eq!(slow["gaps"], 0);
+    assert!(!figures["closes"].as_object().unwrap().is_empty());
+}
+
+/// The limit makes two processes necessary, on both sides.
+#[test]
+fn descriptors_are_no_limit_for_several_processes() {
+    let run = |arguments: &str| {
+        let program = env!("CARGO_BIN_EXE_tidegate");
+        let script = format!("ulimit -n 1000; exec {program} bench {arguments}");
+        Command::new("sh").args(["-c", &script]).output().unwrap()
+    };
+    let output = run("idle -n 600 --seconds 1 --serve");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{table}{}", error_of(&output));
+    assert!(table.contains("over 2 processes and 2 servers, for their descriptors"), "{table}");
+    let output = run("idle -n 600 --seconds 1 --serve --processes 1");
+    assert!(error_of(&output).contains("need 2 processes"), "{}", error_of(&output));
+}
+
+#[test]
+fn figures_that_are_bad_fail_the_run() {
+    let output = bench("echo -n 5 --bytes 5000 --seconds 1 --serve --json")
+        .args(["--set", "websocket.message_bytes_max=4096"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["delivery"]["lost"], 5);
+    assert_eq!(figures["closes"]["Close 1009 message too big"], 5);
+    let error = error_of(&output);
+    assert!(error.contains("5 messages were lost, 5 connections were closed"), "{error}");
+}
+
+#[test]
+fn only_loopback_is_aimed_at() {
+    let error = refusal("idle --url ws://192.0.2.1:8000");
+    assert!(error.contains("192.0.2.1:8000 is not on loopback: add --allow-remote"), "{error}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let error = refusal(&format!("fanout --url {url} --endpoint tcp://192.0.2.1:5560"));
+    assert!(error.contains("not on loopback"), "{error}");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = format!("ws://{}", listener.local_addr().unwrap());
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (arguments, reason) in [
+        (format!("idle --url ws://{gone}"), "start the server, give its address with --url"),
+        (format!("fanout --url {here} --endpoint tcp://{gone}"), "no ZeroMQ PULL socket answers"),
+        (format!("idle -n 90000 --url {here} --sources 127.0.0.1"), "--sources or widen"),
+        (format!("unicast --url {here}/fixed"), "needs {n}"),
+        (format!("idle --url {here} --server-pid 4294967295"), "check --server-pid"),
+        ("idle --url http://127.0.0.1".to_owned(), "ws://HOST:PORT/PATH"),
+        ("idle --seconds 0".to_owned(), "--seconds must be"),
+        ("fanout --bytes 3".to_owned(), "--bytes must be"),
+    ] {
+        let error = refusal(&arguments);
+        assert!(error.contains(reason), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_by_a_run_that_is_killed() {
+    let mut run = bench("idle -n 10 --seconds 60 --serve").spawn().unwrap();
+    let begin = Instant::now();
+    let mut children = Vec::new();
+    while children.len() < 2 && begin.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(50));
+        children = children_of(run.id());
+    }
+    assert_eq!(children.len(), 2, "a server and a process with connections");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let begin = Instant::now();
+    while children.iter().any(|pid| is_running(*pid)) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{children:?} run still");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// State and parent of a process; the name before them may have spaces.
+fn stat(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn is_running(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != "Z")
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|(_, its_parent)| its_parent == parent)).collect()
+}
