@@ -267,11 +267,8 @@ fn play_epoll(count: usize) -> io::Result<()> {
 fn play_echo(address: &str, count: usize) -> io::Result<()> {
     pin(RECEIVER_CORE);
     let address: SocketAddr = address.parse().expect("an address");
-    let target = Target::WebSocket("/echo".to_owned());
-    let mut streams = load::open(&Opening { address, target, first: 0, count })?;
-    for stream in &streams {
-        stream.set_nonblocking(false)?;
-    }
+    let mut streams =
+        (0..count).map(|_| open_echo(address)).collect::<io::Result<Vec<TcpStream>>>()?;
     println!("open");
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -283,6 +280,25 @@ fn play_echo(address: &str, count: usize) -> io::Result<()> {
         println!("done");
     }
     Ok(())
+}
+
+/// Opens a connection whose client waits in its reads.
+fn open_echo(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    write!(
+        stream,
+        "GET /echo HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n"
+    )?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend_from_slice(&byte);
+    }
+    Ok(stream)
 }
 
 fn echo_once(streams: &mut [TcpStream], payload: &[u8]) -> io::Result<()> {
