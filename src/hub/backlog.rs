@@ -61,7 +61,9 @@ impl Hub {
     }
 
     fn limit_outbox(&mut self, row: u32) {
-        if self.outbox_bytes(row) > self.settings.outbox_bytes_max {
+        let held = self.tally.log_bytes + self.tally.outbox_bytes;
+        let is_over = held > self.settings.memory_max;
+        if is_over || self.outbox_bytes(row) > self.settings.outbox_bytes_max {
             self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
         }
     }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::hub::batch::Source;
 use crate::hub::channel::Round;
-use crate::hub::connection::{BLOCKED, CATCHING_UP, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::log::frames_within;
 use crate::hub::rows::NONE;
 use crate::hub::{BATCH_MAX, Batch, EVERYONE, Effect, Entry, Hub};
@@ -28,8 +28,14 @@ impl Hub {
                 break;
             }
             let row = self.queues.catching_up.pop_front().expect("counted above");
-            self.connections[row].set(CATCHING_UP, false);
-            self.catch_up(row, batch);
+            // Whoever is gone left its place in the queue, perhaps to the next one of its row.
+            let Some(connection) = self.connections.get(row) else { continue };
+            if connection.is(CATCHING_UP) && connection.batch == self.tally.batch {
+                self.queues.catching_up.push_back(row);
+            } else if connection.is(CATCHING_UP) {
+                self.connections[row].set(CATCHING_UP, false);
+                self.catch_up(row, batch);
+            }
         }
         let mut looks = WALK_MAX;
         for _ in 0..self.queues.dirty.len() {

@@ -11,10 +11,14 @@ use crate::hub::{Batch, Entry, Hub};
 /// At most so many bytes are gathered: as many as one send takes of a log.
 const GATHER_BYTES_MAX: u64 = 64 * 1024;
 
+/// Looking through more subscriptions than this would cost as much as a send.
+const SUBSCRIPTIONS_MAX: u16 = 16;
+
 impl Hub {
     /// Whether a connection may lack something of more than one channel.
     pub(super) fn may_gather(&self, row: u32) -> bool {
-        !self.queues.dirty.is_empty() && self.connections[row].subscription_count > 1
+        let count = self.connections[row].subscription_count;
+        !self.queues.dirty.is_empty() && (2..=SUBSCRIPTIONS_MAX).contains(&count)
     }
 
     /// Brings an open connection without an outbox everything that it lacks of its channels, if
@@ -30,7 +34,8 @@ impl Hub {
             bytes += lag;
             next = self.subscriptions[next].next;
         }
-        if channels < 2 || bytes > most {
+        let held = (self.tally.log_bytes + self.tally.outbox_bytes) as u64;
+        if channels < 2 || bytes > most || held + bytes > self.settings.memory_max as u64 {
             return false;
         }
         let mut gathered = Vec::with_capacity(bytes as usize);

@@ -141,6 +141,10 @@ const EVERYONE: u32 = 0;
 /// Tables have room for at most so many rows from the start; beyond that they grow.
 const EXPECTED_ROWS_MAX: usize = 1 << 22;
 
+/// With more channels than this still to be served, a shard takes no more publications: each holds
+/// a log of its own.
+const DIRTY_MAX: usize = 4096;
+
 impl Hub {
     /// An empty shard.
     pub fn new(settings: Settings, metrics: Arc<ShardMetrics>) -> Self {
@@ -178,7 +182,7 @@ impl Hub {
     /// Whether some log is so long that the shell should leave further envelopes on their links
     /// until rounds have caught up: this is how a busy shard slows its publishers down.
     pub fn is_congested(&self) -> bool {
-        self.tally.congested > 0
+        self.tally.congested > 0 || self.queues.dirty.len() > DIRTY_MAX
     }
 
     /// Whether [`Hub::poll_batch`] would find something to send.

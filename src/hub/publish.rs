@@ -109,11 +109,17 @@ impl Hub {
 
     /// The open members that a publication leaves out.
     fn excluded_members(&self, channel: u32, publication: &Publication) -> Vec<u32> {
+        let Some(device) = publication.device() else {
+            // One connection at most, found without looking at the others.
+            let row = publication.except().and_then(|client| self.row_of(client));
+            let is_member = |&row: &u32| {
+                self.connections[row].phase == Phase::Open && self.is_subscribed(row, channel)
+            };
+            return row.filter(is_member).into_iter().collect();
+        };
         let is_excluded = |row: u32| {
             publication.except() == Some(self.client_id(row))
-                || publication.device().is_some_and(|device| {
-                    self.devices.get(&row).is_none_or(|other| **other != *device)
-                })
+                || self.devices.get(&row).is_none_or(|other| **other != *device)
         };
         self.channels.rows[channel]
             .members

@@ -1,7 +1,7 @@
 //! The life of a connection: attached, joining its channels, open, closing, gone.
 
 use crate::hub::connection::{
-    ANNOUNCED, BLOCKED, CATCHING_UP, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
+    ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
 };
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, EVERYONE, Effect, Hub, Joining, Then};
@@ -205,9 +205,6 @@ impl Hub {
             self.note_outbox_bytes(outbox.waiting().len(), 0);
         }
         self.devices.remove(&row);
-        if self.connections[row].is(CATCHING_UP) {
-            self.queues.catching_up.retain(|&queued| queued != row);
-        }
         if self.connections[row].is(BLOCKED) {
             self.metrics.lagging.add(-1);
         }

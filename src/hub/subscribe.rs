@@ -133,6 +133,15 @@ impl Hub {
         cursor.position() + u64::from(rest)
     }
 
+    /// Whether a connection is a member of the channel of a row.
+    pub(super) fn is_subscribed(&self, row: u32, channel: u32) -> bool {
+        let mut at = self.connections[row].subscriptions;
+        while at != NONE && self.subscriptions[at].channel != channel {
+            at = self.subscriptions[at].next;
+        }
+        at != NONE
+    }
+
     /// A connection's subscription to a channel, and the one before it in the list.
     pub(super) fn subscription_of(&self, row: u32, name: &ChannelName) -> Option<(u32, u32)> {
         let channel = self.channels.find(name)?;

@@ -103,6 +103,20 @@ pub enum Envelope {
     },
 }
 
+impl Envelope {
+    /// Whether it adds to the logs of channels.
+    pub fn is_publication(&self) -> bool {
+        match self {
+            Self::Deliver { .. } => true,
+            Self::Command { command, .. } => matches!(
+                **command,
+                Command::Publish { .. } | Command::Broadcast { .. } | Command::PublishAll { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// From a shard to an asker.
 #[derive(Debug)]
 pub enum Outbound {

@@ -86,6 +86,11 @@ impl<T> Inbox<T> {
         self.queues.iter().all(|receiver| receiver.queue.is_empty())
     }
 
+    /// Whether one queue has no message.
+    pub fn is_empty_at(&self, queue: usize) -> bool {
+        self.queues[queue].queue.is_empty()
+    }
+
     /// The bell of this inbox.
     pub fn bell(&self) -> &Bell {
         &self.bell

@@ -56,7 +56,7 @@ impl Admission {
         self.credit_per_tick == 0 || self.credit >= HANDSHAKE
     }
 
-    /// A request was read to its end.
+    /// A connection's request is read from now on.
     pub(super) fn spend(&mut self) {
         self.credit = self.credit.saturating_sub(HANDSHAKE);
     }

@@ -4,7 +4,7 @@
 //! the channels of `?channels=a,b` and take `?device=`. `/echo` returns every message to its
 //! sender. Anything else is 404.
 
-use crate::http::request::HeaderTable;
+use crate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use crate::http::uri::{path_segments, query_pairs};
 use crate::http::{Head, Refusal};
 use crate::hub::{NONE, Session};
@@ -14,6 +14,7 @@ use crate::protocol::ChannelName;
 use crate::shard::Shard;
 use crate::shard::life::jitter;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
+use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
 impl Shard {
@@ -28,6 +29,10 @@ impl Shard {
                 unreachable!("a handshake gathers a head and nothing else")
             };
             head.extend_from_slice(input);
+            if head.len() < HEAD_BYTES_MAX && !input.contains(&b'\n') {
+                self.halves[half] = Half::Head(head);
+                return;
+            }
             gathered = head;
             &gathered
         };
@@ -77,7 +82,7 @@ impl Shard {
     /// Every channel is joined: from here on nothing published is missed.
     pub(super) fn complete_handshake(&mut self, row: u32) {
         let Some(Half::Accepted(accepted)) = self.take_half(row) else { return };
-        let (accepted, mut early) = *accepted;
+        let (accepted, early) = *accepted;
         let mut response = Vec::with_capacity(192);
         write_accept(&accepted, &mut response);
         let socket = &mut self.sockets[row as usize];
@@ -91,8 +96,8 @@ impl Shard {
         let first_ping = jitter(&mut self.work.random, interval);
         self.wheel.insert_or_move(row, self.work.now.plus(first_ping));
         self.reply(row, &response);
-        if !early.is_empty() {
-            self.read_frames(row, &mut early);
+        if !early.is_empty() && self.sockets[row as usize].state == State::Open {
+            self.put_half(row, Half::Early(Box::new((Inbound::default(), early))));
         }
         // What came while the channels were joined was left in the socket.
         self.make_ready(row);

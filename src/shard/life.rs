@@ -5,10 +5,12 @@
 //! pong, the age of what the peer does not take, or the end of a closing handshake.
 
 use crate::hub::{Age, Cause};
-use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, OWES, PEER_CLOSED, PINGED, Socket, State};
+use crate::shard::socket::{
+    FIRST_PING_DUE, IS_COUNTED, IS_READY, OWES, PEER_CLOSED, PINGED, Socket, State,
+};
 use crate::shard::{KEPT_ROWS, Shard};
 use crate::sys::ring::Kind;
-use crate::wheel::Wheel;
+use crate::wheel::{Tick, Wheel};
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
@@ -33,7 +35,14 @@ impl Shard {
         if !self.check_age(row) {
             return;
         }
+        if self.sockets[row as usize].is(PINGED) {
+            // A pong may lie unread: because much else was to be done, or because nobody was read.
+            self.read(row, true);
+        }
         let socket = &mut self.sockets[row as usize];
+        if socket.state != State::Open {
+            return;
+        }
         let interval = self.settings.ping_interval.0;
         let silent = now.since(socket.last_seen);
         let is_first = socket.is(FIRST_PING_DUE) && silent >= interval / 2;
@@ -41,20 +50,27 @@ impl Shard {
         let pong_due = socket.last_seen.plus(interval).plus(self.settings.pong_deadline.0);
         let mut due = socket.last_seen.plus(interval);
         if socket.is(PINGED) {
-            if !pong_due.is_after(now) && self.may_be_heard(row) {
+            if !pong_due.is_after(now) && self.is_heard(row) {
                 return self.give_up(row);
             }
             due = if pong_due.is_after(now) { pong_due } else { now.plus(interval) };
         } else if is_first || silent >= interval {
             socket.set(PINGED, true);
-            due = pong_due;
+            // The pong's deadline counts from the ping, however late that is.
+            socket.last_seen = Tick(now.0.wrapping_sub(interval));
+            due = now.plus(self.settings.pong_deadline.0);
             self.ping(row);
         }
         self.arm_open_timer(row, due);
     }
 
+    /// Whether a pong would have been heard by now.
+    fn is_heard(&self, row: u32) -> bool {
+        self.may_be_heard(row) && !self.sockets[row as usize].is(IS_READY)
+    }
+
     /// Arms the one timer of an open connection for the next thing that is due.
-    fn arm_open_timer(&mut self, row: u32, due: crate::wheel::Tick) {
+    fn arm_open_timer(&mut self, row: u32, due: Tick) {
         let socket = &self.sockets[row as usize];
         let is_age_first = socket.is(OWES) && due.is_after(socket.age_due);
         if socket.state == State::Open {
@@ -204,6 +220,9 @@ impl Shard {
 
     /// Closes the socket and frees everything that was kept for it.
     pub(super) fn teardown(&mut self, row: u32) {
+        if self.sockets[row as usize].state == State::Free {
+            return;
+        }
         let generation = self.hub.client_id(row).generation;
         self.take_half(row);
         let socket = std::mem::replace(&mut self.sockets[row as usize], Socket::FREE);

@@ -85,6 +85,9 @@ struct Work {
     paused: Vec<(u32, u32)>,
     /// Connections whose closing handshake is over once their outbox is sent.
     farewells: Vec<(u32, u32)>,
+    /// The link that the next turn begins with, and what was taken of each that has to wait.
+    first_queue: usize,
+    held: Vec<Option<Envelope>>,
     /// Envelopes for a shard whose link was full, in order.
     parked: VecDeque<(ShardId, Envelope)>,
     batch: Batch,
@@ -125,6 +128,8 @@ impl Shard {
             ready: VecDeque::new(),
             paused: Vec::new(),
             farewells: Vec::new(),
+            first_queue: 0,
+            held: (0..port.inbox.queue_count()).map(|_| None).collect(),
             parked: VecDeque::new(),
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],

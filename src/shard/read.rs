@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use bytes::Bytes;
 
+use crate::http::request::HEAD_BYTES_MAX;
 use crate::hub::{Cause, NONE};
 use crate::mesh::Asker;
 use crate::protocol::EventKind;
@@ -80,22 +81,52 @@ impl Shard {
         (link.capacity().saturating_sub(link.len()), reserve)
     }
 
-    /// How much may be read of a connection at once: no more than what makes as many events as the
-    /// link takes.
+    /// How much may be read of a connection at once: of an open one no more than what makes as many
+    /// events as the link takes.
     fn input_max(&self, row: u32) -> usize {
-        if self.sockets[row as usize].is(IS_ECHO) {
-            return INPUT_BYTES;
+        let socket = &self.sockets[row as usize];
+        match socket.state {
+            State::Handshake => HEAD_BYTES_MAX,
+            State::Open if !socket.is(IS_ECHO) => {
+                let (room, reserve) = self.event_room();
+                (room.saturating_sub(reserve / 2).max(1) * MESSAGE_BYTES_MIN).min(INPUT_BYTES)
+            }
+            _ => INPUT_BYTES,
         }
-        let (room, reserve) = self.event_room();
-        (room.saturating_sub(reserve / 2).max(1) * MESSAGE_BYTES_MIN).min(INPUT_BYTES)
     }
 
-    fn read(&mut self, row: u32, may_be_at_end: bool) {
+    /// Takes a part of what came right behind the request. Returns false if there is nothing.
+    fn read_early(&mut self, row: u32, count_max: usize) -> bool {
+        let half = self.sockets[row as usize].half;
+        if half == NONE || !matches!(self.halves[half], Half::Early(_)) {
+            return false;
+        }
+        let Some(Half::Early(early)) = self.take_half(row) else { return false };
+        let (inbound, mut bytes) = *early;
+        let rest = bytes.split_off(count_max.min(bytes.len()));
+        if !inbound.is_idle() {
+            self.put_half(row, Half::Message(Box::new(inbound)));
+        }
+        self.read_frames(row, &mut bytes);
+        if !rest.is_empty() && self.sockets[row as usize].state == State::Open {
+            let inbound = match self.take_half(row) {
+                Some(Half::Message(inbound)) => *inbound,
+                _ => Inbound::default(),
+            };
+            self.put_half(row, Half::Early(Box::new((inbound, rest))));
+        }
+        true
+    }
+
+    pub(super) fn read(&mut self, row: u32, may_be_at_end: bool) {
         for _ in 0..READS_MAX {
             if !self.may_read(row) {
                 return;
             }
             let input_max = self.input_max(row);
+            if self.read_early(row, input_max) {
+                continue;
+            }
             let mut input = std::mem::take(&mut self.work.input);
             let fd = self.sockets[row as usize].fd;
             let result = crate::sys::socket::receive(fd, &mut input[..input_max]);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use crate::shard::turn::Turn;
 use crate::shard::{Shard, Start};
@@ -11,6 +12,9 @@ use crate::wheel::TICK_MILLIS;
 
 /// monoio's own ring carries one read of an eventfd at a time.
 const EXECUTOR_ENTRIES: u32 = 16;
+
+/// How long a shard waits for another thread to make room on a link.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Runs a shard on the calling thread until it has drained. Says through `started` whether it
 /// could be set up.
@@ -22,6 +26,7 @@ pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()>
     }
     let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(EXECUTOR_ENTRIES)
+        .enable_timer()
         .build();
     let (mut runtime, mut shard) = match runtime.and_then(|rt| Ok((rt, Shard::new(start)?))) {
         Ok(parts) => parts,
@@ -44,6 +49,10 @@ impl Shard {
         loop {
             match self.turn()? {
                 Turn::More => continue,
+                Turn::Retry => {
+                    monoio::time::sleep(RETRY).await;
+                    continue;
+                }
                 Turn::Drained => return Ok(()),
                 Turn::Idle => {}
             }
@@ -52,7 +61,12 @@ impl Shard {
                 // One signal of the bell or of the data ring ends this read.
                 let (result, buffer) = bell.read_at(count, 0).await;
                 count = buffer;
-                result?;
+                // A signal that interrupts the read is as good as the bell.
+                if let Err(error) = result
+                    && error.kind() != io::ErrorKind::Interrupted
+                {
+                    return Err(error);
+                }
             }
             self.ring.end_sleep();
             self.port.inbox.bell().end_sleep();

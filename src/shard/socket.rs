@@ -99,6 +99,8 @@ pub(super) enum Half {
     Head(Vec<u8>),
     /// A valid request whose answer waits for the hub, and what the client sent right after it.
     Accepted(Box<(Accepted, Vec<u8>)>),
+    /// What a client sent right behind its request, until the connection's turn to be read.
+    Early(Box<(Inbound, Vec<u8>)>),
     /// A frame or message as far as it came.
     Message(Box<Inbound>),
 }

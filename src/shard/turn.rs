@@ -12,6 +12,8 @@ use crate::sys::ring::{Completion, Kind};
 pub(super) enum Turn {
     /// Something is left to do: another turn.
     More,
+    /// What is left to do waits for room on another thread's link: another turn in a moment.
+    Retry,
     /// Sleep until something happens.
     Idle,
     /// Every shard has closed its connections.
@@ -23,6 +25,11 @@ pub(super) enum Turn {
 const COMPLETIONS_PER_TURN: usize = 512;
 const ENVELOPES_PER_LINK: usize = 256;
 const READS_PER_TURN: usize = 64;
+
+/// With so many envelopes on the link to a shard, commands that make more of them wait: what the
+/// shards say to each other should not wait long behind publications.
+const COMMANDS_PAUSE: usize = 256;
+
 const BATCHES_PER_TURN: usize = 8;
 
 impl Shard {
@@ -61,9 +68,11 @@ impl Shard {
         } else if self.ring.has_completions()
             || self.hub.has_work()
             || self.has_readable()
-            || self.may_take_envelopes() && !self.port.inbox.is_empty()
+            || self.has_envelopes()
         {
             Turn::More
+        } else if self.waits_for_room() {
+            Turn::Retry
         } else {
             Turn::Idle
         }
@@ -88,27 +97,58 @@ impl Shard {
         }
     }
 
-    /// Publications wait on their links while rounds have more than enough to do, and commands
-    /// while envelopes that follow from earlier ones cannot be passed on. What other shards sent
-    /// is taken in any case when links are full: it never has to wait for a third shard.
-    fn may_take_envelopes(&self) -> bool {
-        !self.hub.is_congested() && self.work.parked.is_empty()
-    }
-
+    /// Takes envelopes from every link, each turn beginning with another one.
+    ///
+    /// While rounds have more than enough to do, publications wait, and what is behind them on
+    /// their link with them; everything else goes on. Commands of askers also wait while they would
+    /// only fill the links between shards or their own link for answers. What shards send is never
+    /// held back for the sake of a third one, so no circle of full links can come about.
     fn take_envelopes(&mut self) {
         self.send_parked();
-        let shards = self.port.shards.len();
-        for queue in 0..self.port.inbox.queue_count() {
+        let queues = self.port.inbox.queue_count();
+        self.work.first_queue = (self.work.first_queue + 1) % queues;
+        for turn in 0..queues {
+            let queue = (self.work.first_queue + turn) % queues;
             for _ in 0..ENVELOPES_PER_LINK {
-                let is_from_shard = queue < shards;
-                if self.hub.is_congested() || !is_from_shard && !self.work.parked.is_empty() {
+                if !self.may_take_from(queue) {
                     break;
                 }
-                let Some(envelope) = self.port.inbox.receive(queue) else { break };
+                let held = self.work.held[queue].take();
+                let Some(envelope) = held.or_else(|| self.port.inbox.receive(queue)) else { break };
+                if self.hub.is_congested() && envelope.is_publication() {
+                    self.work.held[queue] = Some(envelope);
+                    break;
+                }
                 self.hub.handle(envelope);
                 self.perform_effects();
             }
         }
+    }
+
+    /// Whether what waits on a link may be taken now.
+    fn may_take_from(&self, queue: usize) -> bool {
+        let shards = self.port.shards.len();
+        let Some(asker) = queue.checked_sub(shards) else { return true };
+        let answers = &self.port.askers[asker];
+        self.work.parked.is_empty()
+            && self.port.shards.iter().all(|link| link.len() < COMMANDS_PAUSE)
+            && answers.len() <= answers.capacity() / 8 * 7
+    }
+
+    /// Whether something waits on a link that may be taken now.
+    fn has_envelopes(&self) -> bool {
+        (0..self.port.inbox.queue_count()).any(|queue| {
+            self.may_take_from(queue)
+                && (self.work.held[queue].is_some() || !self.port.inbox.is_empty_at(queue))
+        })
+    }
+
+    /// Whether something waits for another thread to make room.
+    fn waits_for_room(&self) -> bool {
+        !self.work.parked.is_empty()
+            || !self.work.ready.is_empty()
+            || self.work.held.iter().any(Option::is_some)
+            || !self.port.inbox.is_empty()
     }
 
     /// Carries out what the hub asks for. Some of it makes the hub ask for more.

@@ -61,8 +61,7 @@ impl Shard {
                     self.perform_effects();
                 }
             }
-            // The watch for readability reports the broken connection.
-            Err(error) => tracing::debug!(%error, "a reply found its connection broken"),
+            Err(_) => self.lose(row),
         }
     }
 

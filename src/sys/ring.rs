@@ -139,6 +139,11 @@ impl Ring {
         }
         self.submit_all()?;
         self.collect(|completion| refused(completion.row as usize, completion.result));
+        while self.ring.submission().cq_overflow() {
+            // Refusals wait behind completions that had no room.
+            self.run_deferred()?;
+            self.collect(|completion| refused(completion.row as usize, completion.result));
+        }
         Ok(())
     }
 
@@ -146,14 +151,17 @@ impl Ring {
     pub fn enter(&mut self) -> io::Result<()> {
         self.submit_all()?;
         if self.ring.submission().taskrun() || self.ring.submission().cq_overflow() {
-            // SAFETY: no argument is passed; the flag only asks for deferred work to be run.
-            let result = unsafe {
-                self.ring.submitter().enter::<()>(0, 0, EnterFlags::GETEVENTS.bits(), None)
-            };
-            tolerate_busy(result)?;
+            self.run_deferred()?;
         }
         self.collect(|_| {});
         Ok(())
+    }
+
+    fn run_deferred(&self) -> io::Result<()> {
+        let flags = EnterFlags::GETEVENTS.bits();
+        // SAFETY: no argument is passed; the flag only asks for deferred work to be run.
+        let result = unsafe { self.ring.submitter().enter::<()>(0, 0, flags, None) };
+        tolerate_busy(result)
     }
 
     /// Like [`Ring::enter`], but sleeps until there is a completion, at most for some time.
