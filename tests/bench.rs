@@ -115,7 +115,8 @@ fn descriptors_are_no_limit_for_several_processes() {
     let output = run("idle -n 600 --seconds 1 --serve");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{table}{}", error_of(&output));
-    assert!(table.contains("over 2 processes and 2 servers, for their descriptors"), "{table}");
+    let reason = "over 2 processes and 2 servers, because of the limit of descriptors";
+    assert!(table.contains(reason), "{table}");
     let output = run("idle -n 600 --seconds 1 --serve --processes 1");
     assert!(error_of(&output).contains("need 2 processes"), "{}", error_of(&output));
 }
