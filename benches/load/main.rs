@@ -1,12 +1,14 @@
 //! The whole server under load, in processes of their own, as ratios to what the kernel costs.
 //!
 //! ```text
-//! cargo bench --bench load -- [fan_out] [idle] [--connections N] [--bytes N] [--rounds N]
+//! cargo bench --bench load -- [fan_out] [echo] [idle] [--connections N] [--bytes N] [--rounds N]
 //! ```
 //! Without a name all parts run. `cargo test --all-targets` runs each once with few connections,
 //! to see that it works; its figures mean nothing.
 
 mod cpu;
+mod echo;
+mod epoll;
 mod fan_out;
 mod idle;
 mod process;
@@ -34,6 +36,12 @@ impl Options {
     }
 }
 
+/// One part of the bench.
+type Part = fn(&Options) -> io::Result<()>;
+
+const PARTS: [(&str, Part); 3] =
+    [("fan_out", fan_out::run), ("echo", echo::run), ("idle", idle::run)];
+
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| first.strip_prefix("--role=")) {
@@ -48,12 +56,11 @@ fn main() -> io::Result<()> {
     };
     process::pin(RECEIVER_CORE);
     let is_named = |name: &str| arguments.iter().any(|argument| argument == name);
-    let runs_all = !is_named("fan_out") && !is_named("idle");
-    if runs_all || is_named("fan_out") {
-        fan_out::run(&options)?;
-    }
-    if runs_all || is_named("idle") {
-        idle::run(&options)?;
+    let runs_all = !PARTS.iter().any(|(name, _)| is_named(name));
+    for (name, run) in PARTS {
+        if runs_all || is_named(name) {
+            run(&options)?;
+        }
     }
     Ok(())
 }

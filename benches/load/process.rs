@@ -2,8 +2,8 @@
 //!
 //! They speak lines over their standard input and output, and end with the one that started them.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tidegate::load::message::Message;
 use tidegate::load::{Door, Fleet, Opener, Target, open_all};
 use tidegate::sys::Clock;
-use tidegate::ws::frame::{Opcode, encode_frame};
+use tidegate::ws::frame::{Header, Opcode, encode_frame};
 
 use crate::{RECEIVER_CORE, SENDER_CORE};
 
@@ -170,10 +170,51 @@ impl Floor {
     }
 }
 
+/// The baseline of echo.
+pub(crate) struct EpollServer {
+    role: Role,
+    /// Where its clients connect.
+    pub(crate) address: String,
+}
+
+impl EpollServer {
+    /// Starts it on the senders' core.
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
+        let mut role = Role::start("epoll", &[&count.to_string()])?;
+        let address = role.hear()?;
+        Ok(Self { role, address })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.role.child.id()
+    }
+}
+
+/// Clients that send and wait for the return.
+pub(crate) struct EchoClients(Role);
+
+impl EchoClients {
+    /// Opens connections from the receivers' core.
+    pub(crate) fn start(address: &str, count: usize) -> io::Result<Self> {
+        let mut role = Role::start("echo", &[address, &count.to_string()])?;
+        role.hear()?;
+        Ok(Self(role))
+    }
+
+    /// Lets every client send so often, and wait for each return.
+    pub(crate) fn run(&mut self, turns: usize, bytes: usize) -> io::Result<()> {
+        self.0.say(&format!("{turns} {bytes}"))?;
+        self.0.hear().map(drop)
+    }
+}
+
 /// Plays a role until the standard input ends.
 pub(crate) fn play(role: &str, arguments: &[String]) -> io::Result<()> {
     match role {
         "server" => play_server(),
+        "epoll" => play_epoll(arguments[0].parse().expect("a count")),
+        "echo" => play_echo(&arguments[0], arguments[1].parse().expect("a count")),
         "floor" => play_floor(arguments[0].parse().expect("a count")),
         _ => play_receiver(&arguments[0], &arguments[1], arguments[2].parse().expect("a count")),
     }
@@ -212,6 +253,72 @@ fn play_floor(count: usize) -> io::Result<()> {
             let sent = tidegate::sys::socket::send(socket.as_raw_fd(), &frame)?;
             assert_eq!(sent, frame.len(), "the floor never fills a socket");
         }
+    }
+    Ok(())
+}
+
+fn play_epoll(count: usize) -> io::Result<()> {
+    pin(SENDER_CORE);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    crate::epoll::serve(&listener, count)
+}
+
+fn play_echo(address: &str, count: usize) -> io::Result<()> {
+    pin(RECEIVER_CORE);
+    let address: SocketAddr = address.parse().expect("an address");
+    let mut streams =
+        (0..count).map(|_| open_echo(address)).collect::<io::Result<Vec<TcpStream>>>()?;
+    println!("open");
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let (turns, bytes) = line.split_once(' ').expect("turns and a size");
+        let bytes: usize = bytes.parse().expect("a size");
+        for turn in 0..turns.parse().expect("a number") {
+            echo_once(&mut streams, &vec![turn as u8; bytes])?;
+        }
+        println!("done");
+    }
+    Ok(())
+}
+
+/// Opens a connection whose client waits in its reads.
+fn open_echo(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    write!(
+        stream,
+        "GET /echo HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n"
+    )?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend_from_slice(&byte);
+    }
+    Ok(stream)
+}
+
+fn echo_once(streams: &mut [TcpStream], payload: &[u8]) -> io::Result<()> {
+    let header = Header {
+        fin: true,
+        opcode: Opcode::Binary,
+        mask: Some([0; 4]),
+        payload_length: payload.len() as u64,
+    };
+    let (mut request, mut expected) = (Vec::new(), Vec::new());
+    header.encode(&mut request);
+    request.extend_from_slice(payload);
+    encode_frame(Opcode::Binary, payload, &mut expected);
+    for stream in &mut *streams {
+        stream.write_all(&request)?;
+    }
+    let mut reply = vec![0; expected.len()];
+    for stream in streams {
+        stream.read_exact(&mut reply)?;
+        assert!(reply == expected, "what was sent comes back");
     }
     Ok(())
 }
