@@ -26,7 +26,8 @@ pub(super) struct Arguments {
     /// An option of the server that --serve starts; may be repeated.
     #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "serve")]
     set: Vec<String>,
-    /// The server; {n} in the path is the connection's number [default path: the scenario's].
+    /// The server; an n in braces in the path is the connection's number [default path: the
+    /// scenario's].
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
     /// The server's ZeroMQ PULL endpoint, for scenarios that publish.

@@ -236,7 +236,9 @@ impl Fleet {
 
     fn handle_readable(&mut self, completion: &Completion) -> io::Result<()> {
         let row = completion.row;
-        self.read(row)?;
+        // Bytes and the end behind them may come as one event: then no other will follow.
+        let ends = i32::from(libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR);
+        self.read(row, completion.result & ends != 0)?;
         let client = &self.clients[row as usize];
         if let Some(fd) = client.fd()
             && !completion.has_more
@@ -247,13 +249,13 @@ impl Fleet {
         Ok(())
     }
 
-    fn read(&mut self, row: u32) -> io::Result<()> {
+    fn read(&mut self, row: u32, is_ending: bool) -> io::Result<()> {
         while let Some(fd) = self.clients[row as usize].fd() {
             match receive(fd, &mut self.input) {
                 Ok(0) => self.end(row, "ended without a Close frame"),
                 Ok(count) => {
                     self.hear(row, count)?;
-                    if count < INPUT_BYTES {
+                    if count < INPUT_BYTES && !is_ending {
                         break;
                     }
                 }

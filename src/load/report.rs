@@ -121,6 +121,8 @@ pub struct Report {
     pub connections: u32,
     /// Processes that held them.
     pub processes: u32,
+    /// Whether there were several because of the limit of descriptors, and not because of a wish.
+    pub processes_were_needed: bool,
     /// Servers that were started.
     pub servers_started: usize,
     /// How long it ran after opening.

@@ -234,6 +234,7 @@ impl Figures<'_> {
             scenario: plan.scenario.name(),
             connections: plan.connections,
             processes,
+            processes_were_needed: processes > 1 && plan.processes.is_none(),
             servers_started: 0,
             seconds: load.as_secs_f64(),
             opening,

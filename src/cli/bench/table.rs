@@ -9,13 +9,17 @@ use crate::load::{Delivery, Opening, Quantiles, Report, ServerCost};
 pub(super) fn render(report: &Report) -> String {
     let mut table = Table::default();
     table.row("scenario", report.scenario);
-    let processes = match (report.processes, report.servers_started) {
-        (1, 0 | 1) => String::new(),
-        (processes, 0 | 1) => format!(", over {processes} processes"),
-        (processes, servers) => {
-            format!(", over {processes} processes and {servers} servers, for their descriptors")
-        }
-    };
+    let (count, servers) = (report.processes, report.servers_started);
+    let mut processes = String::new();
+    if count > 1 {
+        processes = format!(", over {count} processes");
+    }
+    if servers > 1 {
+        processes += &format!(" and {servers} servers");
+    }
+    if report.processes_were_needed {
+        processes += ", because of the limit of descriptors";
+    }
     table.row("connections", &format!("{}{processes}", report.connections));
     opening(&mut table, &report.opening, report.scenario);
     if let Some(delivery) = &report.delivery {

@@ -54,13 +54,17 @@ fn frames(numbers: &[u32]) -> Vec<u8> {
     frames
 }
 
-/// What one connection to such a server sees within a moment.
-fn tally_of(bytes: Vec<u8>, then: impl Fn(TcpStream) + Send + 'static) -> Tally {
+/// Longer than any answer takes on loopback.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one connection to such a server sees until it has seen so many things.
+fn tally_of(bytes: Vec<u8>, count: u64, then: impl Fn(TcpStream) + Send + 'static) -> Tally {
     let (target, server) = serve(1, bytes, then);
     let mut fleet = Fleet::new(target, true).unwrap();
     open_all(&mut fleet, Opener::new(0..1, 1, None), |_| {}).unwrap();
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(150) {
+    let seen = |tally: &Tally| tally.received + tally.repeated + tally.damaged + tally.closed;
+    while seen(fleet.tally()) < count && begin.elapsed() < PATIENCE {
         fleet.poll(Duration::from_millis(10)).unwrap();
     }
     fleet.drop_all().unwrap();
@@ -70,7 +74,7 @@ fn tally_of(bytes: Vec<u8>, then: impl Fn(TcpStream) + Send + 'static) -> Tally 
 
 #[test]
 fn a_true_server_is_believed() {
-    let tally = tally_of(frames(&[0, 1, 2, 3]), keep);
+    let tally = tally_of(frames(&[0, 1, 2, 3]), 4, keep);
     assert_eq!((tally.received, tally.is_clean(), tally.latency.0.len()), (4, true, 4));
     assert_eq!((tally.opened, tally.last_receivers.len()), (1, 4));
 }
@@ -78,7 +82,7 @@ fn a_true_server_is_believed() {
 #[test]
 fn a_server_that_loses_repeats_or_reorders_is_found_out() {
     let figures = |numbers: &[u32]| {
-        let tally = tally_of(frames(numbers), keep);
+        let tally = tally_of(frames(numbers), numbers.len() as u64, keep);
         assert!(!tally.is_clean(), "{numbers:?}");
         (tally.received, tally.lost, tally.repeated, tally.reordered)
     };
@@ -92,11 +96,11 @@ fn a_server_that_loses_repeats_or_reorders_is_found_out() {
 fn a_server_that_damages_is_found_out() {
     let mut bytes = frames(&[0, 1]);
     *bytes.last_mut().unwrap() ^= 1;
-    let tally = tally_of(bytes, keep);
+    let tally = tally_of(bytes, 2, keep);
     assert_eq!((tally.received, tally.damaged), (1, 1));
     let mut bytes = frames(&[0]);
     bytes.push(0xFF);
-    let tally = tally_of(bytes, keep);
+    let tally = tally_of(bytes, 2, keep);
     assert!(tally.closes.keys().all(|reason| reason.starts_with("broken frame")), "{tally:?}");
     assert_eq!((tally.received, tally.closed), (1, 1));
 }
@@ -106,7 +110,7 @@ fn frames_may_come_in_pieces() {
     let bytes = frames(&[0, 1]);
     let (head, rest) = bytes.split_at(ACCEPT.len() + 1);
     let rest = rest.to_vec();
-    let tally = tally_of(head.to_vec(), move |mut stream| {
+    let tally = tally_of(head.to_vec(), 2, move |mut stream| {
         for piece in rest.chunks(7) {
             stream.write_all(piece).unwrap();
         }
@@ -119,9 +123,9 @@ fn frames_may_come_in_pieces() {
 fn a_server_that_closes_is_told_of_with_its_reason() {
     let mut bytes = frames(&[0]);
     encode_frame(Opcode::Close, b"\x0b\xc0slow", &mut bytes);
-    let tally = tally_of(bytes, keep);
+    let tally = tally_of(bytes, 2, keep);
     assert_eq!((tally.closed, tally.closes["Close 3008 slow"]), (1, 1));
-    let tally = tally_of(frames(&[]), drop);
+    let tally = tally_of(frames(&[]), 1, drop);
     assert_eq!((tally.closed, tally.closes["ended without a Close frame"]), (1, 1));
 }
 
@@ -160,7 +164,8 @@ fn our_close_is_a_whole_handshake_or_is_missed() {
         open_all(&mut fleet, Opener::new(0..1, 1, None), |_| {}).unwrap();
         fleet.close(0).unwrap();
         let begin = Instant::now();
-        while fleet.held() > 0 && begin.elapsed() < Duration::from_millis(200) {
+        let patience = if is_answered { PATIENCE } else { Duration::from_millis(100) };
+        while fleet.held() > 0 && begin.elapsed() < patience {
             fleet.poll(Duration::from_millis(10)).unwrap();
         }
         fleet.abandon_closing();
