@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::hub::batch::Source;
 use crate::hub::channel::Round;
-use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::connection::{BLOCKED, CATCHING_UP, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::log::frames_within;
 use crate::hub::rows::NONE;
 use crate::hub::{BATCH_MAX, Batch, EVERYONE, Effect, Entry, Hub};
