@@ -245,3 +245,29 @@ fn a_client_that_goes_during_the_handshake_leaves_nothing() {
     edge.expect_metric("tidegate_channels", 0);
     assert_eq!(edge.publish("x", "nobody"), 0);
 }
+
+/// Many handshakes may complete in one go; what came right behind each is read in its turn.
+#[test]
+fn what_comes_right_behind_the_request_is_read_in_order() {
+    const PEERS: usize = 300;
+    let edge = Edge::start();
+    let events = edge.events();
+    let mut peers: Vec<Raw> = (0..PEERS).map(|_| edge.tcp()).collect();
+    for (number, peer) in peers.iter_mut().enumerate() {
+        let mut bytes = request(&format!("/websocket/{number}?channels=same"), &[]).into_bytes();
+        bytes.extend(frame(0x89, format!("ping {number}").as_bytes()));
+        bytes.extend(frame(0x81, b"said early"));
+        // And a frame that is not whole yet.
+        bytes.extend(&frame(0x82, b"in two parts")[..9]);
+        peer.send(&bytes);
+    }
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.expect_open();
+        peer.expect(0x8a, format!("ping {number}").as_bytes());
+        let rest = frame(0x82, b"in two parts")[9..].to_vec();
+        peer.send(&rest);
+    }
+    let said: Vec<_> = (0..3 * PEERS).map(|_| events.next()).collect();
+    let count = |payload: &[u8]| said.iter().filter(|event| event.payload == payload).count();
+    assert_eq!((count(b"said early"), count(b"in two parts")), (PEERS, PEERS));
+}
