@@ -100,13 +100,6 @@ impl Wheel {
         }
     }
 
-    /// A tick before which no timer fires and at which `pop_expired` has something to do: how long
-    /// the shard may sleep. It is the next deadline itself when that is near, else the beginning
-    /// of a slot to cascade. `None` without timers.
-    pub fn next_deadline_hint(&self) -> Option<Tick> {
-        self.next_slot().map(|(_, ahead)| Tick(self.cursor.0.wrapping_add(ahead)))
-    }
-
     /// The tick at which the timer of `id` fires, if it is armed.
     pub fn deadline(&self, id: u32) -> Option<Tick> {
         self.lists.deadline(id)
@@ -300,22 +293,6 @@ mod tests {
         }
         assert!(drain(&mut wheel, Tick(29)).is_empty());
         assert_eq!(drain(&mut wheel, Tick(30)), [4]);
-    }
-
-    #[test]
-    fn sleeping_until_the_hint_misses_nothing_and_wakes_seldom() {
-        let mut wheel = Wheel::new(Tick(9));
-        assert_eq!(wheel.next_deadline_hint(), None);
-        let due = Tick(9).plus(20_000_000);
-        wheel.insert_or_move(1, due);
-        let mut wake_count = 0;
-        while let Some(wake) = wheel.next_deadline_hint() {
-            assert!(!wake.is_after(due));
-            let fired = wheel.pop_expired(wake);
-            assert_eq!(fired.is_some(), wake == due);
-            wake_count += 1;
-        }
-        assert!(wake_count <= LEVELS, "one wake-up per level at most, not {wake_count}");
     }
 
     #[test]
