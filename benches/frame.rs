@@ -1,10 +1,14 @@
 //! The codec's share of the hot path: reading small frames, encoding them, unmasking payloads.
 //!
 //! `cargo bench --bench frame`. Reading unmasks in place, so each round copies fresh frames into
-//! the buffer first, as a receive would; `receive` is that copy alone, to be subtracted.
+//! the buffer first, as a receive would; `receive` is that copy alone, to be subtracted. Allocations
+//! are counted once before the times.
+
+mod allocation;
 
 use std::hint::black_box;
 
+use allocation::print_allocations;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::ws::frame::{encode_frame, frame_bytes};
 use tidegate::ws::mask::{unmask, unmask_scalar};
@@ -42,6 +46,20 @@ fn read_all(buffer: &mut [u8]) -> usize {
         items += 1;
     }
     items
+}
+
+fn allocations(_: &mut Criterion) {
+    let mut whole = client_frames(64, &[b'x'; 128]);
+    print_allocations("read 64 whole frames", || assert_eq!(read_all(&mut whole), 64));
+    let mut cut = client_frames(2, &[b'x'; 128]);
+    cut.truncate(200);
+    print_allocations("read a frame and a half", || assert_eq!(read_all(&mut cut), 1));
+    let mut buffer = [7; 1024];
+    print_allocations("unmask 1 KiB", || unmask(black_box(&mut buffer), MASK, 0));
+    let mut out = Vec::with_capacity(64 * 140);
+    print_allocations("encode 64 frames into a buffer", || {
+        (0..64).for_each(|_| encode_frame(Opcode::Text, &[b'x'; 128], &mut out));
+    });
 }
 
 fn read(c: &mut Criterion) {
@@ -113,5 +131,5 @@ fn unmasking(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, read, encode, unmasking);
+criterion_group!(benches, allocations, read, encode, unmasking);
 criterion_main!(benches);
