@@ -70,7 +70,7 @@
 //! - [`metrics`]: every metric once; counting is a plain addition.
 //! - [`limits`]: bounds that no two deployments would set differently.
 //! - [`sys`]: the data ring ([`sys::ring`]), clock, eventfd, sockets, what the host can do.
-//!   `unsafe` is here and in the unmasking loop (`ws/mask.rs`), and nowhere else.
+//!   `unsafe` is here and nowhere else.
 //! - [`load`]: many WebSocket clients in one thread that verify every message, for benches.
 //!
 //! # How a message travels: the hot path in six stops
