@@ -1,8 +1,8 @@
 //! The codec's share of the hot path: reading small frames, encoding them, unmasking payloads.
 //!
 //! `cargo bench --bench frame`. Reading unmasks in place, so each round copies fresh frames into
-//! the buffer first, as a receive would; `receive` is that copy alone, to be subtracted. Allocations
-//! are counted once before the times.
+//! the buffer first, as a receive would; `receive` is that copy alone, to be subtracted. What is
+//! allocated is counted once before the times.
 
 mod allocation;
 
