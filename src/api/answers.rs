@@ -188,15 +188,18 @@ fn split(command: Command, homes: &Homes) -> Vec<(ShardId, Command)> {
         Command::PublishAll { publication } => shards
             .map(|shard| (shard, Command::PublishAll { publication: publication.clone() }))
             .collect(),
-        Command::Broadcast { channels, publication } => shards
+        Command::Broadcast { channels, publication, key } => shards
             .filter_map(|shard| {
                 let here = |channel: &&ChannelName| homes.of(channel) == shard;
                 let channels: Vec<_> = channels.iter().filter(here).cloned().collect();
-                let publication = publication.clone();
+                let (publication, key) = (publication.clone(), key.clone());
                 (!channels.is_empty())
-                    .then_some((shard, Command::Broadcast { channels, publication }))
+                    .then_some((shard, Command::Broadcast { channels, publication, key }))
             })
             .collect(),
+        Command::Channels { pattern } => {
+            shards.map(|shard| (shard, Command::Channels { pattern: pattern.clone() })).collect()
+        }
         command => vec![(ShardId(0), command)],
     }
 }
@@ -209,7 +212,7 @@ mod tests {
     use crate::protocol::Publication;
 
     fn part(is_first: bool, awaiting: u32, sessions: u32) -> Answer {
-        Answer { number: 1, is_first, awaiting, sessions, error: None }
+        Answer { number: 1, is_first, awaiting, sessions, error: None, outcome: None }
     }
 
     #[test]
@@ -238,7 +241,7 @@ mod tests {
         let name = |number: u32| ChannelName::parse(format!("c{number}").as_bytes()).unwrap();
         let channels: Vec<_> = (0..32).map(name).collect();
         let publication = Arc::new(Publication::new(true, b"x", 0));
-        let parts = split(Command::Broadcast { channels, publication }, &homes);
+        let parts = split(Command::Broadcast { channels, publication, key: None }, &homes);
         let mut count = 0;
         for (shard, command) in parts {
             let Command::Broadcast { channels, .. } = command else { panic!("not a broadcast") };

@@ -78,6 +78,7 @@ impl ApiError {
             Self::Request(RequestError::Refused(CommandError::ChannelLimit)) => {
                 (StatusCode::CONFLICT, "channel_limit")
             }
+            Self::Request(RequestError::Refused(error)) => (StatusCode::BAD_REQUEST, error.code()),
             Self::Metrics => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -102,7 +102,7 @@ fn command(input: Input, received_nanos: u64) -> Result<Command, ApiError> {
             return Err(ApiError::Invalid(message.to_owned()));
         }
     };
-    Ok(Command::Publish { channel: channel.map_err(name_error)?, publication })
+    Ok(Command::Publish { channel: channel.map_err(name_error)?, publication, key: None })
 }
 
 #[cfg(test)]
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn bodies_become_commands() {
-        let Ok(Command::Publish { channel, publication }) =
+        let Ok(Command::Publish { channel, publication, .. }) =
             parse(r#"{"channel":"news","data":"hi"}"#)
         else {
             panic!("not a publish")

@@ -270,7 +270,7 @@ impl Hub {
                 Ok(sessions) => (sessions, None),
                 Err(error) => (0, Some(error)),
             };
-            let answer = Answer { number, is_first, awaiting, sessions, error };
+            let answer = Answer { number, is_first, awaiting, sessions, error, outcome: None };
             self.queues.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
         }
     }

@@ -18,11 +18,11 @@ const UNSERVED_BYTES_MAX: usize = 256 * 1024;
 impl Hub {
     pub(super) fn handle_command(&mut self, command: Command, ticket: Option<Ticket>) {
         match command {
-            Command::Publish { channel, publication } => {
+            Command::Publish { channel, publication, .. } => {
                 let (awaiting, sessions) = self.publish(&channel, &publication, ticket);
                 self.answer(ticket, true, awaiting, Ok(sessions));
             }
-            Command::Broadcast { channels, publication } => {
+            Command::Broadcast { channels, publication, .. } => {
                 let (mut awaiting, mut sessions) = (0, 0);
                 for channel in &channels {
                     let (parts, local) = self.publish(channel, &publication, ticket);
@@ -35,8 +35,15 @@ impl Hub {
                 let sessions = self.publish_to_everyone(&publication);
                 self.answer(ticket, true, 0, Ok(sessions));
             }
+            Command::History { .. }
+            | Command::HistoryRemove { .. }
+            | Command::Presence { .. }
+            | Command::PresenceStats { .. }
+            | Command::UserStatus { .. }
+            | Command::Channels { .. } => unimplemented!(),
             Command::Subscribe { ref target, .. }
             | Command::Unsubscribe { ref target, .. }
+            | Command::Refresh { ref target, .. }
             | Command::Disconnect { ref target, .. } => {
                 let sessions = self.sessions_of(target);
                 let command = Arc::new(command);
@@ -252,7 +259,7 @@ impl Hub {
             Command::Disconnect { code, reason, .. } => {
                 self.begin_close(row, CloseCode(*code), reason, Cause::Command);
             }
-            Command::Publish { .. } | Command::Broadcast { .. } | Command::PublishAll { .. } => {}
+            _ => unimplemented!(),
         }
         self.answer(ticket, false, 0, Ok(1));
     }

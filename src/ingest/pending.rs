@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn part(number: u32, is_first: bool, awaiting: u32, sessions: u32) -> Answer {
-        Answer { number, is_first, awaiting, sessions, error: None }
+        Answer { number, is_first, awaiting, sessions, error: None, outcome: None }
     }
 
     #[test]

@@ -53,17 +53,17 @@ impl Route {
         }
         let mut envelopes = 0;
         match command {
-            Command::Broadcast { channels, publication } => {
+            Command::Broadcast { channels, publication, key } => {
                 for channel in channels {
                     self.groups[self.homes.of(&channel).index()].push(channel);
                 }
                 for shard in (0..self.homes.shards()).map(ShardId) {
                     let mut channels = std::mem::take(&mut self.groups[shard.index()]);
-                    let publication = Arc::clone(&publication);
+                    let (publication, key) = (Arc::clone(&publication), key.clone());
                     let part = match channels.len() {
                         0 => continue,
-                        1 => Command::Publish { channel: channels.remove(0), publication },
-                        _ => Command::Broadcast { channels, publication },
+                        1 => Command::Publish { channel: channels.remove(0), publication, key },
+                        _ => Command::Broadcast { channels, publication, key },
                     };
                     self.push(shard, part, ticket);
                     envelopes += 1;

@@ -95,7 +95,7 @@ impl Edge {
         let Ticket { asker, number } = ticket.unwrap();
         assert_eq!(asker, Asker::Ingest.place());
         let (is_first, awaiting, sessions) = part;
-        let answer = Answer { number, is_first, awaiting, sessions, error: None };
+        let answer = Answer { number, is_first, awaiting, sessions, error: None, outcome: None };
         self.tell(shard, Outbound::Answer(answer));
     }
 
@@ -137,7 +137,7 @@ fn wait_for_count(counter: &Counter, count: u64) {
 }
 
 fn payload(command: &Command) -> (String, String) {
-    let Command::Publish { channel, publication } = command else {
+    let Command::Publish { channel, publication, .. } = command else {
         panic!("not a publish: {command:?}")
     };
     (channel.to_string(), String::from_utf8(publication.payload().to_vec()).unwrap())

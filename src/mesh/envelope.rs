@@ -130,11 +130,17 @@ impl Command {
     /// The shard that begins a command with one target or channel; `None` when several do.
     pub fn first_shard(&self, homes: &super::Homes) -> Option<ShardId> {
         match self {
-            Self::Publish { channel, .. } => Some(homes.of(channel)),
-            Self::Broadcast { .. } | Self::PublishAll { .. } => None,
+            Self::Publish { channel, .. }
+            | Self::History { channel, .. }
+            | Self::HistoryRemove { channel }
+            | Self::Presence { channel }
+            | Self::PresenceStats { channel } => Some(homes.of(channel)),
+            Self::UserStatus { personal } => Some(homes.of(personal)),
+            Self::Broadcast { .. } | Self::PublishAll { .. } | Self::Channels { .. } => None,
             Self::Subscribe { target, .. }
             | Self::Unsubscribe { target, .. }
-            | Self::Disconnect { target, .. } => Some(match target {
+            | Self::Disconnect { target, .. }
+            | Self::Refresh { target, .. } => Some(match target {
                 Target::User { personal, .. } => homes.of(personal),
                 Target::Client(client) => client.shard,
             }),

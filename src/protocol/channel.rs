@@ -73,6 +73,25 @@ impl ChannelName {
         self.0.strip_prefix('#')
     }
 
+    /// The namespace, if the name has one: what stands before the first `:`. Personal channels
+    /// have none, whatever their user is called.
+    pub fn namespace(&self) -> Option<&str> {
+        if self.user().is_some() {
+            return None;
+        }
+        self.0.split_once(':').map(|(namespace, _)| namespace)
+    }
+
+    /// Whether a user may subscribe as far as the name says: in `team#42,43` only the users behind
+    /// the `#` may.
+    pub fn admits(&self, user: &str) -> bool {
+        match self.0.split_once('#') {
+            None => true,
+            Some(("", owner)) => !user.is_empty() && owner == user,
+            Some((_, users)) => !user.is_empty() && users.split(',').any(|other| other == user),
+        }
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,6 +117,15 @@ mod tests {
         assert_eq!(ChannelName::parse(b"\xff"), Err(NameError::NotUtf8));
         assert_eq!(ChannelName::parse(b"a\nb"), Err(NameError::Control));
         assert_eq!(ChannelName::parse(b"$cmd"), Err(NameError::Reserved));
+    }
+
+    #[test]
+    fn some_names_say_who_may_subscribe() {
+        let admits = |name: &str, user| ChannelName::parse(name.as_bytes()).unwrap().admits(user);
+        assert!(admits("news", "") && admits("news", "42"));
+        assert!(admits("#42", "42") && !admits("#42", "4") && !admits("#4,2", "2"));
+        assert!(admits("team#42,43", "43") && !admits("team#42,43", "44"));
+        assert!(!admits("team#", "") && !admits("team#,", "") && !admits("#42", ""));
     }
 
     #[test]

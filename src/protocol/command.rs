@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{ChannelName, ClientId, Publication};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, Push};
 
 /// One operation, decoded and checked.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Command {
         channel: ChannelName,
         /// The message.
         publication: Arc<Publication>,
+        /// The publisher's name for this message: a repeat of it is not delivered again.
+        key: Option<Box<str>>,
     },
     /// To every subscriber of each channel of a list (`op` `broadcast`).
     Broadcast {
@@ -20,6 +22,8 @@ pub enum Command {
         channels: Vec<ChannelName>,
         /// The message.
         publication: Arc<Publication>,
+        /// The publisher's name for this message in each of the channels.
+        key: Option<Box<str>>,
     },
     /// To every open connection (`op` `all`).
     PublishAll {
@@ -49,6 +53,57 @@ pub enum Command {
         /// The close reason, at most 123 bytes and never valid JSON.
         reason: Box<str>,
     },
+    /// Changes when connections expire (`op` `refresh`).
+    Refresh {
+        /// Which connections.
+        target: Target,
+        /// The Unix second at which they expire from now on: `None` means never, the past at once.
+        expires_at: Option<u64>,
+    },
+    /// Reads publications that a channel remembers.
+    History {
+        /// The channel.
+        channel: ChannelName,
+        /// Which of them.
+        filter: HistoryFilter,
+    },
+    /// Forgets the publications that a channel remembers (`op` `history_remove`).
+    HistoryRemove {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// Lists who is subscribed to a channel.
+    Presence {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// Counts who is subscribed to a channel.
+    PresenceStats {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// Lists a user's sessions.
+    UserStatus {
+        /// The user's personal channel.
+        personal: ChannelName,
+    },
+    /// Lists channels that have subscribers, at the shard that is asked.
+    Channels {
+        /// A pattern of their names: `*` stands for anything but `:`, `**` for anything.
+        pattern: Option<Box<str>>,
+    },
+}
+
+/// Which publications of a channel are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryFilter {
+    /// Most publications; `None` means all that are remembered, up to the edge's own limit. With 0
+    /// only the position is asked for.
+    pub limit: Option<usize>,
+    /// Only those after this one, or before it in reverse. An epoch of another life is an error.
+    pub since: Option<Position>,
+    /// Whether the newest comes first.
+    pub reverse: bool,
 }
 
 /// The connections that a command is about.
@@ -80,7 +135,7 @@ pub struct Ticket {
 /// envelope is answered by its first receiver with `is_first` set; `awaiting` says how many
 /// shards it passed the work on to, each of which answers once more. The asker is done when
 /// every envelope and everything awaited has answered; parts may arrive in any order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// The asker's number from the ticket.
     pub number: u32,
@@ -92,6 +147,25 @@ pub struct Answer {
     pub sessions: u32,
     /// What went wrong here, if anything did.
     pub error: Option<CommandError>,
+    /// What was asked for, or where publications were put.
+    pub outcome: Option<Box<Outcome>>,
+}
+
+/// What commands return beside numbers.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The position of the publication in each channel that has history; the others have none.
+    Published(Vec<(ChannelName, Option<Position>)>),
+    /// Publications that the channel remembers, and where its stream stands.
+    History(Vec<Arc<Push>>, Position),
+    /// Who is subscribed.
+    Presence(Vec<Arc<ClientInfo>>),
+    /// How many clients and how many different users are subscribed.
+    PresenceStats(u32, u32),
+    /// The user's sessions: connection and device.
+    UserStatus(Vec<(ClientId, Option<Box<str>>)>),
+    /// Channels with how many subscribers they have.
+    Channels(Vec<(ChannelName, u32)>),
 }
 
 /// Why a well-formed command could not be carried out.
@@ -103,6 +177,18 @@ pub enum CommandError {
     /// The connection has as many channels as it may have.
     #[error("the connection is at its channel limit")]
     ChannelLimit,
+    /// The channel's namespace is not configured.
+    #[error("the channel's namespace is not configured")]
+    UnknownNamespace,
+    /// The channel has no history, or no presence.
+    #[error("the channel has nothing of the kind; its namespace has it switched off")]
+    NotAvailable,
+    /// The position belongs to an earlier life of the stream, or to none.
+    #[error("the position is not one of this stream; its epoch is now {0}")]
+    UnrecoverablePosition(Epoch),
+    /// The answer would be longer than the edge's limit.
+    #[error("the answer would be too long; ask for less")]
+    TooLarge,
     /// The edge is shutting down and takes no more commands.
     #[error("the edge is draining")]
     Draining,

@@ -57,7 +57,8 @@ pub fn decode_parts(parts: &[&[u8]], received_nanos: u64) -> Result<Decoded, Mal
             }
             let channel = ChannelName::parse(topic).map_err(DecodeError::BadTopic)?;
             let publication = publication(payload, ContentType::Auto, received_nanos)?;
-            let command = Command::Publish { channel, publication: Arc::new(publication) };
+            let command =
+                Command::Publish { channel, publication: Arc::new(publication), key: None };
             Ok(Decoded { command, rid: None, source: None, surplus_parts })
         }
         Some(meta) if meta.len() > META_BYTES_MAX => Err(DecodeError::MetaTooLong.into()),
@@ -97,18 +98,19 @@ fn command(
     Ok(match meta.op {
         Op::Pub => {
             let channel = ChannelName::parse(topic).map_err(DecodeError::BadTopic)?;
-            Command::Publish { channel, publication: Arc::new(publication(&meta)?) }
+            Command::Publish { channel, publication: Arc::new(publication(&meta)?), key: None }
         }
         Op::Broadcast => Command::Broadcast {
             channels: channels(op, meta.channels.take())?,
             publication: Arc::new(publication(&meta)?),
+            key: None,
         },
         Op::User => {
             let user = meta.user.as_deref().ok_or(DecodeError::MissingKey { op, key: "user" })?;
             let channel = ChannelName::personal(user).map_err(DecodeError::BadUser)?;
             let publication =
                 publication(&meta)?.with_device(meta.device.map(|device| device.into()));
-            Command::Publish { channel, publication: Arc::new(publication) }
+            Command::Publish { channel, publication: Arc::new(publication), key: None }
         }
         Op::All => Command::PublishAll { publication: Arc::new(publication(&meta)?) },
         Op::Subscribe | Op::Unsubscribe | Op::Disconnect if !payload.is_empty() => {

@@ -3,23 +3,32 @@
 //! Everything here is plain data and pure functions. The same [`Command`] comes out of every
 //! entrance (ZeroMQ now, HTTP beside it), so that there is one meaning for each operation.
 
+pub mod centrifuge;
 mod channel;
 mod client;
 mod command;
 mod decode;
 mod encode;
 mod event;
+mod info;
 mod meta;
+mod namespace;
+mod position;
 mod publication;
+mod push;
 mod refusal;
 mod value;
 
 pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientIdError, ShardId};
-pub use command::{Answer, Command, CommandError, Target, Ticket};
+pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target, Ticket};
 pub use decode::{COMMAND_TOPIC, DISCONNECT_CODE, DISCONNECT_REASON, Decoded, decode_parts};
 pub use encode::{EncodedEvent, encode_answer, encode_event};
 pub use event::{Event, EventKind};
+pub use info::ClientInfo;
 pub use meta::RequestId;
+pub use namespace::{Namespace, Namespaces, Permission, WhenSlow};
+pub use position::{Epoch, EpochError, Position};
 pub use publication::Publication;
+pub use push::{EncodedPush, Push, PushBody, Variant};
 pub use refusal::{DecodeError, LABEL_BYTES_MAX, META_BYTES_MAX, Malformed, REASON_BYTES_MAX};

@@ -4,9 +4,11 @@
 //! right behind the WebSocket header, because one contiguous send is what a delivery costs
 //! (and because a small part of a ZeroMQ message would keep its whole receive batch alive).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::protocol::ClientId;
+use crate::protocol::{ClientId, ClientInfo};
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
 
 /// A message on its way to sockets. Shared between shards behind an `Arc`, never changed.
@@ -22,8 +24,19 @@ pub struct Publication {
     received_nanos: u64,
     /// A connection that must not get it, usually the one it came from.
     except: Option<ClientId>,
+    /// What few publications have.
+    extra: Option<Box<Extra>>,
+}
+
+/// What few publications have.
+#[derive(Debug, Default)]
+struct Extra {
     /// If set, only sessions of this device get it.
     device: Option<Box<str>>,
+    /// The client that published it.
+    publisher: Option<Arc<ClientInfo>>,
+    /// Names and values that managed clients get beside the payload.
+    tags: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Publication {
@@ -41,7 +54,7 @@ impl Publication {
             text,
             received_nanos,
             except: None,
-            device: None,
+            extra: None,
         }
     }
 
@@ -53,7 +66,23 @@ impl Publication {
 
     /// Restricts delivery to one device of the user.
     pub fn with_device(mut self, device: Option<Box<str>>) -> Self {
-        self.device = device;
+        if device.is_some() {
+            self.extra.get_or_insert_default().device = device;
+        }
+        self
+    }
+
+    /// Says which client published it.
+    pub fn with_publisher(mut self, publisher: Arc<ClientInfo>) -> Self {
+        self.extra.get_or_insert_default().publisher = Some(publisher);
+        self
+    }
+
+    /// Adds names and values that managed clients get beside the payload.
+    pub fn with_tags(mut self, tags: Vec<(Box<str>, Box<str>)>) -> Self {
+        if !tags.is_empty() {
+            self.extra.get_or_insert_default().tags = tags;
+        }
         self
     }
 
@@ -84,6 +113,16 @@ impl Publication {
 
     /// The only device that gets it.
     pub fn device(&self) -> Option<&str> {
-        self.device.as_deref()
+        self.extra.as_ref()?.device.as_deref()
+    }
+
+    /// The client that published it, if one did.
+    pub fn publisher(&self) -> Option<&Arc<ClientInfo>> {
+        self.extra.as_ref()?.publisher.as_ref()
+    }
+
+    /// Names and values beside the payload.
+    pub fn tags(&self) -> &[(Box<str>, Box<str>)] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.tags)
     }
 }

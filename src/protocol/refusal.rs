@@ -173,6 +173,10 @@ impl CommandError {
         match self {
             Self::UnknownClient => "unknown_client",
             Self::ChannelLimit => "channel_limit",
+            Self::UnknownNamespace => "unknown_namespace",
+            Self::NotAvailable => "not_available",
+            Self::UnrecoverablePosition(_) => "unrecoverable_position",
+            Self::TooLarge => "too_large",
             Self::Draining => "draining",
         }
     }

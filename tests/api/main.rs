@@ -84,7 +84,7 @@ fn publishing_reaches_the_home_shard_and_adds_answers_up() {
     let play = |port: &ShardPort, envelope| {
         let (command, ticket) = command(envelope);
         match command {
-            Command::Publish { channel, publication } => {
+            Command::Publish { channel, publication, .. } => {
                 assert_eq!(homes.of(&channel), port.shard);
                 assert!(publication.received_nanos() > 0);
                 deliveries.push((channel.to_string(), publication.payload()));
@@ -172,8 +172,14 @@ fn draining_refuses_commands() {
     let play = |port: &ShardPort, envelope| {
         let (_, ticket) = command(envelope);
         let error = Some(CommandError::Draining);
-        let answer =
-            Answer { number: ticket.number, is_first: true, awaiting: 0, sessions: 0, error };
+        let answer = Answer {
+            number: ticket.number,
+            is_first: true,
+            awaiting: 0,
+            sessions: 0,
+            error,
+            outcome: None,
+        };
         say(port, ticket, answer);
     };
     edge.with_shards(play, |edge| edge.publish(&body).assert_error(503, "draining"));

@@ -230,10 +230,10 @@ impl Model {
     fn command(&mut self, shard: usize, command: &Command, ticket: Option<u32>) -> Vec<usize> {
         let mut recipients = Vec::new();
         match command {
-            Command::Publish { channel, publication } => {
+            Command::Publish { channel, publication, .. } => {
                 recipients = self.publish(shard, self.names[channel], publication);
             }
-            Command::Broadcast { channels, publication } => {
+            Command::Broadcast { channels, publication, .. } => {
                 for channel in channels {
                     recipients.extend(self.publish(shard, self.names[channel], publication));
                 }
@@ -254,6 +254,7 @@ impl Model {
                     }
                 }
             },
+            other => panic!("the workload has no such command: {other:?}"),
         }
         recipients
     }

@@ -65,7 +65,7 @@ impl Edge {
 
     fn publish(&mut self, channel: &ChannelName, size: usize) {
         let publication = Arc::new(Publication::new(true, &vec![b'x'; size], 0));
-        self.command(Command::Publish { channel: channel.clone(), publication }, None);
+        self.command(Command::Publish { channel: channel.clone(), publication, key: None }, None);
     }
 
     fn publish_all(&mut self, except: Option<ClientId>) {

@@ -240,7 +240,7 @@ impl Run {
             [channel] => {
                 let channel = self.world.names[channel].clone();
                 let home = self.world.homes.of(&channel).index();
-                vec![(home, Command::Publish { channel, publication })]
+                vec![(home, Command::Publish { channel, publication, key: None })]
             }
             _ => self.broadcast(&list, &publication),
         };
@@ -257,7 +257,7 @@ impl Run {
             let channels: Vec<_> = names.iter().filter(is_here).cloned().collect();
             if !channels.is_empty() {
                 let publication = Arc::clone(publication);
-                commands.push((home, Command::Broadcast { channels, publication }));
+                commands.push((home, Command::Broadcast { channels, publication, key: None }));
             }
         }
         commands

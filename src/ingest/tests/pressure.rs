@@ -32,8 +32,8 @@ fn a_full_link_loses_nothing() {
     while next < MESSAGES {
         let (_, command, _) = edge.command();
         let (has_a, publication) = match command {
-            Command::Publish { channel, publication } => (channel.as_str() == "a", publication),
-            Command::Broadcast { channels, publication } => {
+            Command::Publish { channel, publication, .. } => (channel.as_str() == "a", publication),
+            Command::Broadcast { channels, publication, .. } => {
                 (channels.iter().any(|channel| channel.as_str() == "a"), publication)
             }
             other => panic!("{other:?}"),

@@ -26,7 +26,7 @@ fn with_meta(topic: &str, payload: &[u8], meta: &str) -> Result<Command, DecodeE
 
 fn published(command: Command) -> (String, Arc<Publication>) {
     match command {
-        Command::Publish { channel, publication } => (channel.to_string(), publication),
+        Command::Publish { channel, publication, .. } => (channel.to_string(), publication),
         other => panic!("not a publish: {other:?}"),
     }
 }

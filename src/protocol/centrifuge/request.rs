@@ -1,0 +1,181 @@
+//! What clients ask.
+
+use bytes::Bytes;
+
+use crate::protocol::Variant;
+
+/// One command of a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The number that its reply repeats; 0 for what has no reply.
+    pub id: u32,
+    /// What is asked.
+    pub method: Method,
+}
+
+/// What is asked. Texts are as the client sent them, unchecked; data is JSON text from a JSON
+/// client and any bytes from a protobuf one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Method {
+    /// Who the client is, and where its server-side subscriptions stood.
+    Connect(Box<ConnectRequest>),
+    /// To hear a channel.
+    Subscribe(Box<SubscribeRequest>),
+    /// To hear a channel no more.
+    Unsubscribe {
+        /// The channel.
+        channel: String,
+    },
+    /// To tell a channel something.
+    Publish {
+        /// The channel.
+        channel: String,
+        /// The message.
+        data: Bytes,
+    },
+    /// Who is in a channel.
+    Presence {
+        /// The channel.
+        channel: String,
+    },
+    /// How many are in a channel.
+    PresenceStats {
+        /// The channel.
+        channel: String,
+    },
+    /// What was said in a channel.
+    History(Box<HistoryRequest>),
+    /// To call the application.
+    Rpc {
+        /// The procedure.
+        method: String,
+        /// Its argument.
+        data: Bytes,
+    },
+    /// To tell the application something; has no reply.
+    Send {
+        /// The message.
+        data: Bytes,
+    },
+    /// A new connection token.
+    Refresh {
+        /// The token.
+        token: String,
+    },
+    /// A new subscription token.
+    SubRefresh {
+        /// The channel.
+        channel: String,
+        /// The token.
+        token: String,
+    },
+    /// The old form of a ping from the client.
+    Ping,
+    /// The answer to our ping.
+    Pong,
+}
+
+/// The first command of every client.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConnectRequest {
+    /// The connection token; empty if there is none.
+    pub token: String,
+    /// Whatever the application sends along.
+    pub data: Bytes,
+    /// Where the client's server-side subscriptions stood.
+    pub subs: Vec<(String, PositionClaim)>,
+    /// What kind of client it is.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Emulated headers, names as the client wrote them.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Where a client says it stood in a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PositionClaim {
+    /// Whether it wants what it missed.
+    pub recover: bool,
+    /// The stream's life.
+    pub epoch: String,
+    /// The last publication it saw.
+    pub offset: u64,
+}
+
+/// To hear a channel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubscribeRequest {
+    /// The channel.
+    pub channel: String,
+    /// The subscription token; empty if there is none.
+    pub token: String,
+    /// Where it stood.
+    pub position: PositionClaim,
+    /// Whatever the application sends along.
+    pub data: Bytes,
+    /// Whether it wants to know its position.
+    pub positioned: bool,
+    /// Whether it wants to recover after a disconnect.
+    pub recoverable: bool,
+    /// Whether it wants joins and leaves.
+    pub join_leave: bool,
+    /// Bit 0: compaction of channel names is understood; bit 1: what cannot be recovered is an
+    /// error.
+    pub flag: i64,
+    /// The kind of subscription: 0 is a stream, and all that there is here.
+    pub kind: i32,
+}
+
+/// What was said in a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryRequest {
+    /// The channel.
+    pub channel: String,
+    /// Most publications: 0 means none but the position, below 0 means all.
+    pub limit: i32,
+    /// After which one: epoch and offset.
+    pub since: Option<(String, u64)>,
+    /// Whether the newest comes first.
+    pub reverse: bool,
+}
+
+/// What is wrong with a frame of commands. The connection is closed with code 3501.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The frame has no bytes.
+    #[error("an empty frame")]
+    Empty,
+    /// The frame is not JSON objects, or not protobuf messages.
+    #[error("malformed command")]
+    Malformed,
+    /// A command has more than one method, or has none and is no pong.
+    #[error("a command has one method")]
+    NotOneMethod,
+    /// A command that has a reply has no id, or one that has none has an id.
+    #[error("a command needs an id")]
+    BadId,
+    /// The frame is text where binary was agreed upon, or the other way round.
+    #[error("the wrong kind of frame")]
+    WrongKind,
+}
+
+/// The commands of a frame, one after another; ends after the first error.
+#[derive(Debug)]
+pub struct Requests<'a> {
+    variant: Variant,
+    rest: &'a [u8],
+}
+
+/// Reads the commands of one frame.
+pub fn decode_requests(variant: Variant, frame: &[u8]) -> Requests<'_> {
+    Requests { variant, rest: frame }
+}
+
+impl Iterator for Requests<'_> {
+    type Item = Result<Request, RequestError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        unimplemented!("{:?}{:?}", self.variant, self.rest)
+    }
+}

@@ -1,0 +1,134 @@
+//! What may be done in a channel: the rules of its namespace.
+//!
+//! The namespace of `chat:lobby` is `chat`; `lobby` follows the rules for channels without one, and
+//! personal channels have rules of their own. A channel of a namespace that is not configured does
+//! not exist.
+
+use std::collections::HashMap;
+
+use crate::protocol::ChannelName;
+
+/// Who may do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permission {
+    /// No client; backends always may.
+    #[default]
+    Nobody,
+    /// Clients whose token says so: a subscription token for the channel, or the channel among
+    /// those of the connection token. To publish, or to read history or presence, they must be
+    /// subscribed that way.
+    Token,
+    /// Every client.
+    Everybody,
+}
+
+/// What becomes of a subscriber that falls too far behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenSlow {
+    /// Managed subscribers of a channel that can be recovered are told to subscribe again; any
+    /// other is disconnected.
+    #[default]
+    Resubscribe,
+    /// It is disconnected.
+    Disconnect,
+}
+
+/// The rules of one namespace. Durations in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// How many publications a channel remembers; 0 means none.
+    pub history_size: usize,
+    /// For how long a publication is remembered.
+    pub history_ttl: u32,
+    /// Whether subscribers of channels with history can recover what they missed.
+    pub recovery: bool,
+    /// Whether it is known who is subscribed.
+    pub presence: bool,
+    /// Whether subscribers hear of others that come and go.
+    pub join_leave: bool,
+    /// Who may subscribe.
+    pub subscribe: Permission,
+    /// Who may publish.
+    pub publish: Permission,
+    /// Who may read history.
+    pub read_history: Permission,
+    /// Who may read presence.
+    pub read_presence: Permission,
+    /// Most subscribers of a channel on all shards; 0 means no limit.
+    pub subscribers_max: usize,
+    /// What becomes of slow subscribers.
+    pub when_slow: WhenSlow,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self {
+            history_size: 0,
+            history_ttl: 300,
+            recovery: true,
+            presence: false,
+            join_leave: false,
+            subscribe: Permission::Everybody,
+            publish: Permission::Nobody,
+            read_history: Permission::Everybody,
+            read_presence: Permission::Everybody,
+            subscribers_max: 0,
+            when_slow: WhenSlow::Resubscribe,
+        }
+    }
+}
+
+impl Namespace {
+    /// Whether channels have a stream: offsets, an epoch, and publications that are remembered.
+    pub fn has_history(&self) -> bool {
+        self.history_size > 0
+    }
+}
+
+/// All namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    default: Namespace,
+    personal: Namespace,
+    named: HashMap<Box<str>, Namespace>,
+}
+
+impl Namespaces {
+    /// The rules of channels without a namespace, of personal channels, and of each namespace.
+    pub fn new(
+        default: Namespace,
+        personal: Namespace,
+        named: HashMap<Box<str>, Namespace>,
+    ) -> Self {
+        Self { default, personal, named }
+    }
+
+    /// The rules of a channel; `None` if its namespace is not configured.
+    pub fn of(&self, channel: &ChannelName) -> Option<&Namespace> {
+        match channel.namespace() {
+            None if channel.user().is_some() => Some(&self.personal),
+            None => Some(&self.default),
+            Some(name) => self.named.get(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_find_their_namespace() {
+        let chat = Namespace { history_size: 9, ..Namespace::default() };
+        let named = HashMap::from([("chat".into(), chat.clone())]);
+        let personal = Namespace { history_size: 5, ..Namespace::default() };
+        let namespaces = Namespaces::new(Namespace::default(), personal.clone(), named);
+        let of = |name: &str| namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap());
+        assert_eq!(of("chat:lobby"), Some(&chat));
+        assert_eq!(of("lobby"), Some(&Namespace::default()));
+        assert_eq!(of("#42"), Some(&personal));
+        assert_eq!(of("#a:b"), Some(&personal));
+        assert_eq!(of("other:lobby"), None);
+        assert_eq!(of(":lobby"), None);
+    }
+}

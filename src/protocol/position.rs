@@ -1,0 +1,55 @@
+//! Where a channel's stream stands: how many publications it had, and which life of it this is.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One life of a channel's stream. A stream that lost its history begins another, so that nobody
+/// takes its offsets for those of the former.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// The text is not 1 to 16 hexadecimal digits: no epoch of this edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an epoch has 1 to 16 hexadecimal digits")]
+pub struct EpochError;
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = EpochError;
+
+    fn from_str(text: &str) -> Result<Self, EpochError> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(EpochError);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| EpochError)
+    }
+}
+
+/// How far somebody has read a channel with history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The number of the last publication; 0 before the first.
+    pub offset: u64,
+    /// The stream's life that the number belongs to.
+    pub epoch: Epoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_text_and_back() {
+        for epoch in [Epoch(0), Epoch(0xbeef), Epoch(u64::MAX)] {
+            assert_eq!(epoch.to_string().parse(), Ok(epoch));
+        }
+        for bad in ["", "+1", "xyz", "11111111111111111", "é"] {
+            assert_eq!(bad.parse::<Epoch>(), Err(EpochError), "{bad}");
+        }
+    }
+}
