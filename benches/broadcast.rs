@@ -41,7 +41,7 @@ fn channel() -> ChannelName {
 
 fn publish(hub: &mut Hub, publication: &Arc<Publication>) {
     let publication = Arc::clone(publication);
-    let command = Box::new(Command::Publish { channel: channel(), publication });
+    let command = Box::new(Command::Publish { channel: channel(), publication, key: None });
     hub.handle(Envelope::Command { command, ticket: None });
 }
 
