@@ -21,5 +21,6 @@ pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 /// Descriptors that are kept for everything but clients: rings, ZeroMQ, the internal address.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 
-/// Most shards one process runs: a shard number fits a byte of a client identity.
-pub const SHARDS_MAX: usize = 255;
+/// Most shards one process runs: a shard number fits a byte of a client identity, and beside the
+/// askers a byte of a ticket.
+pub const SHARDS_MAX: usize = 253;

@@ -105,10 +105,11 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let drain = Arc::new(Drain::new(shard_count));
     let draining = Arc::new(AtomicBool::new(false));
     let (ended, endings) = channel();
+    let epoch_seed = rand_seed();
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
-            settings: settings::shard(config, &port, &cores),
+            settings: settings::shard(config, &port, &cores, epoch_seed),
             listener,
             metrics: shard_metrics.clone(),
             port,
@@ -257,7 +258,8 @@ fn listen_error(address: SocketAddr, option: &'static str, source: io::Error) ->
     Error::Listen { address, option, source }
 }
 
-/// A seed that peers cannot know, for the hash that gives channels their homes.
+/// A seed that peers cannot know and that no earlier run had: for the hash that gives channels
+/// their homes, and for the epochs of streams.
 fn rand_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()

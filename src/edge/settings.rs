@@ -1,5 +1,7 @@
 //! From options to the settings of threads.
 
+use std::sync::Arc;
+
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
@@ -10,7 +12,12 @@ use crate::ws::handshake::OriginPolicy;
 use crate::{hub, limits};
 
 /// The settings of one shard.
-pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Settings {
+pub(super) fn shard(
+    config: &Config,
+    port: &ShardPort,
+    cores: &[usize],
+    epoch_seed: u64,
+) -> Settings {
     let hub = hub::Settings {
         shard: port.shard,
         homes: port.homes.clone(),
@@ -20,6 +27,17 @@ pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Setti
         outbox_bytes_max: config.slow.outbox_bytes_max,
         connections_max: connections_max(config.public.connections_max),
         memory_max: config.slow.memory_max,
+        namespaces: Arc::default(),
+        history_bytes_max: 256 << 20,
+        history_meta_ttl: 86_400,
+        recovery_publications_max: 300,
+        idempotency_window: 300,
+        idempotency_keys_max: 65_536,
+        presence_clients_max: 1000,
+        channels_max: limits::CHANNELS_PER_CONNECTION_MAX,
+        ping_seconds: config.heartbeat.ping_interval.as_secs() as u32,
+        refresh_grace: 25,
+        epoch_seed,
     };
     let core = cores.get(port.shard.index() % cores.len().max(1)).copied();
     Settings {

@@ -70,6 +70,28 @@ metrics! {
             "Bytes read from client sockets.";
         publications: Counter = "tidegate_publications"
             "Publications this shard handed to its subscribers' logs.";
+        publications_repeated: Counter = "tidegate_publications_repeated"
+            "Publications that were not delivered because their idempotency key had come before.";
+        keys_forgotten: Counter = "tidegate_idempotency_keys_forgotten"
+            "Idempotency keys forgotten before their time because there were too many.";
+        streams: Gauge = "tidegate_streams"
+            "Channels whose stream has an epoch and offsets at this shard.";
+        history_bytes: Gauge = "tidegate_history_bytes"
+            "Memory of streams and of the publications that they remember.";
+        streams_evicted: Counter = "tidegate_streams_evicted"
+            "Streams that lost their publications because history needed memory.";
+        recoveries: Counter = "tidegate_recoveries" [result = "recovered"]
+            "Subscriptions with a position to recover from, by result.";
+        recoveries_failed: Counter = "tidegate_recoveries" [result = "not_recovered"]
+            "Subscriptions with a position to recover from, by result.";
+        recovered: Counter = "tidegate_recovered_publications"
+            "Missed publications that recoveries brought.";
+        enrolled: Gauge = "tidegate_presence_clients"
+            "Subscribers known by name at this shard, counted once for each channel.";
+        commands_refused: Counter = "tidegate_client_errors"
+            "Commands of clients answered with an error.";
+        subscribers_cut_off: Counter = "tidegate_subscriptions_cut_off"
+            "Slow subscriptions ended with the advice to subscribe again and recover.";
         publications_unheard: Counter = "tidegate_publications_unheard"
             "Publications that reached a home shard while nobody was subscribed.";
         deliveries: Counter = "tidegate_deliveries"

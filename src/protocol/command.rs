@@ -89,7 +89,7 @@ pub enum Command {
     },
     /// Lists channels that have subscribers, at the shard that is asked.
     Channels {
-        /// A pattern of their names: `*` stands for anything but `:`, `**` for anything.
+        /// A pattern of their names, in which `*` stands for any characters.
         pattern: Option<Box<str>>,
     },
 }
@@ -177,6 +177,9 @@ pub enum CommandError {
     /// The connection has as many channels as it may have.
     #[error("the connection is at its channel limit")]
     ChannelLimit,
+    /// The channel has as many subscribers as its namespace allows.
+    #[error("the channel has as many subscribers as it may have")]
+    SubscriberLimit,
     /// The channel's namespace is not configured.
     #[error("the channel's namespace is not configured")]
     UnknownNamespace,

@@ -34,6 +34,10 @@ pub fn encode_event(event: &Event) -> EncodedEvent {
         EventKind::Disconnected { code } => {
             ("$event.disconnected", Some(*code), None, Bytes::new())
         }
+        EventKind::UserOnline => ("$event.user_online", None, None, Bytes::new()),
+        EventKind::UserOffline => ("$event.user_offline", None, None, Bytes::new()),
+        EventKind::Joined { .. } => ("$event.joined", None, None, Bytes::new()),
+        EventKind::Left { .. } => ("$event.left", None, None, Bytes::new()),
         EventKind::Message { text, payload } => {
             let ct = if *text { "text" } else { "binary" };
             ("$event.message", None, Some(ct), payload.clone())

@@ -173,6 +173,7 @@ impl CommandError {
         match self {
             Self::UnknownClient => "unknown_client",
             Self::ChannelLimit => "channel_limit",
+            Self::SubscriberLimit => "subscriber_limit",
             Self::UnknownNamespace => "unknown_namespace",
             Self::NotAvailable => "not_available",
             Self::UnrecoverablePosition(_) => "unrecoverable_position",

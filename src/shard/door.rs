@@ -110,6 +110,10 @@ impl Shard {
                 let reason = "This user has as many sessions as allowed.";
                 self.refuse(row, &Refusal::too_many_requests(reason, 30));
             }
+            mesh::Refusal::SubscriberLimit => {
+                let reason = "A channel has as many subscribers as allowed.";
+                self.refuse(row, &Refusal::too_many_requests(reason, 30));
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The one clock: monotonic nanoseconds since the process began to serve.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A monotonic clock that threads share by copying it.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,11 @@ impl Clock {
     /// Nanoseconds since the start.
     pub fn now_nanos(&self) -> u64 {
         self.0.elapsed().as_nanos() as u64
+    }
+
+    /// Seconds of Unix time: what tokens count in.
+    pub fn unix_seconds() -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
     }
 }
 
