@@ -1,6 +1,7 @@
 //! From options to the settings of threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
@@ -37,6 +38,7 @@ pub(super) fn shard(
         channels_max: limits::CHANNELS_PER_CONNECTION_MAX,
         ping_seconds: config.heartbeat.ping_interval.as_secs() as u32,
         refresh_grace: 25,
+        rates: hub::Rates::default(),
         epoch_seed,
     };
     let core = cores.get(port.shard.index() % cores.len().max(1)).copied();
@@ -57,6 +59,10 @@ pub(super) fn shard(
         pong_deadline: config.heartbeat.pong_deadline.into(),
         close_deadline: config.websocket.close_deadline.into(),
         age_max: config.slow.age_max.into(),
+        connect_deadline: Duration::from_secs(15).into(),
+        anonymous: config.client.anonymous,
+        insecure: config.client.insecure,
+        needs_token: config.token.has_keys() && !config.client.insecure,
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
     }

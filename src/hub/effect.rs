@@ -20,8 +20,6 @@ pub enum Effect {
     Closing(u32, CloseCode, Cause),
     /// A managed connection's `connect` was answered.
     Connected(u32),
-    /// Commands of a managed connection do not wait any more: it may be read again.
-    Unparked(u32),
     /// The moment at which a managed connection expires has changed.
     Expiry(u32),
     /// The connection's socket is full: say when it is writable, and watch its age.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::hub::Hub;
 use crate::protocol::centrifuge::{ClientError, HistoryRequest, PositionClaim, Reply};
-use crate::protocol::{ChannelName, ClientId, ClientInfo};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, EventKind, Variant};
 
 /// Most questions of one connection that homes have not answered yet.
 const QUESTIONS_MAX: u16 = 64;
@@ -147,6 +147,8 @@ pub(super) struct Managed {
     pub(super) parked: VecDeque<Asked>,
     /// Questions without an answer.
     pub(super) questions: u16,
+    /// What it has asked in the present second.
+    pub(super) spent: super::rate::Spent,
 }
 
 /// How far a managed connection is.
@@ -217,10 +219,10 @@ impl Hub {
         self.run_local();
     }
 
-    /// Whether commands of a connection wait for earlier ones: then no more should be read of it.
-    /// [`Effect::Unparked`](super::Effect::Unparked) follows.
+    /// Whether commands of a connection wait for earlier ones: then no more is to be read of it.
     pub fn is_parked(&self, row: u32) -> bool {
-        self.managed.get(&row).is_some_and(|managed| !managed.parked.is_empty())
+        self.connections[row].variant().is_managed()
+            && self.managed.get(&row).is_some_and(|managed| !managed.parked.is_empty())
     }
 
     /// Whether a managed connection has said who it is.
@@ -233,9 +235,28 @@ impl Hub {
         self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Unknown))
     }
 
-    /// The user of a managed connection.
-    pub fn user_of(&self, row: u32) -> Option<&str> {
-        Some(&self.managed.get(&row)?.info.as_ref()?.user)
+    /// The wire variant of a connection.
+    pub fn variant(&self, row: u32) -> Variant {
+        self.connections[row].variant()
+    }
+
+    /// Who a managed connection is, once it has said so.
+    pub fn info(&self, row: u32) -> Option<&ClientInfo> {
+        self.managed.get(&row)?.info.as_deref()
+    }
+
+    /// Which of the user's devices a connection is.
+    pub fn device(&self, row: u32) -> Option<&str> {
+        self.devices.get(&row).map(AsRef::as_ref)
+    }
+
+    /// A client tells backends something; false if it has told too much in this second.
+    pub fn send(&mut self, row: u32, text: bool, payload: Bytes) -> bool {
+        let is_allowed = self.is_connected(row) && self.spend(row, true).is_ok();
+        if is_allowed {
+            self.raise(row, EventKind::Message { text, payload });
+        }
+        is_allowed
     }
 
     fn must_wait(&self, row: u32, asked: &Asked) -> bool {
@@ -252,7 +273,6 @@ impl Hub {
 
     /// Goes on with commands that waited.
     pub(super) fn unpark(&mut self, row: u32) {
-        let mut has_run = false;
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.parked.pop_front()
         {
@@ -262,11 +282,7 @@ impl Hub {
                 }
                 return;
             }
-            has_run = true;
             self.begin(row, asked);
-        }
-        if has_run {
-            self.queues.effects.push_back(super::Effect::Unparked(row));
         }
     }
 

@@ -29,6 +29,7 @@ mod managed;
 mod named;
 mod outbox;
 mod publish;
+mod rate;
 mod repeats;
 mod requests;
 mod roll;
@@ -41,6 +42,7 @@ pub use backlog::Age;
 pub use batch::{BATCH_MAX, Batch, Entry};
 pub use effect::{Cause, Effect};
 pub use managed::{Asked, ChannelGrant, Grant, Subscribe};
+pub use rate::Rates;
 pub use rows::{NONE, Rows};
 pub use session::Session;
 
@@ -102,6 +104,8 @@ pub struct Settings {
     pub ping_seconds: u32,
     /// How many seconds after its end a token may still be renewed.
     pub refresh_grace: u32,
+    /// What clients may ask in a second.
+    pub rates: Rates,
     /// What makes the epochs of this run different from those of all others.
     pub epoch_seed: u64,
 }
@@ -128,6 +132,7 @@ impl Settings {
             channels_max: usize::MAX,
             ping_seconds: 25,
             refresh_grace: 25,
+            rates: Rates::default(),
             epoch_seed: 0,
         }
     }
@@ -166,6 +171,7 @@ pub struct Hub {
     session_devices: HashMap<ClientId, Box<str>, ahash::RandomState>,
     history: History,
     repeats: Repeats,
+    user_rates: rate::UserRates,
     now: Now,
     queues: Queues,
     tally: Tally,
@@ -272,6 +278,7 @@ impl Hub {
             session_devices: HashMap::default(),
             history: History::new(),
             repeats,
+            user_rates: rate::UserRates::default(),
             now: Now::default(),
             queues: Queues::default(),
             tally: Tally { epochs, ..Tally::default() },

@@ -41,6 +41,10 @@ impl Hub {
             let code = CloseCode::BAD_REQUEST;
             return self.begin_close(row, code, "connect comes first", Cause::ProtocolError);
         }
+        let is_publish = matches!(asked, Asked::Publish(..));
+        if let Err(error) = self.spend(row, is_publish) {
+            return self.reply(row, id, &Reply::Error(error));
+        }
         let refused = match asked {
             Asked::Connect(..) | Asked::Refused(..) => Ok(()),
             Asked::Subscribe(id, subscribe) => self.client_subscribe(row, id, *subscribe),

@@ -90,6 +90,8 @@ metrics! {
             "Subscribers known by name at this shard, counted once for each channel.";
         commands_refused: Counter = "tidegate_client_errors"
             "Commands of clients answered with an error.";
+        commands_over_rate: Counter = "tidegate_client_commands_over_rate"
+            "Commands of clients beyond the number that is allowed in a second.";
         subscribers_cut_off: Counter = "tidegate_subscriptions_cut_off"
             "Slow subscriptions ended with the advice to subscribe again and recover.";
         publications_unheard: Counter = "tidegate_publications_unheard"

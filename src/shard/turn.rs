@@ -163,7 +163,8 @@ impl Shard {
                 Effect::Opened(row) => self.complete_handshake(row),
                 Effect::Refused(row, refusal) => self.refuse_session(row, refusal),
                 Effect::Closing(row, code, cause) => self.handle_closing(row, code, cause),
-                Effect::Connected(_) | Effect::Unparked(_) | Effect::Expiry(_) => {}
+                Effect::Connected(row) => self.handle_connected(row),
+                Effect::Expiry(row) => self.arm_managed_timer(row, self.work.now),
                 Effect::Blocked(row) => self.handle_blocked(row),
             }
         }
