@@ -152,5 +152,6 @@ pub mod metrics;
 pub mod protocol;
 pub mod shard;
 pub mod sys;
+pub mod token;
 pub mod wheel;
 pub mod ws;

@@ -115,6 +115,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
             port,
             clock,
             drain: Arc::clone(&drain),
+            authority: Arc::default(),
         };
         shards.push(start_shard(start, ended.clone())?);
     }

@@ -62,10 +62,18 @@ pub(super) fn shard(
         connect_deadline: Duration::from_secs(15).into(),
         anonymous: config.client.anonymous,
         insecure: config.client.insecure,
-        needs_token: config.token.has_keys() && !config.client.insecure,
+        needs_token: has_keys(&config.token) && !config.client.insecure,
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
     }
+}
+
+/// Whether there is anything to verify tokens with.
+fn has_keys(token: &config::Token) -> bool {
+    token.hmac_secret.is_some()
+        || !token.public_keys.is_empty()
+        || token.jwks_file.is_some()
+        || token.jwks_url.is_some()
 }
 
 fn origins(allowed: &[String]) -> OriginPolicy {

@@ -87,8 +87,7 @@ impl Shard {
             _ => return Err(Refusal::not_found("Connect to /websocket/{user}?channels=a,b")),
         };
         let accepted = accept(head, &policy)?;
-        let is_protobuf =
-            accepted.subprotocol == Some(PROTOBUF) || asks_for_protobuf(head.query)?;
+        let is_protobuf = accepted.subprotocol == Some(PROTOBUF) || asks_for_protobuf(head.query)?;
         match opening {
             Opening::Managed(_) if is_protobuf => {
                 Ok((accepted, Opening::Managed(Variant::Protobuf)))

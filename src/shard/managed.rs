@@ -42,7 +42,12 @@ enum Denial {
 impl Shard {
     /// A message of a managed client: one or more commands. Returns how to close if it breaks the
     /// rules.
-    pub(super) fn hear_managed(&mut self, row: u32, variant: Variant, message: &[u8]) -> Option<End> {
+    pub(super) fn hear_managed(
+        &mut self,
+        row: u32,
+        variant: Variant,
+        message: &[u8],
+    ) -> Option<End> {
         for request in decode_requests(variant, message) {
             let Ok(request) = request else { return Some(BAD_REQUEST) };
             let end = self.hear_request(row, variant, request);
@@ -236,6 +241,7 @@ impl Shard {
         let now = self.work.now;
         let interval = self.settings.ping_interval.0;
         let deadline = self.settings.pong_deadline.0.min(interval);
+        let is_heard = self.is_heard(row);
         let socket = &mut self.sockets[row as usize];
         if socket.state != State::Open {
             return;
@@ -243,7 +249,7 @@ impl Shard {
         let pong_due = socket.last_seen.plus(interval).plus(deadline);
         let due = if socket.is(PINGED) && pong_due.is_after(now) {
             pong_due
-        } else if socket.is(PINGED) && self.is_heard(row) {
+        } else if socket.is(PINGED) && is_heard {
             return self.give_up(row);
         } else if socket.is(PING_DUE) {
             socket.set(PING_DUE, false);
@@ -278,9 +284,8 @@ impl Shard {
 /// What a connection token grants.
 fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
     let mut channels = Vec::with_capacity(claims.channels.len() + claims.subs.len());
-    let name = |name: &str| {
-        ChannelName::parse(name.as_bytes()).map_err(|_| Denial::End(INVALID_TOKEN))
-    };
+    let name =
+        |name: &str| ChannelName::parse(name.as_bytes()).map_err(|_| Denial::End(INVALID_TOKEN));
     for channel in &claims.channels {
         channels.push((name(channel)?, ChannelGrant::default()));
     }

@@ -38,8 +38,8 @@ use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
 use crate::shard::socket::{Half, Socket};
 use crate::sys::Clock;
-use crate::token::Authority;
 use crate::sys::ring::Ring;
+use crate::token::Authority;
 use crate::wheel::{Tick, Wheel};
 
 /// Everything a shard's thread is started with.

@@ -96,12 +96,13 @@ impl World {
         let homes = Homes::new(shards as u8, random.next());
         let users = 1 + random.below(4);
         let rooms = 1 + random.below(4);
-        let names: Vec<ChannelName> = (0..users)
-            .map(|user| ChannelName::personal(&user.to_string()).expect("a name"))
-            .chain((0..rooms).map(|room| {
-                ChannelName::parse(format!("room:{room}").as_bytes()).expect("a name")
-            }))
-            .collect();
+        let names: Vec<ChannelName> =
+            (0..users)
+                .map(|user| ChannelName::personal(&user.to_string()).expect("a name"))
+                .chain((0..rooms).map(|room| {
+                    ChannelName::parse(format!("room:{room}").as_bytes()).expect("a name")
+                }))
+                .collect();
         let rules = Namespace {
             history_size: random.pick(&[3, 20, 1000]),
             history_ttl: random.pick(&[1, 1000]),
@@ -453,12 +454,13 @@ impl World {
             self.receive();
         }
         for channel in 0..self.names.len() {
-            let clients = self.connections.iter().flatten().filter(|connection| {
-                self.clients[connection.client].wanted.contains(&channel)
-            });
-            let expected: HashSet<String> = clients
-                .map(|it| self.hubs[it.shard].0.client_id(it.row).to_string())
-                .collect();
+            let clients = self
+                .connections
+                .iter()
+                .flatten()
+                .filter(|connection| self.clients[connection.client].wanted.contains(&channel));
+            let expected: HashSet<String> =
+                clients.map(|it| self.hubs[it.shard].0.client_id(it.row).to_string()).collect();
             assert_eq!(self.present[&channel], expected, "who is in channel {channel}");
         }
     }
