@@ -131,6 +131,7 @@
 //!
 //! - `behaviour`: a real server from outside, one file for each promise of README;
 //! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte;
+//! - `centrifuge`: the client protocol against bytes of the official packages;
 //! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;
 //! - `tidy`: the rules of this map and of the style, and that README agrees with the code.

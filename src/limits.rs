@@ -24,3 +24,8 @@ pub const DESCRIPTORS_RESERVED: usize = 512;
 /// Most shards one process runs: a shard number fits a byte of a client identity, and beside the
 /// askers a byte of a ticket.
 pub const SHARDS_MAX: usize = 253;
+
+
+/// Most commands in one frame of a managed client: the connect command, and a subscription to
+/// every channel a connection may have, fit several times over.
+pub const COMMANDS_PER_FRAME_MAX: usize = 1000;
