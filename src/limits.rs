@@ -23,3 +23,15 @@ pub const DESCRIPTORS_RESERVED: usize = 512;
 
 /// Most shards one process runs: a shard number fits a byte of a client identity.
 pub const SHARDS_MAX: usize = 255;
+
+/// Longest token in bytes.
+pub const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// Longest key set in bytes: certificates that some providers add make them long.
+pub const KEY_SET_BYTES_MAX: usize = 256 << 10;
+
+/// Most keys of one key set.
+pub const KEYS_PER_SET_MAX: usize = 64;
+
+/// Most revocations that are remembered.
+pub const REVOCATIONS_MAX: usize = 65_536;
