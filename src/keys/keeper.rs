@@ -64,6 +64,7 @@ pub fn open(config: &config::Token, timing: Timing) -> Result<Keeper, Error> {
         source = Some(Source::File(path.clone()));
     } else if let Some(address) = &config.jwks_url {
         let address = address.parse().expect("the configuration was checked to have an address");
+        warn_of_plaintext(&address);
         verifier = verifier.with_set(KeySet::default());
         source = Some(Source::web(address).map_err(Error::Roots)?);
     }
@@ -72,6 +73,16 @@ pub fn open(config: &config::Token, timing: Timing) -> Result<Keeper, Error> {
     let authority = Arc::new(Authority::new(verifier, revocations));
     let refresh = config.jwks_refresh;
     Ok(Keeper { authority, metrics, source, refresh, timing, failures: 0 })
+}
+
+/// Keys that come in the clear over a network are whoever's is on the way.
+fn warn_of_plaintext(address: &hyper::Uri) {
+    let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if address.scheme_str() != Some("https") && !is_local {
+        tracing::warn!(host, "token.jwks_url is not https: who is on the way can make tokens");
+    }
 }
 
 impl Keeper {
