@@ -14,7 +14,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::api::process;
-use crate::metrics::{FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, Value};
+use crate::metrics::{
+    FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, TokenMetrics, Value,
+};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -22,10 +24,10 @@ const NANOS_PER_SECOND: f64 = 1e9;
 pub(super) fn registry(
     version: &'static str,
     shards: Vec<Arc<ShardMetrics>>,
-    ingest: Arc<IngestMetrics>,
+    (ingest, tokens): (Arc<IngestMetrics>, Arc<TokenMetrics>),
 ) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Tables { shards, ingest }));
+    registry.register_collector(Box::new(Tables { shards, ingest, tokens }));
     registry.register_collector(Box::new(Process { version }));
     registry
 }
@@ -34,6 +36,7 @@ pub(super) fn registry(
 struct Tables {
     shards: Vec<Arc<ShardMetrics>>,
     ingest: Arc<IngestMetrics>,
+    tokens: Arc<TokenMetrics>,
 }
 
 /// Label names and values of one sample.
@@ -73,10 +76,11 @@ impl Tables {
         let shards = self.shards.iter().enumerate().flat_map(|(shard, table)| {
             table.metrics().into_iter().map(move |metric| (Some(shard), metric))
         });
-        let ingest = self.ingest.metrics().into_iter().map(|metric| (None, metric));
+        let single = [self.ingest.metrics(), self.tokens.metrics()];
+        let single = single.into_iter().flatten().map(|metric| (None, metric));
         let mut families: Vec<Family<'_>> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
-        for (shard, Metric { name, help, label, value }) in shards.chain(ingest) {
+        for (shard, Metric { name, help, label, value }) in shards.chain(single) {
             let place = *places.entry(name).or_insert(families.len());
             if place == families.len() {
                 families.push(Family { name, help, samples: Vec::new() });

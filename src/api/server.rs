@@ -44,7 +44,11 @@ pub fn serve(
     let (requests, queue) = Requests::new(control.timing.answer);
     let shared = Shared {
         facts: control.facts.clone(),
-        registry: metrics::registry(control.facts.version, control.shards.clone(), control.ingest),
+        registry: metrics::registry(
+            control.facts.version,
+            control.shards.clone(),
+            (control.ingest, control.keeper.metrics()),
+        ),
         shards: control.shards,
         draining: control.draining,
         clock: control.clock,
@@ -57,6 +61,7 @@ pub fn serve(
         tokio::select! {
             _ = stop => Ok(()),
             result = answers::run(control.port, queue) => result,
+            () = control.keeper.run() => Ok(()),
             () = accept(listener, router(shared), control.timing.request) => Ok(()),
         }
     })

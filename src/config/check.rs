@@ -70,6 +70,10 @@ fn check_doors(config: &Config, reader: &mut Reader) {
 }
 
 fn check_pairs(config: &Config, reader: &mut Reader) {
+    if config.token.jwks_file.is_some() && config.token.jwks_url.is_some() {
+        let problem = ("token.jwks_file is set too", "keep one of the two");
+        Place("token".to_owned()).conflict("jwks_url", problem, reader);
+    }
     let slow = &config.slow;
     for (key, bytes) in
         [("lag_bytes_max", slow.lag_bytes_max), ("outbox_bytes_max", slow.outbox_bytes_max)]
@@ -139,6 +143,7 @@ fn check_curve(curve: &Curve, place: &Place, reader: &mut Reader) {
 /// `--dev` opens everything; the addresses are loopback by now.
 fn apply_dev(config: &mut Config) {
     config.public.echo = true;
+    config.client.anonymous = true;
     if config.public.allowed_origins.is_empty() {
         config.public.allowed_origins = vec!["*".to_owned()];
     }

@@ -17,6 +17,7 @@ mod error;
 mod group;
 mod key;
 mod node;
+mod secret;
 mod source;
 mod table;
 mod template;
@@ -27,12 +28,14 @@ mod unit;
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
 pub use key::{PublicKey, SecretKey};
+pub use secret::{PublicKeyPem, Secret};
 pub use source::{Setting, Sources};
 pub use table::{
-    Config, Drain, Handshake, Heartbeat, Ingest, Internal, Links, Log, LogFormat, LogLevel, Public,
-    Sessions, Shards, Slow, Websocket, WhenFull,
+    Client, Config, Drain, Handshake, Heartbeat, Ingest, Internal, Links, Log, LogFormat, LogLevel,
+    Public, Sessions, Shards, Slow, Token, Websocket, WhenFull,
 };
 pub use template::template;
+pub use unit::parse_time;
 
 impl Config {
     /// Reads all sources on top of the defaults and checks the result as a whole.

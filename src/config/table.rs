@@ -6,12 +6,16 @@
 //! rustdoc, the template and the README share.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::codec::{Address, DrainCode, Flag, Number, OneOf, Size, Time, WebOrigins, choices};
+use super::codec::{
+    Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, WebOrigins, choices,
+};
 use super::endpoint::{Endpoint, Endpoints, default_endpoints};
 use super::group::{Described, Group, GroupReader, Reader, nearest, options};
 use super::node::Node;
+use super::secret::{KeySetFile, Name, PublicKeyPem, PublicKeys, Secret, SharedSecret, WebAddress};
 use crate::limits::SHARDS_MAX;
 
 const KIB: usize = 1 << 10;
@@ -21,6 +25,9 @@ const GIB: usize = 1 << 30;
 /// The longest duration that an option takes: past it a number is a mistake, not a wish.
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Longest durations of what concerns tokens and not connections.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 options! {
     /// The threads of the data plane.
@@ -51,6 +58,40 @@ options! {
         allow_anonymous: bool as Flag = false;
         /// Whether /echo answers every message with the same message, for tests and benches.
         echo: bool as Flag = false;
+    }
+}
+
+options! {
+    /// Who may connect through the doors for managed clients.
+    Client {
+        /// Whether clients may connect without a token, as nobody in particular. --dev sets it.
+        anonymous: bool as Flag = false;
+        /// Whether tokens are neither needed nor checked and everything is allowed, for tests.
+        insecure: bool as Flag = false;
+    }
+}
+
+options! {
+    /// Tokens (JWT) of managed clients: which keys sign them and what they must say.
+    Token {
+        /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here.
+        hmac_secret: Option<Secret> as Optional<SharedSecret> = None;
+        /// Public keys in PEM, better as "file:PATH" than here: RSA for RS256, RS384 and RS512,
+        /// P-256 for ES256, P-384 for ES384, Ed25519 for EdDSA.
+        public_keys: Vec<PublicKeyPem> as PublicKeys = Vec::new();
+        /// File with a key set (JWKS, RFC 7517), which is read again and again.
+        jwks_file: Option<PathBuf> as Optional<KeySetFile> = None;
+        /// Address of a key set, which is fetched again and again.
+        jwks_url: Option<String> as Optional<WebAddress> = None;
+        /// Time after which a key set is read or fetched again. A token that names a key which is
+        /// not in the set hastens that.
+        jwks_refresh: Duration as Time = 600 * SECOND, 10 * SECOND..=DAY;
+        /// What the claim aud of a token must be or contain; without it aud is not looked at.
+        audience: Option<String> as Optional<Name> = None;
+        /// What the claim iss of a token must be; without it iss is not looked at.
+        issuer: Option<String> as Optional<Name> = None;
+        /// How long a revoked user's older tokens are refused: at least the lifetime of a token.
+        revocation_ttl: Duration as Time = DAY, SECOND..=DAY.saturating_mul(30);
     }
 }
 
@@ -263,6 +304,8 @@ macro_rules! sections {
 sections! {
     shards: Shards,
     public: Public,
+    client: Client,
+    token: Token,
     internal: Internal,
     handshake: Handshake,
     websocket: Websocket,

@@ -87,6 +87,7 @@ fn the_template_has_every_option_with_its_documentation() {
             }
             let line = match &option.value {
                 Rendered::Inline(value) => format!("\n{} = {value}\n", option.key),
+                Rendered::Absent => format!("\n# {} = \"\"\n", option.key),
                 _ => format!("\n[[{section}.{}]]\n", option.key),
             };
             assert!(template.contains(&line), "{line}");
@@ -354,6 +355,36 @@ fn secrets_never_reach_an_error() {
         let settings = vec![setting(key, "[{secret_key='hunter2'")];
         let error = Config::load(&Sources { settings, ..Sources::default() }).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn keys_of_tokens_are_read_where_they_are_written() {
+    let secret = "s3cr3t".repeat(6);
+    let name = |kind: &str| format!("{}/tests/keys/{kind}.pem", env!("CARGO_MANIFEST_DIR"));
+    let keys = format!("['file:{}', 'file:{}']", name("rsa.public"), name("ed25519.public"));
+    let config = load(&format!("[token]\nhmac_secret='{secret}'\npublic_keys={keys}")).unwrap();
+    assert_eq!(config.token.hmac_secret.as_ref().unwrap().as_bytes(), secret.as_bytes());
+    assert_eq!(config.token.public_keys.len(), 2);
+    let _usable = config.token.public_keys.iter().map(PublicKeyPem::key).collect::<Vec<_>>();
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    for (text, reason) in [
+        ("hmac_secret = 's3cr3t'".to_owned(), "hmac_secret: found one of 6 bytes"),
+        (format!("hmac_secret = ['{secret}']"), "hmac_secret: found an array"),
+        (
+            format!("public_keys = ['file:{}']", name("rsa.private")),
+            "public_keys[0]: found a private key",
+        ),
+        (format!("public_keys = ['{secret}']"), "public_keys[0]: found no PEM block"),
+        ("jwks_file = 'nowhere.json'".to_owned(), "jwks_file: found "),
+        (format!("jwks_file = '{}'", name("rsa.public")), "no key set"),
+        ("jwks_url = 'https://u:s3cr3t@a/'".to_owned(), "jwks_url: found"),
+        ("audience = ''".to_owned(), "audience: found \"\", expected a name without spaces"),
+    ] {
+        let found = mistakes(&format!("[token]\n{text}"));
+        assert!(found.contains(reason), "{text}: {found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+        assert!(!found.contains("s3cr3t"), "{found}");
     }
 }
 

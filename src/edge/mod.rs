@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
+use crate::keys;
 use crate::mesh::{self, AskerPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::shard::{self, Drain, Start};
@@ -46,6 +47,9 @@ pub enum Error {
     /// A ZeroMQ endpoint cannot be opened.
     #[error(transparent)]
     Ingest(#[from] ingest::Error),
+    /// The keys of tokens cannot be had.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     /// A thread could not be started, or its ring not be set up.
     #[error("cannot start a {thread} thread: {source}")]
     Thread {
@@ -93,6 +97,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
         (0..shard_count).map(|_| Arc::new(ShardMetrics::default())).collect();
     let ingest_metrics = Arc::new(IngestMetrics::default());
 
+    let keeper = keys::open(&config.token, keys::Timing::default())?;
     let listeners = public_listeners(config, shard_count)?;
     let internal_listener = internal_listener(config)?;
     let ingest = bind_ingest(config, ingest_port, Arc::clone(&ingest_metrics), clock)?;
@@ -126,6 +131,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
         facts: facts(config, &addresses),
         shards: shard_metrics,
         ingest: ingest_metrics,
+        keeper,
         port: control_port,
         draining: Arc::clone(&draining),
         clock,

@@ -171,3 +171,21 @@ metrics! {
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
     }
 }
+
+metrics! {
+    /// What the keeper of token keys counts.
+    TokenMetrics {
+        keys: Gauge = "tidegate_token_keys"
+            "Keys that verify tokens.";
+        sets_loaded: Counter = "tidegate_key_set_loads" [result = "ok"]
+            "Attempts to read or fetch the key set, by result.";
+        sets_failed: Counter = "tidegate_key_set_loads" [result = "failed"]
+            "Attempts to read or fetch the key set, by result.";
+        set_time: Gauge = "tidegate_key_set_loaded_seconds"
+            "When the key set was last loaded, in seconds since 1970; 0 before.";
+        revocations: Gauge = "tidegate_revocations"
+            "Revocations that are remembered.";
+        revocations_forgotten: Counter = "tidegate_revocations_forgotten"
+            "Revocations that were forgotten before their time because there were too many.";
+    }
+}

@@ -24,6 +24,12 @@ impl Clock {
 }
 
 impl Clock {
+    /// Seconds since 1970 by the clock on the wall, which may jump: for what other hosts wrote.
+    pub fn unix_seconds() -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
+
     /// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of a host share: for measuring from
     /// one process to another.
     pub fn shared_nanos() -> u64 {
