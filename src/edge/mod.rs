@@ -10,6 +10,8 @@
 mod settings;
 mod signals;
 
+pub use settings::{ChannelRules, channel_rules};
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

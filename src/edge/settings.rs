@@ -1,8 +1,12 @@
 //! From options to the settings of threads.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
+use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
 use crate::sys::host;
 use crate::ws::Limits;
@@ -42,6 +46,75 @@ pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Setti
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
     }
+}
+
+/// What shards are told of channels. Durations in seconds.
+#[derive(Clone, Debug)]
+pub struct ChannelRules {
+    /// The rules of every channel.
+    pub namespaces: Arc<Namespaces>,
+    /// The shard's share of the memory for history.
+    pub history_bytes_max: usize,
+    /// Most publications that one recovery brings.
+    pub recovery_publications_max: usize,
+    /// How long a stream that nobody uses keeps its position.
+    pub history_meta_ttl: u32,
+    /// How long a publication's key is remembered.
+    pub idempotency_window: u32,
+    /// Most keys that are remembered.
+    pub idempotency_keys_max: usize,
+    /// Most clients that one answer about presence lists.
+    pub presence_clients_max: usize,
+    /// Most channels of one connection.
+    pub channels_max: usize,
+}
+
+/// The rules of channels, for each of a number of shards.
+pub fn channel_rules(config: &Config, shards: usize) -> ChannelRules {
+    let rules = config.namespaces.0.iter();
+    let named = rules.map(|(name, rules)| (name.as_str().into(), namespace(rules))).collect();
+    let namespaces =
+        Namespaces::new(namespace(&config.channels), namespace(&config.personal), named);
+    ChannelRules {
+        namespaces: Arc::new(namespaces),
+        history_bytes_max: config.history.memory_max / shards.max(1),
+        recovery_publications_max: config.history.recovery_publications_max,
+        history_meta_ttl: seconds(config.history.meta_ttl),
+        idempotency_window: seconds(config.idempotency.window),
+        idempotency_keys_max: config.idempotency.keys_max,
+        presence_clients_max: config.presence.clients_max,
+        channels_max: config.client.channels_max,
+    }
+}
+
+fn namespace(rules: &config::Rules) -> Namespace {
+    let permission = |configured| match configured {
+        config::Permission::Nobody => Permission::Nobody,
+        config::Permission::Token => Permission::Token,
+        config::Permission::Everybody => Permission::Everybody,
+    };
+    Namespace {
+        history_size: rules.history_size,
+        history_ttl: seconds(rules.history_ttl),
+        recovery: rules.recovery,
+        presence: rules.presence,
+        join_leave: rules.join_leave,
+        subscribe: permission(rules.subscribe),
+        publish: permission(rules.publish),
+        read_history: permission(rules.read_history),
+        read_presence: permission(rules.read_presence),
+        subscribers_max: rules.subscribers_max,
+        when_slow: match rules.when_slow {
+            config::WhenSlow::Resubscribe => WhenSlow::Resubscribe,
+            config::WhenSlow::Disconnect => WhenSlow::Disconnect,
+        },
+    }
+}
+
+/// Whole seconds; what lies between two is rounded up, so that nothing becomes 0.
+fn seconds(duration: Duration) -> u32 {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 fn origins(allowed: &[String]) -> OriginPolicy {
@@ -100,5 +173,56 @@ fn curve(curve: &config::Curve) -> Curve {
             secret_key,
             server_key: *curve.server_key.as_ref().expect(checked).as_bytes(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Setting, Sources};
+    use crate::protocol::ChannelName;
+
+    fn load(options: &[(&str, &str)]) -> Config {
+        let setting = |(key, value): &(&str, &str)| Setting {
+            flag: "--set".to_owned(),
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let settings = options.iter().map(setting).collect();
+        Config::load(&Sources { settings, ..Sources::default() }).unwrap()
+    }
+
+    #[test]
+    fn rules_that_nobody_wrote_are_those_of_the_protocol() {
+        let rules = channel_rules(&Config::default(), 4);
+        assert_eq!(*rules.namespaces, Namespaces::default());
+        assert_eq!(rules.history_bytes_max, 64 << 20);
+        assert_eq!((rules.history_meta_ttl, rules.idempotency_window), (86_400, 300));
+        assert_eq!(rules.channels_max, limits::CHANNELS_PER_CONNECTION_MAX);
+    }
+
+    #[test]
+    fn each_section_has_rules_of_its_own() {
+        let config = load(&[
+            ("channels.presence", "true"),
+            ("personal.history_size", "7"),
+            ("namespaces.a.b.history_size", "9"),
+            ("namespaces.a.b.history_ttl", "1500ms"),
+            ("namespaces.chat", "{subscribe='token', publish='nobody', when_slow='disconnect'}"),
+        ]);
+        let namespaces = channel_rules(&config, 1).namespaces;
+        let of = |name: &str| namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap()).cloned();
+        let default = Namespace::default;
+        assert_eq!(of("lobby"), Some(Namespace { presence: true, ..default() }));
+        assert_eq!(of("#42"), Some(Namespace { history_size: 7, ..default() }));
+        let dotted = Namespace { history_size: 9, history_ttl: 2, ..default() };
+        assert_eq!(of("a.b:x"), Some(dotted));
+        let chat = Namespace {
+            subscribe: Permission::Token,
+            when_slow: WhenSlow::Disconnect,
+            ..default()
+        };
+        assert_eq!(of("chat:lobby"), Some(chat));
+        assert_eq!(of("other:lobby"), None);
     }
 }
