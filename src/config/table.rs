@@ -118,11 +118,11 @@ options! {
         commands_per_second: u32 as Number = 0, 0..=1_000_000;
         /// Publications per second that one connection may send; 0 means no limit.
         publishes_per_second: u32 as Number = 0, 0..=1_000_000;
-        /// Commands per second that all connections of one user together may send; 0 means no
-        /// limit.
+        /// Commands per second that all connections of one user to one shard may send together;
+        /// 0 means no limit.
         user_commands_per_second: u32 as Number = 0, 0..=1_000_000;
-        /// Publications per second that all connections of one user together may send; 0 means
-        /// no limit.
+        /// Publications per second that all connections of one user to one shard may send
+        /// together; 0 means no limit.
         user_publishes_per_second: u32 as Number = 0, 0..=1_000_000;
     }
 }
