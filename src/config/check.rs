@@ -4,6 +4,7 @@
 //! Safe by default: listening where others can reach the edge takes a second option that says so,
 //! and every refusal names that option.
 
+use super::channel::{Permission, Rules};
 use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
 use super::error::{Error, Origin};
 use super::group::Reader;
@@ -15,6 +16,11 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
     config.dev = dev;
     check_doors(config, reader);
     check_pairs(config, reader);
+    check_rules(&config.channels, "channels", reader);
+    check_rules(&config.personal, "personal", reader);
+    for (name, rules) in &config.namespaces.0 {
+        check_rules(rules, &format!("namespaces.{name}"), reader);
+    }
     for (index, endpoint) in config.ingest.endpoints.iter().enumerate() {
         let place = Place(format!("ingest.endpoints[{index}]"));
         check_endpoint(endpoint, config.ingest.allow_remote_plaintext, &place, reader);
@@ -82,6 +88,23 @@ fn check_pairs(config: &Config, reader: &mut Reader) {
             let problem = ("more than slow.memory_max", "lower it or raise slow.memory_max");
             Place("slow".to_owned()).conflict(key, problem, reader);
         }
+    }
+}
+
+/// Rules that can have no effect: somebody believes in them.
+fn check_rules(rules: &Rules, section: &str, reader: &mut Reader) {
+    let place = Place(section.to_owned());
+    if rules.history_size == 0 && rules.history_ttl != Rules::default().history_ttl {
+        let remedy = format!("set {section}.history_size, or remove it");
+        place.conflict("history_ttl", ("there is no history", &remedy), reader);
+    }
+    if rules.read_presence == Permission::Token && !rules.presence {
+        let remedy = format!("set {section}.presence = true, or remove it");
+        place.conflict("read_presence", ("there is no presence", &remedy), reader);
+    }
+    if rules.read_history == Permission::Token && rules.history_size == 0 {
+        let remedy = format!("set {section}.history_size, or remove it");
+        place.conflict("read_history", ("there is no history", &remedy), reader);
     }
 }
 

@@ -110,17 +110,17 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let drain = Arc::new(Drain::new(shard_count));
     let draining = Arc::new(AtomicBool::new(false));
     let (ended, endings) = channel();
-    let epoch_seed = rand_seed();
+    let common = settings::Common::new(config, shard_count, rand_seed());
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
-            settings: settings::shard(config, &port, &cores, epoch_seed),
+            settings: settings::shard(config, &port, &cores, &common),
             listener,
             metrics: shard_metrics.clone(),
             port,
             clock,
             drain: Arc::clone(&drain),
-            authority: Arc::default(),
+            authority: keeper.authority(),
         };
         shards.push(start_shard(start, ended.clone())?);
     }

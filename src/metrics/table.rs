@@ -150,9 +150,11 @@ metrics! {
         surplus_parts: Counter = "tidegate_ingest_surplus_parts"
             "Message parts beyond the third, which the format reserves and the edge ignores.";
         gaps: Counter = "tidegate_ingest_gaps"
-            "Publications missing between two numbers of one publisher's counter.";
+            "ZeroMQ messages missing between two numbers of one publisher's counter.";
         duplicates: Counter = "tidegate_ingest_duplicates"
-            "Publications with a number of a publisher's counter that was seen before.";
+            "ZeroMQ messages dropped because a publisher's number was seen before.";
+        late: Counter = "tidegate_ingest_late"
+            "ZeroMQ messages that came after one with a higher number: their gap is closed.";
         restarts: Counter = "tidegate_ingest_restarts"
             "Publishers' counters that began anew.";
         sources_forgotten: Counter = "tidegate_ingest_sources_forgotten"

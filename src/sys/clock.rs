@@ -16,11 +16,6 @@ impl Clock {
     pub fn now_nanos(&self) -> u64 {
         self.0.elapsed().as_nanos() as u64
     }
-
-    /// Seconds of Unix time: what tokens count in.
-    pub fn unix_seconds() -> u64 {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
-    }
 }
 
 impl Clock {
