@@ -452,6 +452,7 @@ impl World {
         }
         while !self.network.is_empty() {
             self.receive();
+            self.flush();
         }
         for channel in 0..self.names.len() {
             let clients = self
