@@ -54,8 +54,8 @@ options! {
         /// Host header names and no other; "https://*.example.org" means every name below
         /// example.org, "*" means any.
         allowed_origins: Vec<String> as WebOrigins = Vec::new();
-        /// Whether clients may connect when the address is not loopback. Nothing proves who a
-        /// client is: whoever reaches the address may take any user name.
+        /// Whether the address may be other than loopback although clients need no token: no key
+        /// is set, or client.insecure is. Whoever reaches it may take any user name.
         allow_anonymous: bool as Flag = false;
         /// Whether /echo answers every message with the same message, for tests and benches.
         echo: bool as Flag = false;
@@ -63,7 +63,7 @@ options! {
 }
 
 options! {
-    /// Tokens (JWT) of managed clients: which keys sign them and what they must say.
+    /// Tokens (JWT) of clients: which keys sign them and what they must say.
     Token {
         /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here.
         hmac_secret: Option<Secret> as Optional<SharedSecret> = None;

@@ -381,6 +381,10 @@ fn doors_to_the_world_need_a_second_option() {
         assert!(allowed.is_ok(), "{allowed:?}");
     }
     assert!(load("[[ingest.endpoints]]\nkind='sub'\nendpoint='tcp://x:1'\nmode='connect'").is_ok());
+    let asks = "public.address = '0.0.0.0:80'\n\
+                token.hmac_secret = 'a secret of at least thirty-two bytes'";
+    assert!(load(asks).is_ok(), "who connects proves who it is");
+    assert!(load(&format!("{asks}\nclient.insecure = true")).is_err());
 }
 
 #[test]
