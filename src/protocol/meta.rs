@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use crate::protocol::argument::{CLIENT_FORM, is_label};
 use crate::protocol::refusal::{LABEL_BYTES_MAX, shorten};
 use crate::protocol::value::{Value, read_map};
 use crate::protocol::{ClientId, DecodeError};
@@ -241,7 +242,7 @@ fn text<'a>(key: &'static str, value: Value<'a>) -> Result<Cow<'a, str>, DecodeE
 
 fn label<'a>(key: &'static str, value: Value<'a>) -> Result<Cow<'a, str>, DecodeError> {
     match value {
-        Value::Text(text) if (1..=LABEL_BYTES_MAX).contains(&text.len()) => Ok(text),
+        Value::Text(text) if is_label(&text) => Ok(text),
         _ => bad(key, "text of 1 to 255 bytes"),
     }
 }
@@ -259,8 +260,6 @@ fn client(key: &'static str, value: Value<'_>) -> Result<ClientId, DecodeError> 
         _ => bad(key, CLIENT_FORM),
     }
 }
-
-const CLIENT_FORM: &str = "a client identity of 18 hexadecimal digits, as events name it";
 
 fn content_type(key: &'static str, value: Value<'_>) -> Result<ContentType, DecodeError> {
     match value {

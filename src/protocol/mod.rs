@@ -3,6 +3,7 @@
 //! Everything here is plain data and pure functions. The same [`Command`] comes out of every
 //! entrance (ZeroMQ now, HTTP beside it), so that there is one meaning for each operation.
 
+mod argument;
 pub mod centrifuge;
 mod channel;
 mod client;
@@ -19,10 +20,11 @@ mod push;
 mod refusal;
 mod value;
 
+pub use argument::{DISCONNECT_CODE, DISCONNECT_REASON};
 pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientIdError, ShardId};
 pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target, Ticket};
-pub use decode::{COMMAND_TOPIC, DISCONNECT_CODE, DISCONNECT_REASON, Decoded, decode_parts};
+pub use decode::{COMMAND_TOPIC, Decoded, decode_parts};
 pub use encode::{EncodedEvent, encode_answer, encode_event};
 pub use event::{Event, EventKind};
 pub use info::ClientInfo;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::CHANNELS_PER_COMMAND_MAX;
 use crate::protocol::{ClientId, NameError, ShardId};
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {
