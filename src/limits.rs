@@ -18,6 +18,9 @@ pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 /// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.
 pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 
+/// Most commands in one `batch` of the HTTP API.
+pub const BATCH_COMMANDS_MAX: usize = 256;
+
 /// Descriptors that are kept for everything but clients: rings, ZeroMQ, the internal address.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 

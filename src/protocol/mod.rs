@@ -1,7 +1,8 @@
 //! What backends say to the edge and hear from it: names, publications, commands, events.
 //!
 //! Everything here is plain data and pure functions. The same [`Command`] comes out of every
-//! entrance (ZeroMQ now, HTTP beside it), so that there is one meaning for each operation.
+//! entrance (ZeroMQ in `decode`, HTTP in `http_api`), so that there is one meaning for each
+//! operation.
 
 mod argument;
 pub mod centrifuge;
@@ -11,9 +12,11 @@ mod command;
 mod decode;
 mod encode;
 mod event;
+pub mod http_api;
 mod info;
 mod meta;
 mod namespace;
+mod outcome;
 mod position;
 mod publication;
 mod push;
