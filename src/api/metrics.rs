@@ -14,7 +14,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::api::process;
-use crate::metrics::{FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, Value};
+use crate::metrics::{
+    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, Value,
+};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -23,9 +25,10 @@ pub(super) fn registry(
     version: &'static str,
     shards: Vec<Arc<ShardMetrics>>,
     ingest: Arc<IngestMetrics>,
+    api: Arc<ApiMetrics>,
 ) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Tables { shards, ingest }));
+    registry.register_collector(Box::new(Tables { shards, ingest, api }));
     registry.register_collector(Box::new(Process { version }));
     registry
 }
@@ -34,6 +37,7 @@ pub(super) fn registry(
 struct Tables {
     shards: Vec<Arc<ShardMetrics>>,
     ingest: Arc<IngestMetrics>,
+    api: Arc<ApiMetrics>,
 }
 
 /// Label names and values of one sample.
@@ -73,10 +77,11 @@ impl Tables {
         let shards = self.shards.iter().enumerate().flat_map(|(shard, table)| {
             table.metrics().into_iter().map(move |metric| (Some(shard), metric))
         });
-        let ingest = self.ingest.metrics().into_iter().map(|metric| (None, metric));
+        let single = self.ingest.metrics().into_iter().chain(self.api.metrics());
+        let single = single.map(|metric| (None, metric));
         let mut families: Vec<Family<'_>> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
-        for (shard, Metric { name, help, label, value }) in shards.chain(ingest) {
+        for (shard, Metric { name, help, label, value }) in shards.chain(single) {
             let place = *places.entry(name).or_insert(families.len());
             if place == families.len() {
                 families.push(Family { name, help, samples: Vec::new() });

@@ -144,7 +144,7 @@ fn resolve(node: &Node) -> Result<[u8; 32], String> {
 }
 
 /// A relative path of a configuration file starts at that file.
-fn beside(origin: &Origin, path: &Path) -> PathBuf {
+pub(super) fn beside(origin: &Origin, path: &Path) -> PathBuf {
     match origin {
         Origin::File { path: file, .. } => match file.parent() {
             Some(directory) => directory.join(path),
@@ -155,7 +155,7 @@ fn beside(origin: &Origin, path: &Path) -> PathBuf {
 }
 
 /// The first bytes of a file: a key file is short, and `/dev/zero` must not fill the memory.
-fn read_start(path: &Path) -> std::io::Result<String> {
+pub(super) fn read_start(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(1024).read_to_string(&mut text)?;
     Ok(text)

@@ -10,6 +10,7 @@
 //! Not here: what an option does (that is in the module that uses it) and compile-time bounds
 //! (`limits`).
 
+mod api_key;
 mod check;
 mod codec;
 mod endpoint;
@@ -24,13 +25,14 @@ mod template;
 mod tests;
 mod unit;
 
+pub use api_key::ApiKey;
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
 pub use key::{PublicKey, SecretKey};
 pub use source::{Setting, Sources};
 pub use table::{
-    Config, Drain, Handshake, Heartbeat, Ingest, Internal, Links, Log, LogFormat, LogLevel, Public,
-    Sessions, Shards, Slow, Websocket, WhenFull,
+    Api, Config, Drain, Handshake, Heartbeat, Ingest, Internal, Links, Log, LogFormat, LogLevel,
+    Public, Sessions, Shards, Slow, Websocket, WhenFull,
 };
 pub use template::template;
 

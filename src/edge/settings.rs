@@ -1,5 +1,6 @@
 //! From options to the settings of threads.
 
+use crate::api::Access;
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
@@ -41,6 +42,15 @@ pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Setti
         age_max: config.slow.age_max.into(),
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
+    }
+}
+
+/// How the HTTP API knows a backend.
+pub(super) fn access(config: &config::Api) -> Access {
+    match &config.key {
+        Some(key) => Access::Key(key.as_bytes().into()),
+        None if config.insecure => Access::Open,
+        None => Access::Closed,
     }
 }
 
