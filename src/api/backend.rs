@@ -380,8 +380,9 @@ fn requests(metrics: &ApiMetrics, method: Method) -> &Counter {
 /// Counts a failed request, command of a batch or channel of a broadcast.
 fn count(metrics: &ApiMetrics, fault: &Fault) {
     let counter = match fault.error {
-        ClientError::Unauthorized | ClientError::PermissionDenied => &metrics.unauthorized,
+        ClientError::Unauthorized => &metrics.unauthorized,
         ClientError::UnknownChannel => &metrics.unknown_channel,
+        ClientError::PermissionDenied => &metrics.forbidden,
         ClientError::MethodNotFound => &metrics.unknown_method,
         ClientError::LimitExceeded => &metrics.limit_exceeded,
         ClientError::BadRequest => &metrics.bad_request,

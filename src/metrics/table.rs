@@ -185,6 +185,8 @@ metrics! {
             "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
         unknown_channel: Counter = "tidegate_api_errors" [code = "102"]
             "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        forbidden: Counter = "tidegate_api_errors" [code = "103"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
         unknown_method: Counter = "tidegate_api_errors" [code = "104"]
             "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
         limit_exceeded: Counter = "tidegate_api_errors" [code = "106"]

@@ -89,7 +89,7 @@ pub enum Command {
     },
     /// Lists channels that have subscribers, at the shard that is asked.
     Channels {
-        /// A pattern of their names: `*` stands for anything but `:`, `**` for anything.
+        /// A pattern of their names, in which `*` stands for any characters.
         pattern: Option<Box<str>>,
     },
 }

@@ -214,6 +214,9 @@ fn an_open_api_is_closed_to_foreign_pages() {
     info(&[json, ("Host", "evil.example")]).assert_fault(403, 103, "Host");
     info(&[json, ("Origin", "http://evil.example")]).assert_fault(403, 103, "origins");
     info(&[("Content-Type", "text/plain")]).assert_fault(415, 107, "application/json");
+    let metrics = edge.get("/metrics").body;
+    assert!(metrics.contains("tidegate_api_errors_total{code=\"103\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("tidegate_api_requests_total{method=\"info\"} 1\n"), "{metrics}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! key they know. Nothing here knows HTTP but for the bytes of the bodies.
 
 mod fault;
+mod field;
 mod reply;
 mod request;
 

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::limits::{BATCH_COMMANDS_MAX, CHANNEL_NAME_BYTES_MAX};
 use crate::protocol::argument::{self, CLIENT_FORM, is_label};
 use crate::protocol::centrifuge::ClientError;
+use crate::protocol::http_api::field::{Text, Unused, raw, refuse};
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{
     ChannelName, Command, DecodeError, Epoch, HistoryFilter, Position, Publication, Target,
@@ -154,62 +155,6 @@ impl<'de> Deserialize<'de> for Entry<'de> {
         }
         deserializer.deserialize_map(OnlyKey)
     }
-}
-
-/// Text; empty is as good as none.
-#[derive(Default, Deserialize)]
-#[serde(from = "Option<String>")]
-struct Text(Option<String>);
-
-impl From<Option<String>> for Text {
-    fn from(text: Option<String>) -> Self {
-        Self(text.filter(|text| !text.is_empty()))
-    }
-}
-
-impl Text {
-    fn get(&self) -> Option<&str> {
-        self.0.as_deref()
-    }
-
-    /// The text of a key that the method cannot do without.
-    fn needed(&self, method: Method, key: &'static str) -> Result<&str, DecodeError> {
-        self.get().ok_or(DecodeError::MissingKey { op: method.name(), key })
-    }
-
-    /// A channel's name.
-    fn channel(&self, method: Method) -> Result<ChannelName, Fault> {
-        let name = self.needed(method, "channel")?;
-        ChannelName::parse(name.as_bytes())
-            .map_err(|error| Fault::bad(format!("`channel` is no channel: {error}")))
-    }
-}
-
-/// The value of a key that the edge has no use for: true exactly when it says something. Some
-/// clients send every key that they know.
-#[derive(Default)]
-struct Unused(bool);
-
-impl<'de> Deserialize<'de> for Unused {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(!["null", "false", "0", "\"\"", "[]", "{}"].contains(&text)))
-    }
-}
-
-/// Refuses keys that ask for something the edge does not do.
-fn refuse(keys: &[(&'static str, &Unused)]) -> Result<(), DecodeError> {
-    match keys.iter().find(|(_, value)| value.0) {
-        Some((key, _)) => Err(DecodeError::Unsupported(key)),
-        None => Ok(()),
-    }
-}
-
-/// JSON as it was written; `null` is a value like any other.
-fn raw<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The body of `publish`, which has `channel`, and of `broadcast`, which has `channels`.
@@ -493,7 +438,7 @@ impl Channels {
         }
         // Elsewhere these mean something, which a publisher would rely on.
         if pattern.is_some_and(|pattern| pattern.contains(['?', '[', ']', '{', '}', '\\'])) {
-            let expected = "a pattern with `*` and `**`; `?`, `[`, `{` and `\\` mean nothing here";
+            let expected = "a pattern with `*` alone; `?`, `[`, `{` and `\\` mean nothing here";
             return Err(DecodeError::BadValue { key: "pattern", expected }.into());
         }
         let pattern = pattern.map(Into::into);
