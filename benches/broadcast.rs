@@ -17,14 +17,13 @@ use tidegate::protocol::{ChannelName, Command, Publication, ShardId};
 
 fn hub(subscribers: u32) -> Hub {
     let settings = Settings {
-        shard: ShardId(0),
-        homes: Homes::new(1, 7),
         sessions_per_user_max: 10,
         evict_oldest: true,
         lag_bytes_max: 1 << 20,
         outbox_bytes_max: 1 << 18,
         connections_max: 1000,
         memory_max: 1 << 28,
+        ..Settings::unlimited(ShardId(0), Homes::new(1, 7))
     };
     let mut hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
     for token in 0..subscribers {

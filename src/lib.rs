@@ -29,7 +29,8 @@
 //! - A **link** ([`mesh::Link`]) is a bounded FIFO queue from one thread to one other. All links
 //!   into a thread share a [`mesh::Bell`], which costs a system call only if the thread sleeps.
 //! - What is shared: publications (immutable, behind an `Arc`), links, counters (one writer each),
-//!   and the two flags of the drain. Nothing else.
+//!   the keys and revocations of tokens ([`token::Authority`], looked up once for each token), and
+//!   the two flags of the drain. Nothing else.
 //!
 //! # Layers
 //!
@@ -40,25 +41,28 @@
 //!  main                         the allocator, and nothing else
 //!  cli                          the command line
 //!  edge                         opens addresses, starts threads, ends them in order
-//!  api     ingest  load         doors for operators and for backends; clients for benches
+//!  api  ingest  load  keys      doors for operators and backends; clients for benches; key sets
 //!  shard                        the I/O shell: the only module with monoio
 //!  mesh    hub                  links; the state of a shard
 //!  protocol  ws  http  wheel    bytes and state machines
 //!  doctor                       reads the host; knows nothing of the edge's inside
-//!  config  metrics  limits  sys options, counters, constants, the data ring and other syscalls
+//!  config  token                options; what clients' tokens say
+//!  metrics  limits  sys         counters, constants, the data ring and other syscalls
 //! ```
 //!
 //! `hub`, `protocol`, `ws`, `http` and `wheel` do no I/O, read no clock and hold no lock: time is
 //! an argument and bytes go in and out. So they can be fuzzed, simulated and tested to the end.
+//! `token` is like them but for the locks of [`token::Authority`], which threads share.
 //!
 //! # Where to find what
 //!
-//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `doctor`, `publish`, `bench`,
-//!   their help.
+//! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `gentoken`, `checktoken`,
+//!   `doctor`, `publish`, `bench`, their help.
 //! - [`edge`]: the table of contents of a run; the order in which things start and end.
 //! - [`api`]: the HTTP API of backends, `/metrics`, `/health`, `/info` and the try page on the
 //!   internal address.
 //! - [`ingest`]: all ZeroMQ sockets, CURVE, gaps in publishers' counters, answers, events.
+//! - [`keys`]: the keys of tokens in a running edge; key sets read and fetched again and again.
 //! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors.
 //! - [`mesh`]: links, homes and what travels between threads ([`mesh::Envelope`]).
 //! - [`hub`]: who is subscribed to what and owed what; logs, cursors, outboxes, sessions.
@@ -67,6 +71,7 @@
 //! - [`http`]: request heads, URIs, and answers to what is not a WebSocket.
 //! - [`wheel`]: one deadline for each connection, in constant time.
 //! - [`config`]: every option once, with its type, default, limits and text; all its sources.
+//! - [`token`]: JSON Web Tokens of clients: keys, signatures, claims, revocations.
 //! - [`doctor`]: is this host fit for so many connections, and what to set; see `tuning/`.
 //! - [`metrics`]: every metric once; counting is a plain addition.
 //! - [`limits`]: bounds that no two deployments would set differently.
@@ -132,6 +137,7 @@
 //!
 //! - `behaviour`: a real server from outside, one file for each promise of README;
 //! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte;
+//! - `centrifuge`: the client protocol against bytes of the official packages;
 //! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;
 //! - `tidy`: the rules of this map and of the style, and that README agrees with the code.
@@ -146,6 +152,7 @@ pub mod edge;
 pub mod http;
 pub mod hub;
 pub mod ingest;
+pub mod keys;
 pub mod limits;
 pub mod load;
 pub mod mesh;
@@ -153,5 +160,6 @@ pub mod metrics;
 pub mod protocol;
 pub mod shard;
 pub mod sys;
+pub mod token;
 pub mod wheel;
 pub mod ws;

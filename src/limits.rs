@@ -20,9 +20,28 @@ pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 
 /// Most commands in one `batch` of the HTTP API.
 pub const BATCH_COMMANDS_MAX: usize = 256;
+/// Most tags that one publication may have.
+pub const TAGS_MAX: usize = 32;
 
 /// Descriptors that are kept for everything but clients: rings, ZeroMQ, the internal address.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 
-/// Most shards one process runs: a shard number fits a byte of a client identity.
-pub const SHARDS_MAX: usize = 255;
+/// Most shards one process runs: a shard number fits a byte of a client identity, and beside the
+/// askers a byte of a ticket.
+pub const SHARDS_MAX: usize = 253;
+
+/// Most commands in one frame of a managed client: the connect command, and a subscription to
+/// every channel a connection may have, fit several times over.
+pub const COMMANDS_PER_FRAME_MAX: usize = 1000;
+
+/// Longest token in bytes.
+pub const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// Longest key set in bytes: certificates that some providers add make them long.
+pub const KEY_SET_BYTES_MAX: usize = 256 << 10;
+
+/// Most keys of one key set.
+pub const KEYS_PER_SET_MAX: usize = 64;
+
+/// Most revocations that are remembered.
+pub const REVOCATIONS_MAX: usize = 65_536;

@@ -67,6 +67,18 @@ fn variables_count_as_they_do_for_serve() {
 }
 
 #[test]
+fn namespaces_are_checked() {
+    let chat = "[namespaces.chat]\nhistory_size = 100\nsubscribe = 'token'\n";
+    let good = check("namespaces.toml", chat, &[("TIDEGATE_NAMESPACES__CHAT__PRESENCE", "true")]);
+    assert!(good.status.success(), "{}", stderr(&good));
+    let bad = check("namespaces.toml", "[namespaces.chat]\nhistory_ttl = '1h'\n", &[]);
+    assert_eq!(bad.status.code(), Some(1));
+    let found = stderr(&bad);
+    assert!(found.contains(":2: namespaces.chat.history_ttl: there is no history"), "{found}");
+    assert!(found.contains("set namespaces.chat.history_size"), "{found}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let output = tidegate(&["check-config", "/nowhere/tidegate.toml"], &[]);
     assert_eq!(output.status.code(), Some(1));

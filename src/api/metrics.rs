@@ -15,7 +15,8 @@ use prometheus_client::registry::Registry;
 
 use crate::api::process;
 use crate::metrics::{
-    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, Value,
+    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, TokenMetrics,
+    Value,
 };
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -24,11 +25,11 @@ const NANOS_PER_SECOND: f64 = 1e9;
 pub(super) fn registry(
     version: &'static str,
     shards: Vec<Arc<ShardMetrics>>,
-    ingest: Arc<IngestMetrics>,
+    (ingest, tokens): (Arc<IngestMetrics>, Arc<TokenMetrics>),
     api: Arc<ApiMetrics>,
 ) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Tables { shards, ingest, api }));
+    registry.register_collector(Box::new(Tables { shards, ingest, tokens, api }));
     registry.register_collector(Box::new(Process { version }));
     registry
 }
@@ -38,6 +39,7 @@ struct Tables {
     shards: Vec<Arc<ShardMetrics>>,
     ingest: Arc<IngestMetrics>,
     api: Arc<ApiMetrics>,
+    tokens: Arc<TokenMetrics>,
 }
 
 /// Label names and values of one sample.
@@ -77,8 +79,8 @@ impl Tables {
         let shards = self.shards.iter().enumerate().flat_map(|(shard, table)| {
             table.metrics().into_iter().map(move |metric| (Some(shard), metric))
         });
-        let single = self.ingest.metrics().into_iter().chain(self.api.metrics());
-        let single = single.map(|metric| (None, metric));
+        let single = [self.ingest.metrics(), self.tokens.metrics(), self.api.metrics()];
+        let single = single.into_iter().flatten().map(|metric| (None, metric));
         let mut families: Vec<Family<'_>> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (shard, Metric { name, help, label, value }) in shards.chain(single) {

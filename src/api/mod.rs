@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::keys::Keeper;
 use crate::mesh::AskerPort;
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::sys::Clock;
@@ -40,6 +41,8 @@ pub struct Control {
     pub ingest: Arc<IngestMetrics>,
     /// How the HTTP API knows a backend.
     pub access: Access,
+    /// Keeps the keys of tokens fresh on the control plane's thread.
+    pub keeper: Keeper,
     /// The port of the place `Asker::Control`.
     pub port: AskerPort,
     /// True from the beginning of the drain: `/health` fails and no command is accepted.

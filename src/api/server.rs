@@ -47,7 +47,12 @@ pub fn serve(
     let (version, shards) = (control.facts.version, control.shards.clone());
     let shared = Shared {
         facts: control.facts,
-        registry: metrics::registry(version, shards, control.ingest, Arc::clone(&api)),
+        registry: metrics::registry(
+            version,
+            shards,
+            (control.ingest, control.keeper.metrics()),
+            Arc::clone(&api),
+        ),
         metrics: api,
         access: control.access,
         shards: control.shards,
@@ -62,6 +67,7 @@ pub fn serve(
         tokio::select! {
             _ = stop => Ok(()),
             result = answers::run(control.port, queue) => result,
+            () = control.keeper.run() => Ok(()),
             () = accept(listener, router(shared), control.timing.request) => Ok(()),
         }
     })

@@ -11,12 +11,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Setting, Sources};
+use crate::config::{Config, Setting, Sources};
 
 mod bench;
 mod check_config;
+mod checktoken;
 mod default_config;
 mod doctor;
+mod gentoken;
 mod logging;
 mod publish;
 mod serve;
@@ -38,6 +40,12 @@ enum Command {
     CheckConfig(check_config::Arguments),
     /// Print all options with documentation and defaults as a configuration file.
     DefaultConfig,
+    /// Print a token (JWT) signed with the configuration's secret or with a private key.
+    #[command(name = "gentoken")]
+    GenToken(gentoken::Arguments),
+    /// Check a token as `serve` would, and show what it says or why it is refused.
+    #[command(name = "checktoken")]
+    CheckToken(checktoken::Arguments),
     /// Check whether this host is fit for a number of connections, and say what to set.
     Doctor(doctor::Arguments),
     /// Publish over ZeroMQ to a running edge, for trying and for scripts.
@@ -99,6 +107,26 @@ impl Overrides {
     }
 }
 
+/// The configuration for a command that needs only a few of its options.
+#[derive(Debug, Args)]
+struct Configuration {
+    /// Configuration file in TOML; without one the defaults hold.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    config: Option<OsString>,
+    /// Any option; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = parse_set)]
+    set: Vec<(String, String)>,
+}
+
+impl Configuration {
+    fn load(self) -> Result<Config, String> {
+        let file = self.config.filter(|path| !path.is_empty()).map(PathBuf::from);
+        let overrides = Overrides { set: self.set, ..Overrides::default() };
+        Config::load(&overrides.sources(file))
+            .map_err(|errors| format!("the configuration cannot be used\n{errors}"))
+    }
+}
+
 fn parse_set(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
@@ -113,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::DefaultConfig => default_config::run(),
+        Command::GenToken(arguments) => gentoken::run(arguments),
+        Command::CheckToken(arguments) => checktoken::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

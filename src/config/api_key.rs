@@ -67,7 +67,8 @@ fn resolve(node: &Node) -> Result<ApiKey, String> {
         None => checked(text).ok_or_else(|| "a string of another form".to_owned()),
         Some(path) => {
             let path = beside(&node.origin, Path::new(path));
-            let text = read_start(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text =
+                read_start(&path, 1024).map_err(|error| format!("{}: {error}", path.display()))?;
             let key = checked(text.trim());
             key.ok_or_else(|| format!("another content in the file {}", path.display()))
         }

@@ -4,6 +4,7 @@
 //! Safe by default: listening where others can reach the edge takes a second option that says so,
 //! and every refusal names that option.
 
+use super::channel::{Permission, Rules};
 use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
 use super::error::{Error, Origin};
 use super::group::Reader;
@@ -16,6 +17,11 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
     check_doors(config, reader);
     check_api(config, reader);
     check_pairs(config, reader);
+    check_rules(&config.channels, "channels", reader);
+    check_rules(&config.personal, "personal", reader);
+    for (name, rules) in &config.namespaces.0 {
+        check_rules(rules, &format!("namespaces.{name}"), reader);
+    }
     for (index, endpoint) in config.ingest.endpoints.iter().enumerate() {
         let place = Place(format!("ingest.endpoints[{index}]"));
         check_endpoint(endpoint, config.ingest.allow_remote_plaintext, &place, reader);
@@ -88,6 +94,10 @@ fn check_api(config: &Config, reader: &mut Reader) {
 }
 
 fn check_pairs(config: &Config, reader: &mut Reader) {
+    if config.token.jwks_file.is_some() && config.token.jwks_url.is_some() {
+        let problem = ("token.jwks_file is set too", "keep one of the two");
+        Place("token".to_owned()).conflict("jwks_url", problem, reader);
+    }
     let slow = &config.slow;
     for (key, bytes) in
         [("lag_bytes_max", slow.lag_bytes_max), ("outbox_bytes_max", slow.outbox_bytes_max)]
@@ -96,6 +106,23 @@ fn check_pairs(config: &Config, reader: &mut Reader) {
             let problem = ("more than slow.memory_max", "lower it or raise slow.memory_max");
             Place("slow".to_owned()).conflict(key, problem, reader);
         }
+    }
+}
+
+/// Rules that can have no effect: somebody believes in them.
+fn check_rules(rules: &Rules, section: &str, reader: &mut Reader) {
+    let place = Place(section.to_owned());
+    if rules.history_size == 0 && rules.history_ttl != Rules::default().history_ttl {
+        let remedy = format!("set {section}.history_size, or remove it");
+        place.conflict("history_ttl", ("there is no history", &remedy), reader);
+    }
+    if rules.read_presence == Permission::Token && !rules.presence {
+        let remedy = format!("set {section}.presence = true, or remove it");
+        place.conflict("read_presence", ("there is no presence", &remedy), reader);
+    }
+    if rules.read_history == Permission::Token && rules.history_size == 0 {
+        let remedy = format!("set {section}.history_size, or remove it");
+        place.conflict("read_history", ("there is no history", &remedy), reader);
     }
 }
 
@@ -158,6 +185,7 @@ fn check_curve(curve: &Curve, place: &Place, reader: &mut Reader) {
 fn apply_dev(config: &mut Config) {
     config.public.echo = true;
     config.api.insecure = config.api.key.is_none();
+    config.client.anonymous = true;
     if config.public.allowed_origins.is_empty() {
         config.public.allowed_origins = vec!["*".to_owned()];
     }

@@ -13,6 +13,9 @@ use super::error::Origin;
 use super::group::{Reader, Rendered};
 use super::node::{Node, Value};
 
+/// Longest file with one key.
+const FILE_BYTES_MAX: usize = 1024;
+
 /// Half of a key pair that everybody may know.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey([u8; 32]);
@@ -136,7 +139,8 @@ fn resolve(node: &Node) -> Result<[u8; 32], String> {
         None => decode(text).ok_or_else(|| "a string of another form".to_owned()),
         Some(path) => {
             let path = beside(&node.origin, Path::new(path));
-            let text = read_start(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = read_start(&path, FILE_BYTES_MAX)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             let key = decode(text.trim());
             key.ok_or_else(|| format!("another content in the file {}", path.display()))
         }
@@ -155,9 +159,9 @@ pub(super) fn beside(origin: &Origin, path: &Path) -> PathBuf {
 }
 
 /// The first bytes of a file: a key file is short, and `/dev/zero` must not fill the memory.
-pub(super) fn read_start(path: &Path) -> std::io::Result<String> {
+pub(super) fn read_start(path: &Path, bytes: usize) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(1024).read_to_string(&mut text)?;
+    File::open(path)?.take(bytes as u64).read_to_string(&mut text)?;
     Ok(text)
 }
 

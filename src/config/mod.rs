@@ -11,6 +11,7 @@
 //! (`limits`).
 
 mod api_key;
+mod channel;
 mod check;
 mod codec;
 mod endpoint;
@@ -18,6 +19,7 @@ mod error;
 mod group;
 mod key;
 mod node;
+mod secret;
 mod source;
 mod table;
 mod template;
@@ -26,15 +28,19 @@ mod tests;
 mod unit;
 
 pub use api_key::ApiKey;
+pub use channel::{Namespaces, Permission, Rules, WhenSlow};
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
 pub use key::{PublicKey, SecretKey};
+pub use secret::{PublicKeyPem, Secret};
 pub use source::{Setting, Sources};
 pub use table::{
-    Api, Config, Drain, Handshake, Heartbeat, Ingest, Internal, Links, Log, LogFormat, LogLevel,
-    Public, Sessions, Shards, Slow, Websocket, WhenFull,
+    Api, Client, Config, Drain, Handshake, Heartbeat, History, Idempotency, Ingest, Internal,
+    Links, Log, LogFormat, LogLevel, Presence, Public, Sessions, Shards, Slow, Token, Websocket,
+    WhenFull,
 };
 pub use template::template;
+pub use unit::parse_time;
 
 impl Config {
     /// Reads all sources on top of the defaults and checks the result as a whole.

@@ -116,7 +116,9 @@ fn read_variable((name, value): (&OsString, &OsString), config: &mut Config, rea
         }
         return;
     };
-    let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase());
+    // TIDEGATE_NAMESPACES__CHAT__HISTORY_SIZE has a third level.
+    let key = key.to_lowercase().replace("__", ".");
+    let key = format!("{}.{key}", section.to_lowercase());
     match value.to_str() {
         Some(value) => read_text(&key, value, origin, (config, reader)),
         None => reader.errors.push(Error::BadValue {

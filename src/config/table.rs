@@ -6,15 +6,18 @@
 //! rustdoc, the template and the README share.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_key::{ApiKey, ApiKeyText};
+use super::channel::{Namespaces, Rules};
 use super::codec::{
     Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, WebOrigins, choices,
 };
 use super::endpoint::{Endpoint, Endpoints, default_endpoints};
 use super::group::{Described, Group, GroupReader, Reader, nearest, options};
 use super::node::Node;
+use super::secret::{KeySetFile, Name, PublicKeyPem, PublicKeys, Secret, SharedSecret, WebAddress};
 use crate::limits::SHARDS_MAX;
 
 const KIB: usize = 1 << 10;
@@ -24,6 +27,9 @@ const GIB: usize = 1 << 30;
 /// The longest duration that an option takes: past it a number is a mistake, not a wish.
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Longest durations of what concerns tokens and channels, not connections.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 options! {
     /// The threads of the data plane.
@@ -54,6 +60,30 @@ options! {
         allow_anonymous: bool as Flag = false;
         /// Whether /echo answers every message with the same message, for tests and benches.
         echo: bool as Flag = false;
+    }
+}
+
+options! {
+    /// Tokens (JWT) of managed clients: which keys sign them and what they must say.
+    Token {
+        /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here.
+        hmac_secret: Option<Secret> as Optional<SharedSecret> = None;
+        /// Public keys in PEM, better as "file:PATH" than here: RSA for RS256, RS384 and RS512,
+        /// P-256 for ES256, P-384 for ES384, Ed25519 for EdDSA.
+        public_keys: Vec<PublicKeyPem> as PublicKeys = Vec::new();
+        /// File with a key set (JWKS, RFC 7517), which is read again and again.
+        jwks_file: Option<PathBuf> as Optional<KeySetFile> = None;
+        /// Address of a key set, which is fetched again and again.
+        jwks_url: Option<String> as Optional<WebAddress> = None;
+        /// Time after which a key set is read or fetched again. A token that names a key which is
+        /// not in the set hastens that.
+        jwks_refresh: Duration as Time = 600 * SECOND, 10 * SECOND..=DAY;
+        /// What the claim aud of a token must be or contain; without it aud is not looked at.
+        audience: Option<String> as Optional<Name> = None;
+        /// What the claim iss of a token must be; without it iss is not looked at.
+        issuer: Option<String> as Optional<Name> = None;
+        /// How long a revoked user's older tokens are refused: at least the lifetime of a token.
+        revocation_ttl: Duration as Time = DAY, SECOND..=DAY.saturating_mul(30);
     }
 }
 
@@ -114,6 +144,68 @@ options! {
         ping_interval: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Time after a ping in which a sign of life must come.
         pong_deadline: Duration as Time = 10 * SECOND, SECOND..=HOUR;
+    }
+}
+
+options! {
+    /// Managed clients: those that speak the Centrifuge protocol.
+    Client {
+        /// Whether clients may connect without a token, as nobody in particular. --dev sets it.
+        anonymous: bool as Flag = false;
+        /// Whether tokens are neither needed nor checked and everything is allowed, for tests.
+        insecure: bool as Flag = false;
+        /// Time in which a client must have sent its connect command.
+        connect_deadline: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
+        /// Time after the end of its token in which a client must have sent a new one.
+        refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
+        /// Most channels that one connection may be subscribed to.
+        channels_max: usize as Number = 128, 1..=1024;
+        /// Commands per second that one connection may send, publications among them; 0 means
+        /// no limit. The commands of one second may come at once.
+        commands_per_second: u32 as Number = 0, 0..=1_000_000;
+        /// Publications per second that one connection may send; 0 means no limit.
+        publishes_per_second: u32 as Number = 0, 0..=1_000_000;
+        /// Commands per second that all connections of one user to one shard may send together;
+        /// 0 means no limit.
+        user_commands_per_second: u32 as Number = 0, 0..=1_000_000;
+        /// Publications per second that all connections of one user to one shard may send
+        /// together; 0 means no limit.
+        user_publishes_per_second: u32 as Number = 0, 0..=1_000_000;
+    }
+}
+
+options! {
+    /// What channels with history remember, all together.
+    History {
+        /// Most memory for the publications that this process remembers. Past it the channels
+        /// that were unused longest lose their history and begin a new epoch.
+        memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
+        /// Most publications that one recovery brings; a client that missed more is told that
+        /// it could not be recovered.
+        recovery_publications_max: usize as Number = 300, 1..=100_000;
+        /// Time for which a channel without publications and subscribers keeps its offset and
+        /// epoch.
+        meta_ttl: Duration as Time = DAY, SECOND..=365 * DAY;
+    }
+}
+
+options! {
+    /// Publications that came before: those whose "id" a backend has used already.
+    Idempotency {
+        /// Time in which a second publication with the same "id" in the same channel is not
+        /// delivered.
+        window: Duration as Time = 300 * SECOND, SECOND..=DAY;
+        /// Most of them that a shard remembers; past it the oldest is forgotten.
+        keys_max: usize as Number = 65_536, 1..=100_000_000;
+    }
+}
+
+options! {
+    /// Who is subscribed.
+    Presence {
+        /// Most clients that one answer lists; above that it is an error, and only their number
+        /// can be asked for.
+        clients_max: usize as Number = 1000, 1..=100_000;
     }
 }
 
@@ -224,7 +316,7 @@ options! {
 
 /// Makes `Config` of the sections, each once.
 macro_rules! sections {
-    ($($section:ident: $type:ident,)+) => {
+    ($($(#[doc = $about:literal])* $section:ident: $type:ident,)+) => {
         /// Everything that an operator may set. `Config::load` makes it.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Config {
@@ -258,7 +350,12 @@ macro_rules! sections {
 
             /// Every section: name, what it is about, its options.
             pub(super) fn describe(&self) -> Vec<(&'static str, &'static str, Vec<Described>)> {
-                vec![$((stringify!($section), $type::ABOUT, self.$section.describe()),)+]
+                vec![$({
+                    // Two sections of one type differ in what they are about.
+                    let own = concat!($($about, "\n"),*);
+                    let about = if own.is_empty() { $type::ABOUT } else { own };
+                    (stringify!($section), about, self.$section.describe())
+                },)+]
             }
 
             /// Every option as `section.key`.
@@ -278,11 +375,20 @@ macro_rules! sections {
 sections! {
     shards: Shards,
     public: Public,
+    token: Token,
     internal: Internal,
     api: Api,
     handshake: Handshake,
     websocket: Websocket,
     heartbeat: Heartbeat,
+    client: Client,
+    channels: Rules,
+    /// Rules of personal channels, "#user": the keys of [channels] with the same defaults.
+    personal: Rules,
+    namespaces: Namespaces,
+    history: History,
+    idempotency: Idempotency,
+    presence: Presence,
     sessions: Sessions,
     slow: Slow,
     links: Links,

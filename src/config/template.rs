@@ -4,20 +4,28 @@
 use super::group::{Described, Rendered};
 use super::table::Config;
 
-/// All options with documentation and defaults, ready to be edited.
+/// All options with documentation and defaults, ready to be edited. Options of two sections that
+/// are the same are documented in the first.
 #[must_use]
 pub fn template() -> String {
     let mut out = String::from(INTRODUCTION);
-    for (section, about, options) in Config::default().describe() {
+    let sections = Config::default().describe();
+    for (index, (section, about, options)) in sections.iter().enumerate() {
         out.push('\n');
         comment(&mut out, about, "# ");
         out.push_str(&format!("[{section}]\n"));
         let (tables, plain): (Vec<_>, Vec<_>) =
-            options.into_iter().partition(|option| matches!(option.value, Rendered::Tables(_)));
-        for option in &plain {
-            print_option(&mut out, option, "");
+            options.iter().partition(|option| matches!(option.value, Rendered::Tables(_)));
+        let is_documented = sections[..index].iter().any(|(.., earlier)| earlier == options);
+        for option in plain {
+            match &option.value {
+                Rendered::Inline(value) if is_documented => {
+                    out.push_str(&format!("{} = {value}\n", option.key));
+                }
+                _ => print_option(&mut out, option, ""),
+            }
         }
-        for option in &tables {
+        for option in tables {
             print_tables(&mut out, &format!("{section}.{}", option.key), option);
         }
     }

@@ -230,9 +230,110 @@ fn every_limit_is_kept() {
         ("sessions.per_user_max", "0"),
         ("links.capacity", "15"),
         ("drain.close_code", "1000"),
+        ("channels.history_size", "100001"),
+        ("personal.history_ttl", "'999ms'"),
+        ("namespaces.chat.history_ttl", "'0s'"),
+        ("client.channels_max", "0"),
+        ("history.memory_max", "'1023KiB'"),
     ] {
         let found = mistakes(&format!("{key} = {outside}"));
         assert!(found.starts_with(&format!("1: {key}: found ")), "{found}");
+    }
+}
+
+#[test]
+fn namespaces_come_from_every_source() {
+    let file = TempFile::new(
+        b"[namespaces.chat]\nhistory_size = 9\npresence = true\n\
+          [namespaces.'a.b']\nsubscribe = 'token'\n\
+          [channels]\nhistory_size = 5",
+    );
+    let config = Config::load(&Sources {
+        file: Some(file.0.clone()),
+        variables: vec![
+            variable("TIDEGATE_NAMESPACES__CHAT__HISTORY_SIZE", "10"),
+            variable("TIDEGATE_NAMESPACES__GAME", "{ publish = 'everybody' }"),
+        ],
+        settings: vec![
+            setting("namespaces.chat.history_ttl", "1h"),
+            setting("namespaces.a.b.recovery", "false"),
+            setting("namespaces.Empty", "{}"),
+        ],
+        dev: false,
+    })
+    .unwrap();
+    let rules = &config.namespaces.0;
+    assert_eq!(rules.keys().collect::<Vec<_>>(), ["Empty", "a.b", "chat", "game"]);
+    let hour = std::time::Duration::from_secs(3600);
+    let chat = Rules { history_size: 10, presence: true, history_ttl: hour, ..Rules::default() };
+    assert_eq!(rules["chat"], chat);
+    let dotted = Rules { subscribe: Permission::Token, recovery: false, ..Rules::default() };
+    assert_eq!(rules["a.b"], dotted);
+    assert_eq!(rules["game"].publish, Permission::Everybody);
+    // Nothing is inherited.
+    assert_eq!((config.channels.history_size, rules["Empty"].history_size), (5, 0));
+}
+
+#[test]
+fn mistakes_in_namespaces_are_named() {
+    let name = "expected a name of 1 to 64 letters, digits, _, - and .";
+    let long = "n".repeat(65);
+    for (text, found) in [
+        (
+            "[namespaces.'a b']".to_owned(),
+            format!("namespaces.a b: found the name \"a b\", {name}"),
+        ),
+        ("[namespaces.'']".to_owned(), format!("namespaces.: found the name \"\", {name}")),
+        ("[namespaces.'\u{e9}']".to_owned(), format!("found the name \"\u{e9}\", {name}")),
+        (format!("[namespaces.{long}]"), format!("found the name \"{long}\", {name}")),
+        (
+            "namespaces.chat = 5".to_owned(),
+            "namespaces.chat: found an integer, expected".to_owned(),
+        ),
+        (
+            "[namespaces.chat]\nhistroy_size = 1".to_owned(),
+            "2: unknown option namespaces.chat.histroy_size; did you mean \
+             namespaces.chat.history_size?"
+                .to_owned(),
+        ),
+        (
+            "namespaces.chat.subscribe = 'all'".to_owned(),
+            "found \"all\", expected \"nobody\", \"token\" or \"everybody\"".to_owned(),
+        ),
+        (
+            "[namespace.chat]".to_owned(),
+            "unknown option namespace; did you mean namespaces?".to_owned(),
+        ),
+    ] {
+        let shown = mistakes(&text);
+        assert!(shown.contains(&found), "{text}: {shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    for (key, value, found) in [
+        ("namespaces.chat.histroy_size", "1", "did you mean namespaces.chat.history_size?"),
+        ("namespaces.chat", "5", "expected a table of options"),
+        ("namespaces..history_size", "5", name),
+    ] {
+        let settings = vec![setting(key, value)];
+        let error = Config::load(&Sources { settings, ..Sources::default() }).unwrap_err();
+        assert!(error.to_string().contains(found), "{error}");
+    }
+}
+
+#[test]
+fn rules_without_effect_are_refused() {
+    for section in ["channels", "personal", "namespaces.chat"] {
+        for (rule, key, remedy) in [
+            ("history_ttl = '1h'", "history_ttl: there is no history", "history_size"),
+            ("read_history = 'token'", "read_history: there is no history", "history_size"),
+            ("read_presence = 'token'", "read_presence: there is no presence", "presence = true"),
+        ] {
+            let found = mistakes(&format!("[{section}]\n{rule}"));
+            let expected = format!("2: {section}.{key}; set {section}.{remedy}, or remove it");
+            assert_eq!(found, expected);
+            let ready = format!("[{section}]\nhistory_size = 1\npresence = true\n{rule}");
+            assert!(load(&ready).is_ok(), "{ready}");
+        }
     }
 }
 
@@ -392,6 +493,36 @@ fn secrets_never_reach_an_error() {
 }
 
 #[test]
+fn keys_of_tokens_are_read_where_they_are_written() {
+    let secret = "s3cr3t".repeat(6);
+    let name = |kind: &str| format!("{}/tests/keys/{kind}.pem", env!("CARGO_MANIFEST_DIR"));
+    let keys = format!("['file:{}', 'file:{}']", name("rsa.public"), name("ed25519.public"));
+    let config = load(&format!("[token]\nhmac_secret='{secret}'\npublic_keys={keys}")).unwrap();
+    assert_eq!(config.token.hmac_secret.as_ref().unwrap().as_bytes(), secret.as_bytes());
+    assert_eq!(config.token.public_keys.len(), 2);
+    let _usable = config.token.public_keys.iter().map(PublicKeyPem::key).collect::<Vec<_>>();
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    for (text, reason) in [
+        ("hmac_secret = 's3cr3t'".to_owned(), "hmac_secret: found one of 6 bytes"),
+        (format!("hmac_secret = ['{secret}']"), "hmac_secret: found an array"),
+        (
+            format!("public_keys = ['file:{}']", name("rsa.private")),
+            "public_keys[0]: found a private key",
+        ),
+        (format!("public_keys = ['{secret}']"), "public_keys[0]: found no PEM block"),
+        ("jwks_file = 'nowhere.json'".to_owned(), "jwks_file: found "),
+        (format!("jwks_file = '{}'", name("rsa.public")), "no key set"),
+        ("jwks_url = 'https://u:s3cr3t@a/'".to_owned(), "jwks_url: found"),
+        ("audience = ''".to_owned(), "audience: found \"\", expected a name without spaces"),
+    ] {
+        let found = mistakes(&format!("[token]\n{text}"));
+        assert!(found.contains(reason), "{text}: {found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+        assert!(!found.contains("s3cr3t"), "{found}");
+    }
+}
+
+#[test]
 fn key_files_lie_beside_the_configuration() {
     let key = TempFile::new(KEY.as_bytes());
     let name = key.0.file_name().unwrap().to_str().unwrap();
@@ -407,7 +538,9 @@ fn tomlish() -> impl Strategy<Value = String> {
     let keys: Vec<String> = Config::keys()
         .into_iter()
         .chain(Endpoint::KEYS.iter().chain(Curve::KEYS).map(|key| (*key).to_owned()))
+        .chain(Rules::KEYS.iter().map(|key| format!("namespaces.x.{key}")))
         .chain(["[[ingest.endpoints]]", "[ingest.endpoints.curve]", "[public]"].map(String::from))
+        .chain(["[namespaces.y]", "namespaces"].map(String::from))
         .collect();
     let value = prop_oneof![
         "[0-9]{1,25}(ms|s|KiB|GiB)?",

@@ -10,7 +10,8 @@ const TIMES: &[(&str, u64)] = &[("h", 3_600_000), ("m", 60_000), ("s", 1000), ("
 const SIZES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A duration such as `25s`; `None` when it is none.
-pub(super) fn parse_time(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Duration> {
     parse(text, TIMES).map(Duration::from_millis)
 }
 

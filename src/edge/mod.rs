@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
+use crate::keys;
 use crate::mesh::{self, AskerPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::shard::{self, Drain, Start};
@@ -46,6 +47,9 @@ pub enum Error {
     /// A ZeroMQ endpoint cannot be opened.
     #[error(transparent)]
     Ingest(#[from] ingest::Error),
+    /// The keys of tokens cannot be had.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     /// A thread could not be started, or its ring not be set up.
     #[error("cannot start a {thread} thread: {source}")]
     Thread {
@@ -93,6 +97,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
         (0..shard_count).map(|_| Arc::new(ShardMetrics::default())).collect();
     let ingest_metrics = Arc::new(IngestMetrics::default());
 
+    let keeper = keys::open(&config.token, keys::Timing::default())?;
     let listeners = public_listeners(config, shard_count)?;
     let internal_listener = internal_listener(config)?;
     let ingest = bind_ingest(config, ingest_port, Arc::clone(&ingest_metrics), clock)?;
@@ -105,15 +110,17 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let drain = Arc::new(Drain::new(shard_count));
     let draining = Arc::new(AtomicBool::new(false));
     let (ended, endings) = channel();
+    let common = settings::Common::new(config, shard_count, rand_seed());
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
-            settings: settings::shard(config, &port, &cores),
+            settings: settings::shard(config, &port, &cores, &common),
             listener,
             metrics: shard_metrics.clone(),
             port,
             clock,
             drain: Arc::clone(&drain),
+            authority: keeper.authority(),
         };
         shards.push(start_shard(start, ended.clone())?);
     }
@@ -125,6 +132,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
         shards: shard_metrics,
         ingest: ingest_metrics,
         access: settings::access(&config.api),
+        keeper,
         port: control_port,
         draining: Arc::clone(&draining),
         clock,
@@ -264,7 +272,8 @@ fn listen_error(address: SocketAddr, option: &'static str, source: io::Error) ->
     Error::Listen { address, option, source }
 }
 
-/// A seed that peers cannot know, for the hash that gives channels their homes.
+/// A seed that peers cannot know and that no earlier run had: for the hash that gives channels
+/// their homes, and for the epochs of streams.
 fn rand_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()

@@ -1,9 +1,13 @@
 //! From options to the settings of threads.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::api::Access;
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
+use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
 use crate::sys::host;
 use crate::ws::Limits;
@@ -11,7 +15,13 @@ use crate::ws::handshake::OriginPolicy;
 use crate::{hub, limits};
 
 /// The settings of one shard.
-pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Settings {
+pub(super) fn shard(
+    config: &Config,
+    port: &ShardPort,
+    cores: &[usize],
+    common: &Common,
+) -> Settings {
+    let client = &config.client;
     let hub = hub::Settings {
         shard: port.shard,
         homes: port.homes.clone(),
@@ -21,6 +31,23 @@ pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Setti
         outbox_bytes_max: config.slow.outbox_bytes_max,
         connections_max: connections_max(config.public.connections_max),
         memory_max: config.slow.memory_max,
+        namespaces: Arc::clone(&common.namespaces),
+        history_bytes_max: config.history.memory_max / common.shards.max(1),
+        history_meta_ttl: seconds(config.history.meta_ttl),
+        recovery_publications_max: config.history.recovery_publications_max,
+        idempotency_window: seconds(config.idempotency.window),
+        idempotency_keys_max: config.idempotency.keys_max,
+        presence_clients_max: config.presence.clients_max,
+        channels_max: client.channels_max,
+        ping_seconds: seconds(config.heartbeat.ping_interval),
+        refresh_grace: seconds(client.refresh_grace),
+        rates: hub::Rates {
+            commands: client.commands_per_second,
+            publishes: client.publishes_per_second,
+            user_commands: client.user_commands_per_second,
+            user_publishes: client.user_publishes_per_second,
+        },
+        epoch_seed: common.epoch_seed,
     };
     let core = cores.get(port.shard.index() % cores.len().max(1)).copied();
     Settings {
@@ -40,6 +67,10 @@ pub(super) fn shard(config: &Config, port: &ShardPort, cores: &[usize]) -> Setti
         pong_deadline: config.heartbeat.pong_deadline.into(),
         close_deadline: config.websocket.close_deadline.into(),
         age_max: config.slow.age_max.into(),
+        connect_deadline: client.connect_deadline.into(),
+        anonymous: client.anonymous,
+        insecure: client.insecure,
+        needs_token: has_keys(&config.token) && !client.insecure,
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
     }
@@ -52,6 +83,62 @@ pub(super) fn access(config: &config::Api) -> Access {
         None if config.insecure => Access::Open,
         None => Access::Closed,
     }
+}
+
+/// Whether there is anything to verify tokens with.
+fn has_keys(token: &config::Token) -> bool {
+    token.hmac_secret.is_some()
+        || !token.public_keys.is_empty()
+        || token.jwks_file.is_some()
+        || token.jwks_url.is_some()
+}
+
+/// What all shards of a run share.
+pub(super) struct Common {
+    namespaces: Arc<Namespaces>,
+    shards: usize,
+    epoch_seed: u64,
+}
+
+impl Common {
+    /// For a number of shards; the seed is one that no earlier run had.
+    pub(super) fn new(config: &Config, shards: usize, epoch_seed: u64) -> Self {
+        let rules = config.namespaces.0.iter();
+        let named = rules.map(|(name, rules)| (name.as_str().into(), namespace(rules))).collect();
+        let namespaces =
+            Namespaces::new(namespace(&config.channels), namespace(&config.personal), named);
+        Self { namespaces: Arc::new(namespaces), shards, epoch_seed }
+    }
+}
+
+fn namespace(rules: &config::Rules) -> Namespace {
+    let permission = |configured| match configured {
+        config::Permission::Nobody => Permission::Nobody,
+        config::Permission::Token => Permission::Token,
+        config::Permission::Everybody => Permission::Everybody,
+    };
+    Namespace {
+        history_size: rules.history_size,
+        history_ttl: seconds(rules.history_ttl),
+        recovery: rules.recovery,
+        presence: rules.presence,
+        join_leave: rules.join_leave,
+        subscribe: permission(rules.subscribe),
+        publish: permission(rules.publish),
+        read_history: permission(rules.read_history),
+        read_presence: permission(rules.read_presence),
+        subscribers_max: rules.subscribers_max,
+        when_slow: match rules.when_slow {
+            config::WhenSlow::Resubscribe => WhenSlow::Resubscribe,
+            config::WhenSlow::Disconnect => WhenSlow::Disconnect,
+        },
+    }
+}
+
+/// Whole seconds; what lies between two is rounded up, so that nothing becomes 0.
+fn seconds(duration: Duration) -> u32 {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 fn origins(allowed: &[String]) -> OriginPolicy {
@@ -110,5 +197,56 @@ fn curve(curve: &config::Curve) -> Curve {
             secret_key,
             server_key: *curve.server_key.as_ref().expect(checked).as_bytes(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Setting, Sources};
+    use crate::protocol::ChannelName;
+
+    fn load(options: &[(&str, &str)]) -> Config {
+        let setting = |(key, value): &(&str, &str)| Setting {
+            flag: "--set".to_owned(),
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let settings = options.iter().map(setting).collect();
+        Config::load(&Sources { settings, ..Sources::default() }).unwrap()
+    }
+
+    #[test]
+    fn rules_that_nobody_wrote_are_those_of_the_protocol() {
+        let common = Common::new(&Config::default(), 4, 0);
+        assert_eq!(*common.namespaces, Namespaces::default());
+    }
+
+    #[test]
+    fn each_section_has_rules_of_its_own() {
+        let config = load(&[
+            ("channels.presence", "true"),
+            ("personal.history_size", "7"),
+            ("namespaces.a.b.history_size", "9"),
+            ("namespaces.a.b.history_ttl", "1500ms"),
+            ("namespaces.chat", "{subscribe='token', publish='nobody', when_slow='disconnect'}"),
+        ]);
+        let namespaces = Common::new(&config, 1, 0).namespaces;
+        let of = |name: &str| {
+            let rules = namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap());
+            rules.map(|rules| Namespace::clone(rules))
+        };
+        let default = Namespace::default;
+        assert_eq!(of("lobby"), Some(Namespace { presence: true, ..default() }));
+        assert_eq!(of("#42"), Some(Namespace { history_size: 7, ..default() }));
+        let dotted = Namespace { history_size: 9, history_ttl: 2, ..default() };
+        assert_eq!(of("a.b:x"), Some(dotted));
+        let chat = Namespace {
+            subscribe: Permission::Token,
+            when_slow: WhenSlow::Disconnect,
+            ..default()
+        };
+        assert_eq!(of("chat:lobby"), Some(chat));
+        assert_eq!(of("other:lobby"), None);
     }
 }

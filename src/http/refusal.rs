@@ -25,6 +25,11 @@ impl Refusal {
         Self::new(400, reason, &[])
     }
 
+    /// 401: nobody said who the client is (RFC 9110 §15.5.2: MUST generate `WWW-Authenticate`).
+    pub const fn unauthorized(reason: &'static str) -> Self {
+        Self::new(401, reason, &[("WWW-Authenticate", "Bearer")])
+    }
+
     /// 403: understood, but not for this origin or client.
     pub const fn forbidden(reason: &'static str) -> Self {
         Self::new(403, reason, &[])
@@ -84,6 +89,7 @@ impl Refusal {
     fn phrase(&self) -> &'static str {
         match self.status {
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",

@@ -1,9 +1,10 @@
 //! What a connection is owed beyond the rounds: its outbox, the rest of a frame, and for how long.
 
-use crate::hub::connection::{BLOCKED, CATCHING_UP, Phase};
+use crate::hub::channel::Round;
+use crate::hub::connection::{BLOCKED, CATCHING_UP, HELD, Phase};
 use crate::hub::outbox::Outbox;
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, EVERYONE, Hub};
+use crate::hub::{Cause, Hub, everyone_in, is_everyone};
 use crate::ws::close::CloseCode;
 
 /// How old a backlog is.
@@ -90,8 +91,9 @@ impl Hub {
             owed += self.lag_of(subscription.channel, subscription.member);
             next = subscription.next;
         }
-        if (row as usize) < self.channels.rows[EVERYONE].members.len() {
-            owed += self.lag_of(EVERYONE, row);
+        let everyone = everyone_in(self.connections[row].variant());
+        if (row as usize) < self.channels.rows[everyone].members.len() {
+            owed += self.lag_of(everyone, row);
         }
         let is_paid = self.outboxes[self.connections[row].aside].renew(owed);
         if is_paid { Age::Renewed } else { Age::Expired }
@@ -99,7 +101,19 @@ impl Hub {
 
     pub(super) fn lag_of(&self, channel: u32, member: u32) -> u64 {
         let channel = &self.channels.rows[channel];
-        channel.head - channel.members[member as usize].cursor.position()
+        // A subscription that has not begun is owed nothing.
+        channel.head.saturating_sub(channel.members[member as usize].cursor.position())
+    }
+
+    /// Rounds pass a member by until its connection catches up.
+    pub(super) fn lag(&mut self, channel_row: u32, member: u32) {
+        let channel = &mut self.channels.rows[channel_row];
+        let head = channel.head;
+        let cursor = &mut channel.members[member as usize].cursor;
+        if !cursor.lags() {
+            *cursor = cursor.with_lag(true);
+            channel.round.get_or_insert_with(|| Box::new(Round::new(head))).lagging += 1;
+        }
     }
 
     /// Copies what a connection is still owed of a channel to its outbox.
@@ -107,7 +121,7 @@ impl Hub {
         let member = self.member_of(row, channel_row);
         let channel = &self.channels.rows[channel_row];
         let cursor = channel.members[member as usize].cursor;
-        if cursor.position() == channel.head {
+        if cursor.position() >= channel.head {
             return;
         }
         let boundary = self.boundary_of(row, channel_row, member);
@@ -131,7 +145,10 @@ impl Hub {
         }
         let member = self.member_of(row, channel_row);
         let channel = &mut self.channels.rows[channel_row];
-        channel.members[member as usize].cursor.move_to(channel.head);
+        let cursor = &mut channel.members[member as usize].cursor;
+        if cursor.position() < channel.head {
+            cursor.move_to(channel.head);
+        }
     }
 
     /// How many bytes are left of a frame of this channel that the socket took in part.
@@ -171,7 +188,7 @@ impl Hub {
     }
 
     pub(super) fn member_of(&self, row: u32, channel: u32) -> u32 {
-        if channel == EVERYONE {
+        if is_everyone(channel) {
             return row;
         }
         let mut at = self.connections[row].subscriptions;
@@ -191,7 +208,7 @@ impl Hub {
 
     pub(super) fn queue_catching_up(&mut self, row: u32) {
         let connection = &mut self.connections[row];
-        if !connection.is(BLOCKED) && !connection.is(CATCHING_UP) {
+        if !connection.is(BLOCKED) && !connection.is(CATCHING_UP) && !connection.is(HELD) {
             connection.set(CATCHING_UP, true);
             self.queues.catching_up.push_back(row);
         }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::hub::connection::Member;
 use crate::hub::log::Log;
 use crate::hub::named::Named;
-use crate::protocol::ChannelName;
+use crate::protocol::{ChannelName, Variant};
 
 /// The part of a channel that one shard keeps while it has a subscriber.
 #[derive(Debug, Default)]
@@ -17,9 +17,10 @@ pub(super) struct Channel {
     pub(super) round: Option<Box<Round>>,
     /// Bytes ever appended.
     pub(super) head: u64,
-    /// Which stay of this shard in the channel this is.
+    /// Which stay of this shard in the channel this is. The two lowest bits say in which wire
+    /// variant.
     pub(super) generation: u32,
-    /// How many members are not open yet.
+    /// How many members' subscriptions have not begun yet.
     pub(super) joining: u32,
 }
 
@@ -49,12 +50,27 @@ impl Named for Channel {
     fn name(&self) -> Option<&ChannelName> {
         self.name.as_ref()
     }
+
+    fn distinction(&self) -> u8 {
+        self.variant() as u8
+    }
 }
 
 impl Channel {
     /// A channel without members, not yet confirmed by its home.
-    pub(super) fn new(name: ChannelName, generation: u32) -> Self {
+    pub(super) fn new(name: ChannelName, count: u32, variant: Variant) -> Self {
+        let generation = (count << 2) | variant as u32;
         Self { name: Some(name), generation, ..Self::default() }
+    }
+
+    /// The wire variant of its frames.
+    pub(super) fn variant(&self) -> Variant {
+        Variant::ALL[(self.generation & 3) as usize]
+    }
+
+    /// The name of a row in use.
+    pub(super) fn channel_name(&self) -> &ChannelName {
+        self.name.as_ref().expect("a channel in use has a name")
     }
 
     /// The log, where the caller knows that somebody lacks something.

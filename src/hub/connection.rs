@@ -1,6 +1,7 @@
 //! The rows of the hub: a connection, its subscriptions, and a channel's members.
 
 use crate::hub::rows::NONE;
+use crate::protocol::Variant;
 
 /// One connection as the hub sees it.
 #[derive(Debug)]
@@ -52,6 +53,12 @@ pub(super) const HAS_USER: u8 = 0x04;
 pub(super) const IS_DETACHED_FROM_ALL: u8 = 0x08;
 /// Backends have heard that it is connected.
 pub(super) const ANNOUNCED: u8 = 0x10;
+/// It speaks the client protocol in JSON.
+const IS_JSON: u8 = 0x20;
+/// It speaks the client protocol in protobuf.
+const IS_PROTOBUF: u8 = 0x40;
+/// Nothing is sent until the reply to its `connect` can be.
+pub(super) const HELD: u8 = 0x80;
 
 impl Default for Connection {
     fn default() -> Self {
@@ -72,6 +79,23 @@ impl Connection {
     /// Whether a flag is set.
     pub(super) fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// The wire variant it is sent things in.
+    pub(super) fn variant(&self) -> Variant {
+        if self.is(IS_JSON) {
+            Variant::Json
+        } else if self.is(IS_PROTOBUF) {
+            Variant::Protobuf
+        } else {
+            Variant::Raw
+        }
+    }
+
+    /// Sets the wire variant.
+    pub(super) fn set_variant(&mut self, variant: Variant) {
+        self.set(IS_JSON, variant == Variant::Json);
+        self.set(IS_PROTOBUF, variant == Variant::Protobuf);
     }
 
     /// Sets or clears a flag.
@@ -121,6 +145,9 @@ pub(super) struct Cursor(u64);
 
 impl Cursor {
     const LAGS: u64 = 1 << 63;
+
+    /// The cursor of a subscription that has not begun: beyond any head, so that nothing is owed.
+    pub(super) const BEYOND: Self = Self(Self::LAGS - 1);
 
     /// A cursor that does not lag.
     pub(super) fn at(position: u64) -> Self {

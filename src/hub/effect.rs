@@ -18,6 +18,10 @@ pub enum Effect {
     Refused(u32, Refusal),
     /// A close frame stands in the connection's outbox, which is all that is left to send.
     Closing(u32, CloseCode, Cause),
+    /// A managed connection's `connect` was answered.
+    Connected(u32),
+    /// The moment at which a managed connection expires has changed.
+    Expiry(u32),
     /// The connection's socket is full: say when it is writable, and watch its age.
     Blocked(u32),
 }

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 use crate::hub::batch::Source;
 use crate::hub::channel::Round;
-use crate::hub::connection::{BLOCKED, CATCHING_UP, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::connection::{BLOCKED, CATCHING_UP, HELD, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::log::frames_within;
 use crate::hub::rows::NONE;
-use crate::hub::{BATCH_MAX, Batch, EVERYONE, Effect, Entry, Hub};
+use crate::hub::{BATCH_MAX, Batch, Effect, Entry, Hub, everyone_in, is_everyone};
 use crate::ws::frame::frame_bytes;
 
 /// At most so many members are looked at for one batch, however few of them lack something.
@@ -64,7 +64,7 @@ impl Hub {
     fn catch_up(&mut self, row: u32, batch: &mut Batch) {
         let connection = &self.connections[row];
         let (aside, token) = (connection.aside, connection.token);
-        if connection.is(BLOCKED) || aside == NONE {
+        if connection.is(BLOCKED) || connection.is(HELD) || aside == NONE {
             return;
         }
         let outbox = &mut self.outboxes[aside];
@@ -108,8 +108,9 @@ impl Hub {
                 return Some((subscription.channel, subscription.member));
             }
         }
-        let in_everyone = (row as usize) < self.channels.rows[EVERYONE].members.len();
-        (in_everyone && self.still_lags(EVERYONE, row)).then_some((EVERYONE, row))
+        let everyone = everyone_in(self.connections[row].variant());
+        let in_everyone = (row as usize) < self.channels.rows[everyone].members.len();
+        (in_everyone && self.still_lags(everyone, row)).then_some((everyone, row))
     }
 
     fn still_lags(&mut self, channel_row: u32, member: u32) -> bool {
@@ -141,7 +142,8 @@ impl Hub {
             *looks -= 1;
             round.walk += 1;
             let position = member.cursor.position();
-            if position == head || member.cursor.lags() {
+            // A subscription that has not begun is beyond the head.
+            if position >= head || member.cursor.lags() {
                 continue;
             }
             if member.connection >= self.connections.height() {
@@ -150,7 +152,9 @@ impl Hub {
                 continue;
             }
             let connection = &mut self.connections[member.connection];
-            let is_apart = row == EVERYONE && connection.is(IS_DETACHED_FROM_ALL);
+            let is_apart = is_everyone(row)
+                && (connection.is(IS_DETACHED_FROM_ALL)
+                    || everyone_in(connection.variant()) != row);
             if connection.phase != Phase::Open || is_apart {
                 member.cursor.move_to(head);
                 continue;
@@ -164,7 +168,7 @@ impl Hub {
                 round.reach = round.reach.min(position);
                 continue;
             }
-            if connection.subscription_count > 1 && row != EVERYONE {
+            if connection.subscription_count > 1 && !is_everyone(row) {
                 let member = member.connection;
                 if self.may_gather(member) && self.gather(member, batch) {
                     continue;
@@ -297,8 +301,8 @@ impl Hub {
         let round = self.channels.rows[row].round.as_ref();
         if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
             self.drop_round(row);
-            if row == EVERYONE {
-                self.channels.rows[EVERYONE].members = SmallVec::new();
+            if is_everyone(row) {
+                self.channels.rows[row].members = SmallVec::new();
             }
         }
     }

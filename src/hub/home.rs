@@ -1,21 +1,42 @@
-//! The home side of a channel: which shards have subscribers, and a user's sessions.
+//! The home side of a channel: which shards have subscribers, a user's sessions, the stream and
+//! the roll.
 //!
 //! One shard owns this for each channel, so there is no lock and one order of everything.
 
 use smallvec::SmallVec;
 
 use crate::hub::named::Named;
+use crate::hub::roll::Roll;
+use crate::hub::rows::NONE;
 use crate::mesh::Handle;
 use crate::protocol::{ChannelName, ClientId, ShardId};
 
-/// What the home shard knows of a channel; exists only while somebody is there.
-#[derive(Debug, Default)]
+/// What the home shard knows of a channel; exists only while there is something to know.
+#[derive(Debug)]
 pub(super) struct Home {
     name: Option<ChannelName>,
-    /// The shards with subscribers, each with its own part of the channel.
+    /// The shards with subscribers, each with its own parts of the channel.
     pub(super) members: SmallVec<[(ShardId, Handle); 1]>,
     /// The user's sessions, oldest first; only in personal channels.
     pub(super) sessions: SmallVec<[ClientId; 1]>,
+    /// Who is subscribed by name; only where the namespace wants to know.
+    pub(super) roll: Option<Box<Roll>>,
+    /// The row of the stream; only where the namespace has history.
+    pub(super) stream: u32,
+}
+
+const _: () = assert!(size_of::<Home>() <= 72, "every user has a personal channel");
+
+impl Default for Home {
+    fn default() -> Self {
+        Self {
+            name: None,
+            members: SmallVec::new(),
+            sessions: SmallVec::new(),
+            roll: None,
+            stream: NONE,
+        }
+    }
 }
 
 impl Named for Home {
@@ -30,9 +51,14 @@ impl Home {
         Self { name: Some(name), ..Self::default() }
     }
 
-    /// A shard has its first subscriber.
+    /// The name of a row in use.
+    pub(super) fn channel_name(&self) -> &ChannelName {
+        self.name.as_ref().expect("a home in use has a name")
+    }
+
+    /// A shard has its first subscriber in some wire variant.
     pub(super) fn join(&mut self, shard: ShardId, handle: Handle) {
-        self.members.retain(|&mut (member, _)| member != shard);
+        self.members.retain(|&mut (other, part)| (other, part.variant) != (shard, handle.variant));
         self.members.push((shard, handle));
     }
 
@@ -46,13 +72,18 @@ impl Home {
         self.sessions.push(client);
     }
 
-    /// A session of the user ended.
-    pub(super) fn exit(&mut self, client: ClientId) {
+    /// A session of the user ended. Returns whether it was known.
+    pub(super) fn exit(&mut self, client: ClientId) -> bool {
+        let before = self.sessions.len();
         self.sessions.retain(|&mut session| session != client);
+        self.sessions.len() < before
     }
 
-    /// Whether nobody is there any more.
+    /// Whether nothing is left to know.
     pub(super) fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.sessions.is_empty()
+        self.members.is_empty()
+            && self.sessions.is_empty()
+            && self.roll.is_none()
+            && self.stream == NONE
     }
 }

@@ -12,25 +12,37 @@
 //! log lies exactly what it is still owed, and sources of bytes for a socket change only between
 //! frames.
 
+mod attend;
 mod backlog;
 mod batch;
 mod channel;
+mod connect;
 mod connection;
 mod effect;
 mod flush;
 mod gather;
+mod history;
 mod home;
+mod inquire;
 mod log;
+mod managed;
 mod named;
 mod outbox;
 mod publish;
+mod rate;
+mod repeats;
+mod requests;
+mod roll;
 mod rows;
 mod session;
+mod stream;
 mod subscribe;
 
 pub use backlog::Age;
 pub use batch::{BATCH_MAX, Batch, Entry};
 pub use effect::{Cause, Effect};
+pub use managed::{Asked, ChannelGrant, Grant, Subscribe};
+pub use rate::Rates;
 pub use rows::{NONE, Rows};
 pub use session::Session;
 
@@ -39,12 +51,18 @@ use std::sync::Arc;
 
 use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Subscription};
+use crate::hub::history::{History, SECOND};
 use crate::hub::home::Home;
+use crate::hub::managed::{Managed, Question};
 use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
-use crate::mesh::{Envelope, Homes, Outbound};
+use crate::hub::repeats::Repeats;
+use crate::mesh::{Asker, Envelope, Homes, Outbound};
 use crate::metrics::ShardMetrics;
-use crate::protocol::{Answer, ChannelName, ClientId, CommandError, ShardId, Ticket};
+use crate::protocol::{
+    Answer, ChannelName, ClientId, CommandError, Namespaces, Outcome, ShardId, Ticket, Variant,
+};
+use crate::wheel::Tick;
 
 /// What the hub is told once.
 #[derive(Clone, Debug)]
@@ -66,6 +84,69 @@ pub struct Settings {
     /// How many bytes all logs and outboxes may hold before lagging connections are closed
     /// whatever their own limit says.
     pub memory_max: usize,
+    /// The rules of channels.
+    pub namespaces: Arc<Namespaces>,
+    /// How many bytes the remembered publications of this shard may take.
+    pub history_bytes_max: usize,
+    /// How many seconds a stream without publications and subscribers lasts.
+    pub history_meta_ttl: u32,
+    /// How many publications a recovery may bring.
+    pub recovery_publications_max: usize,
+    /// For how many seconds the key of a publication is known.
+    pub idempotency_window: u32,
+    /// How many of these keys are known.
+    pub idempotency_keys_max: usize,
+    /// How many clients a list of presence may have.
+    pub presence_clients_max: usize,
+    /// How many channels a managed connection may have.
+    pub channels_max: usize,
+    /// How many seconds lie between pings, as managed clients are told.
+    pub ping_seconds: u32,
+    /// How many seconds after its end a token may still be renewed.
+    pub refresh_grace: u32,
+    /// What clients may ask in a second.
+    pub rates: Rates,
+    /// What makes the epochs of this run different from those of all others.
+    pub epoch_seed: u64,
+}
+
+impl Settings {
+    /// Settings that limit nothing, with default rules for channels.
+    pub fn unlimited(shard: ShardId, homes: Homes) -> Self {
+        Self {
+            shard,
+            homes,
+            sessions_per_user_max: usize::MAX,
+            evict_oldest: true,
+            lag_bytes_max: usize::MAX,
+            outbox_bytes_max: usize::MAX,
+            connections_max: 0,
+            memory_max: usize::MAX,
+            namespaces: Arc::default(),
+            history_bytes_max: usize::MAX,
+            history_meta_ttl: 3600,
+            recovery_publications_max: usize::MAX,
+            idempotency_window: 300,
+            idempotency_keys_max: usize::MAX,
+            presence_clients_max: usize::MAX,
+            channels_max: usize::MAX,
+            ping_seconds: 25,
+            refresh_grace: 25,
+            rates: Rates::default(),
+            epoch_seed: 0,
+        }
+    }
+}
+
+/// The time, as the shell says it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// On the monotonic clock, in nanoseconds.
+    pub nanos: u64,
+    /// On the monotonic clock, in ticks of the wheel.
+    pub tick: Tick,
+    /// Seconds of Unix time.
+    pub unix: u64,
 }
 
 /// The state of one shard.
@@ -82,6 +163,16 @@ pub struct Hub {
     /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
     devices: HashMap<u32, Box<str>>,
+    /// What is kept of managed connections beside their rows.
+    managed: HashMap<u32, Box<Managed>, ahash::RandomState>,
+    /// What homes were asked on behalf of connections.
+    questions: Rows<Question>,
+    /// Devices of sessions of users that are at home here.
+    session_devices: HashMap<ClientId, Box<str>, ahash::RandomState>,
+    history: History,
+    repeats: Repeats,
+    user_rates: rate::UserRates,
+    now: Now,
     queues: Queues,
     tally: Tally,
 }
@@ -106,8 +197,10 @@ struct Tally {
     batch: u16,
     /// How many logs are so long that no more publications are taken.
     congested: u32,
-    /// How many open connections take part in broadcasts to everybody.
-    everyone: u32,
+    /// How many open connections of each wire variant take part in broadcasts to everybody.
+    everyone: [u32; 3],
+    /// Where the sequence of epochs stands.
+    epochs: u64,
     log_bytes: usize,
     outbox_bytes: usize,
     events: u64,
@@ -130,13 +223,25 @@ enum Then {
     Nothing,
     /// Open the connection.
     Open(u32),
+    /// Answer the `connect` of a managed connection.
+    Connect(u32),
     /// Tell the asker of a command.
     Answer(Ticket),
 }
 
-/// The row of the channel that stands for every open connection. Its members are the rows of the
-/// connections themselves, and they exist only while its log does.
-const EVERYONE: u32 = 0;
+/// The first rows of channels stand for every open connection, one for each wire variant. Their
+/// members are the rows of the connections themselves, and they exist only while their log does.
+const EVERYONE: u32 = Variant::ALL.len() as u32;
+
+/// The row of the channel that stands for every open connection of a wire variant.
+fn everyone_in(variant: Variant) -> u32 {
+    variant as u32
+}
+
+/// Whether a channel's row is one of those.
+fn is_everyone(row: u32) -> bool {
+    row < EVERYONE
+}
 
 /// Tables have room for at most so many rows from the start; beyond that they grow.
 const EXPECTED_ROWS_MAX: usize = 1 << 22;
@@ -150,8 +255,13 @@ impl Hub {
     pub fn new(settings: Settings, metrics: Arc<ShardMetrics>) -> Self {
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
         let mut channels = NamedRows::with_capacity(expected);
-        let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0));
-        assert!(everyone == EVERYONE, "the first row of an empty table");
+        for variant in Variant::ALL {
+            let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0, variant));
+            assert!(everyone == everyone_in(variant), "the first rows of an empty table");
+        }
+        let window = settings.idempotency_window.saturating_mul(SECOND);
+        let repeats = Repeats::new(window, settings.idempotency_keys_max);
+        let epochs = settings.epoch_seed ^ (u64::from(settings.shard.0) << 56);
         Self {
             settings,
             metrics,
@@ -163,8 +273,25 @@ impl Hub {
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
+            managed: HashMap::default(),
+            questions: Rows::default(),
+            session_devices: HashMap::default(),
+            history: History::new(),
+            repeats,
+            user_rates: rate::UserRates::default(),
+            now: Now::default(),
             queues: Queues::default(),
-            tally: Tally::default(),
+            tally: Tally { epochs, ..Tally::default() },
+        }
+    }
+
+    /// Time goes on: publications and keys that are too old are forgotten.
+    pub fn advance(&mut self, now: Now) {
+        let is_new_tick = now.tick != self.now.tick;
+        self.now = now;
+        if is_new_tick {
+            self.expire_history();
+            self.repeats.expire(now.tick);
         }
     }
 
@@ -192,13 +319,20 @@ impl Hub {
 
     /// Whether nothing is left of any connection, channel or command.
     pub fn is_empty(&self) -> bool {
-        let everyone = &self.channels.rows[EVERYONE];
+        let is_everyone_idle = (0..EVERYONE).all(|row| {
+            let everyone = &self.channels.rows[row];
+            everyone.round.is_none() && everyone.members.is_empty()
+        });
         self.connections.is_empty()
             && self.subscriptions.is_empty()
-            && self.channels.rows.len() == 1
-            && everyone.round.is_none()
-            && everyone.members.is_empty()
+            && self.channels.rows.len() == EVERYONE as usize
+            && is_everyone_idle
             && self.homes.rows.is_empty()
+            && self.history.streams.is_empty()
+            && self.managed.is_empty()
+            && self.questions.is_empty()
+            && self.session_devices.is_empty()
+            && self.repeats.len() == 0
             && self.outboxes.is_empty()
             && self.joinings.is_empty()
             && self.waiting.is_empty()
@@ -207,14 +341,14 @@ impl Hub {
             && self.queues.effects.is_empty()
             && !self.has_work()
             && !self.is_congested()
-            && self.tally.everyone == 0
+            && self.tally.everyone == [0; 3]
     }
 
     fn handle_one(&mut self, envelope: Envelope) {
         match envelope {
             Envelope::Command { command, ticket } => self.handle_command(*command, ticket),
-            Envelope::Deliver { handle, publication, ticket } => {
-                let sessions = self.deliver(handle, &publication);
+            Envelope::Deliver { handle, push, ticket } => {
+                let sessions = self.deliver(handle, &push);
                 self.answer(ticket, false, 0, Ok(sessions));
             }
             Envelope::Join { channel, shard, handle } => self.handle_join(channel, shard, handle),
@@ -222,11 +356,15 @@ impl Hub {
             Envelope::Leave { channel, shard, handle } => {
                 self.at_home(&channel, |home| home.leave(shard, handle));
             }
-            Envelope::Enter { personal, client } => self.handle_enter(personal, client),
-            Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),
-            Envelope::Exit { personal, client } => {
-                self.at_home(&personal, |home| home.exit(client));
+            Envelope::Attend(attend) => self.handle_attend(*attend),
+            Envelope::Attended(attended) => self.handle_attended(*attended),
+            Envelope::Depart { channel, client } => self.handle_depart(&channel, client),
+            Envelope::Answered(answer) => self.handle_answered(*answer),
+            Envelope::Enter { personal, client, device } => {
+                self.handle_enter(personal, client, device);
             }
+            Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),
+            Envelope::Exit { personal, client } => self.handle_exit(&personal, client),
             Envelope::Apply { client, command, ticket } => self.apply(client, &command, ticket),
             Envelope::Evict { client } => self.evict(client),
         }
@@ -251,9 +389,13 @@ impl Hub {
     fn at_home(&mut self, channel: &ChannelName, change: impl FnOnce(&mut Home)) {
         if let Some(row) = self.homes.find(channel) {
             change(&mut self.homes.rows[row]);
-            if self.homes.rows[row].is_empty() {
-                self.homes.remove(row);
-            }
+            self.forget_empty_home(row);
+        }
+    }
+
+    fn forget_empty_home(&mut self, row: u32) {
+        if self.homes.rows[row].is_empty() {
+            self.homes.remove(row);
         }
     }
 
@@ -265,13 +407,30 @@ impl Hub {
         awaiting: u32,
         result: Result<u32, CommandError>,
     ) {
-        if let Some(Ticket { asker, number }) = ticket {
-            let (sessions, error) = match result {
-                Ok(sessions) => (sessions, None),
-                Err(error) => (0, Some(error)),
-            };
-            let answer = Answer { number, is_first, awaiting, sessions, error, outcome: None };
-            self.queues.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
+        self.answer_with(ticket, is_first, awaiting, result, None);
+    }
+
+    /// Answers a part of a command with more than numbers.
+    fn answer_with(
+        &mut self,
+        ticket: Option<Ticket>,
+        is_first: bool,
+        awaiting: u32,
+        result: Result<u32, CommandError>,
+        outcome: Option<Outcome>,
+    ) {
+        let Some(Ticket { asker, number }) = ticket else { return };
+        let (sessions, error) = match result {
+            Ok(sessions) => (sessions, None),
+            Err(error) => (0, Some(error)),
+        };
+        let outcome = outcome.map(Box::new);
+        let answer = Answer { number, is_first, awaiting, sessions, error, outcome };
+        match Asker::shard_at(asker) {
+            Some(shard) => self.post(shard, Envelope::Answered(Box::new(answer))),
+            None => {
+                self.queues.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
+            }
         }
     }
 

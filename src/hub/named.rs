@@ -9,6 +9,11 @@ use crate::protocol::ChannelName;
 pub(super) trait Named: Default {
     /// The name the row is found by.
     fn name(&self) -> Option<&ChannelName>;
+
+    /// What tells rows of the same name apart.
+    fn distinction(&self) -> u8 {
+        0
+    }
 }
 
 /// The index has room for at most so many rows from the start. Its room costs a byte for each,
@@ -33,10 +38,24 @@ impl<T: Named> NamedRows<T> {
         }
     }
 
-    /// The row of a name.
+    /// The row of a name where all rows have the same distinction.
     pub(super) fn find(&self, name: &ChannelName) -> Option<u32> {
+        self.find_distinct(name, 0)
+    }
+
+    /// The row of a name and a distinction.
+    pub(super) fn find_distinct(&self, name: &ChannelName, distinction: u8) -> Option<u32> {
         let hash = self.hasher.hash_one(name.as_str());
-        self.index.find(hash, |&row| self.rows[row].name() == Some(name)).copied()
+        let is_it = |&row: &u32| {
+            let row = &self.rows[row];
+            row.name() == Some(name) && row.distinction() == distinction
+        };
+        self.index.find(hash, is_it).copied()
+    }
+
+    /// The rows in use.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.index.iter().map(|&row| &self.rows[row])
     }
 
     /// Adds a row whose name is not yet there.

@@ -4,32 +4,45 @@
 use std::sync::Arc;
 
 use crate::hub::channel::Round;
+use bytes::Bytes;
+
 use crate::hub::connection::{Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, EVERYONE, Hub};
-use crate::mesh::{Envelope, Handle};
-use crate::protocol::{ChannelName, ClientId, Command, CommandError, Publication, Target, Ticket};
+use crate::hub::{Cause, Hub, everyone_in};
+use crate::mesh::{Asker, Envelope, Handle};
+use crate::protocol::centrifuge::{PersonalPush, encode_personal_push};
+use crate::protocol::{
+    ChannelName, ClientId, Command, CommandError, Outcome, Position, Publication, Push, PushBody,
+    Target, Ticket, Variant,
+};
 use crate::ws::close::CloseCode;
 
 /// With this many bytes not yet served by a round, a shard takes no more publications: enough for
 /// every send of the next round to be a large one, little enough to keep latency bounded.
 const UNSERVED_BYTES_MAX: usize = 256 * 1024;
 
+/// What became of one publication in one channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Published {
+    /// How many shards it was passed on to.
+    awaiting: u32,
+    /// How many sessions of this shard got it.
+    sessions: u32,
+    /// Where it is in the channel's stream.
+    position: Option<Position>,
+}
+
 impl Hub {
     pub(super) fn handle_command(&mut self, command: Command, ticket: Option<Ticket>) {
         match command {
-            Command::Publish { channel, publication, .. } => {
-                let (awaiting, sessions) = self.publish(&channel, &publication, ticket);
-                self.answer(ticket, true, awaiting, Ok(sessions));
-            }
-            Command::Broadcast { channels, publication, .. } => {
-                let (mut awaiting, mut sessions) = (0, 0);
-                for channel in &channels {
-                    let (parts, local) = self.publish(channel, &publication, ticket);
-                    awaiting += parts;
-                    sessions += local;
+            Command::Publish { channel, publication, key } => {
+                match self.publish(&channel, &publication, key, ticket) {
+                    Ok(published) => self.answer_published(vec![(channel, published)], ticket),
+                    Err(error) => self.answer(ticket, true, 0, Err(error)),
                 }
-                self.answer(ticket, true, awaiting, Ok(sessions));
+            }
+            Command::Broadcast { channels, publication, key } => {
+                self.publish_to_each(channels, &publication, key.as_deref(), ticket);
             }
             Command::PublishAll { publication } => {
                 let sessions = self.publish_to_everyone(&publication);
@@ -40,7 +53,7 @@ impl Hub {
             | Command::Presence { .. }
             | Command::PresenceStats { .. }
             | Command::UserStatus { .. }
-            | Command::Channels { .. } => unimplemented!(),
+            | Command::Channels { .. } => self.inquire(&command, ticket),
             Command::Subscribe { ref target, .. }
             | Command::Unsubscribe { ref target, .. }
             | Command::Refresh { ref target, .. }
@@ -66,52 +79,137 @@ impl Hub {
         }
     }
 
-    // HOT PATH 4/6: the home publishes. The frame was encoded once, by whoever decoded the
-    // command; every shard with a subscriber gets a reference to it.
+    /// Publishes to each of several channels that are at home here: to all of them, or, if one is
+    /// of no namespace, to none.
+    fn publish_to_each(
+        &mut self,
+        channels: Vec<ChannelName>,
+        publication: &Arc<Publication>,
+        key: Option<&str>,
+        ticket: Option<Ticket>,
+    ) {
+        if let Some(error) = channels.iter().find_map(|channel| self.rules_of(channel).err()) {
+            return self.answer(ticket, true, 0, Err(error));
+        }
+        let mut published = Vec::with_capacity(channels.len());
+        for channel in channels {
+            let one = self.publish(&channel, publication, key.map(Box::from), ticket);
+            published.push((channel, one.unwrap_or_default()));
+        }
+        self.answer_published(published, ticket);
+    }
+
+    fn answer_published(&mut self, all: Vec<(ChannelName, Published)>, ticket: Option<Ticket>) {
+        if ticket.is_none() {
+            return;
+        }
+        let awaiting = all.iter().map(|(_, published)| published.awaiting).sum();
+        let sessions = all.iter().map(|(_, published)| published.sessions).sum();
+        let position = |(channel, published): (_, Published)| (channel, published.position);
+        let outcome = Outcome::Published(all.into_iter().map(position).collect());
+        self.answer_with(ticket, true, awaiting, Ok(sessions), Some(outcome));
+    }
+
+    // HOT PATH 4/6: the home publishes. Every shard with a subscriber gets a reference to the same
+    // push, of which each wire variant is encoded once, by the first shard that needs it.
     fn publish(
         &mut self,
         channel: &ChannelName,
         publication: &Arc<Publication>,
+        key: Option<Box<str>>,
         ticket: Option<Ticket>,
-    ) -> (u32, u32) {
-        let Some(row) = self.homes.find(channel) else {
-            self.metrics.publications_unheard.increment();
-            return (0, 0);
+    ) -> Result<Published, CommandError> {
+        let rules = self.rules_of(channel)?;
+        let now = self.now.tick;
+        if let Some(key) = &key
+            && let Some(position) = self.repeats.find(channel, key, now)
+        {
+            self.metrics.publications_repeated.increment();
+            return Ok(Published { position, ..Published::default() });
+        }
+        // What is for one device alone is no part of what everybody can recover.
+        let has_offset = rules.has_history() && publication.device().is_none();
+        let home = match self.homes.find(channel) {
+            None if has_offset => Some(self.home_row(channel)),
+            found => found,
         };
+        let stream = home.filter(|_| has_offset).map(|home| self.stream_of(home, &rules));
+        let offset = stream.map_or(0, |row| self.history.streams[row].next_offset());
+        let body = PushBody::Publication { publication: Arc::clone(publication), offset };
+        let push = Arc::new(Push::new(channel.clone(), body));
+        let position = stream.map(|row| self.remember(row, &push, &rules));
+        if let Some(key) = key
+            && self.repeats.note(channel, key, position, now)
+        {
+            self.metrics.keys_forgotten.increment();
+        }
+        let mut published = Published { position, ..Published::default() };
+        match home {
+            Some(home) if !self.homes.rows[home].members.is_empty() => {
+                // A shard that asks for a client wants to know that it was published, no more.
+                let counted = ticket.filter(|ticket| Asker::shard_at(ticket.asker).is_none());
+                (published.awaiting, published.sessions) = self.route(home, &push, counted);
+            }
+            _ => self.metrics.publications_unheard.increment(),
+        }
+        Ok(published)
+    }
+
+    /// Passes a push on to the shards that have subscribers.
+    fn route(&mut self, home: u32, push: &Arc<Push>, ticket: Option<Ticket>) -> (u32, u32) {
         let (mut awaiting, mut sessions) = (0, 0);
-        for place in 0..self.homes.rows[row].members.len() {
-            let (shard, handle) = self.homes.rows[row].members[place];
+        for place in 0..self.homes.rows[home].members.len() {
+            let (shard, handle) = self.homes.rows[home].members[place];
             if shard == self.settings.shard {
-                sessions += self.deliver(handle, publication);
+                sessions += self.deliver(handle, push);
             } else {
-                let publication = Arc::clone(publication);
-                self.post(shard, Envelope::Deliver { handle, publication, ticket });
+                let push = Arc::clone(push);
+                self.post(shard, Envelope::Deliver { handle, push, ticket });
                 awaiting += 1;
             }
         }
         (awaiting, sessions)
     }
 
-    /// Member side: hands a publication to the channel's subscribers; returns how many they are.
-    pub(super) fn deliver(&mut self, handle: Handle, publication: &Arc<Publication>) -> u32 {
+    /// Passes on what nobody counts: joins and leaves.
+    pub(super) fn push_to_all(&mut self, home: u32, push: &Arc<Push>) {
+        for place in 0..self.homes.rows[home].members.len() {
+            let (shard, handle) = self.homes.rows[home].members[place];
+            let push = Arc::clone(push);
+            self.post(shard, Envelope::Deliver { handle, push, ticket: None });
+        }
+    }
+
+    /// Member side: hands a push to the channel's subscribers; returns how many they are.
+    pub(super) fn deliver(&mut self, handle: Handle, push: &Arc<Push>) -> u32 {
         if self.channel_of(handle).is_none() {
             return 0;
         }
-        let mut excluded = if publication.except().is_some() || publication.device().is_some() {
-            self.excluded_members(handle.row, publication)
-        } else {
-            Vec::new()
+        // Raw subscribers hear of publications alone.
+        let Some(frame) = push.frame(handle.variant) else { return 0 };
+        let mut excluded = match push.publication() {
+            Some(publication)
+                if publication.except().is_some() || publication.device().is_some() =>
+            {
+                self.excluded_members(handle.row, publication)
+            }
+            _ => Vec::new(),
         };
         for &row in &excluded {
             self.move_rest_to_outbox(row, handle.row);
         }
-        self.broadcast(handle.row, publication);
-        // Those whose outbox overflowed, or who fell too far behind, are closed by now.
-        excluded.retain(|&row| self.connections[row].phase == Phase::Open);
+        let received = push.publication().map_or(self.now.nanos, |it| it.received_nanos());
+        self.broadcast(handle.row, frame, received);
+        // Those whose outbox overflowed, or who fell too far behind, are closed by now, or no
+        // longer subscribed.
+        excluded.retain(|&row| {
+            self.connections[row].phase == Phase::Open && self.is_subscribed(row, handle.row)
+        });
         for &row in &excluded {
             self.skip_to_head(row, handle.row);
         }
-        self.channels.rows[handle.row].open_count() - excluded.len() as u32
+        let Some(channel) = self.channel_of(handle) else { return 0 };
+        channel.open_count() - excluded.len() as u32
     }
 
     /// The open members that a publication leaves out.
@@ -138,7 +236,7 @@ impl Hub {
     }
 
     // HOT PATH 5/6: broadcast is an append to one log; who is owed what follows from the cursors.
-    fn broadcast(&mut self, row: u32, publication: &Publication) {
+    fn broadcast(&mut self, row: u32, frame: &Bytes, received_nanos: u64) {
         let channel = &mut self.channels.rows[row];
         if channel.members.is_empty() {
             return;
@@ -147,9 +245,9 @@ impl Hub {
         let head = channel.head;
         let round = channel.round.get_or_insert_with(|| Box::new(Round::new(head)));
         let before = round.log.bytes();
-        round.log.append(publication.frame());
+        round.log.append(frame);
         channel.head = round.log.head();
-        round.note_receipt(publication.received_nanos());
+        round.note_receipt(received_nanos);
         if !round.is_congested && round.log.unserved_bytes() > UNSERVED_BYTES_MAX {
             round.is_congested = true;
             self.tally.congested += 1;
@@ -183,7 +281,7 @@ impl Hub {
                 .map(|member| member.connection)
                 .collect();
             for connection in lost {
-                self.begin_close(connection, CloseCode::SLOW, "slow: too far behind", Cause::Slow);
+                self.cut_off(connection, row);
             }
         }
         let Some(round) = self.channels.rows.get(row).and_then(|channel| channel.round.as_ref())
@@ -198,36 +296,64 @@ impl Hub {
     }
 
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
-        let except = publication.except().and_then(|client| self.row_of(client));
-        let mut except = except.filter(|&row| self.is_in_everyone(row));
-        if let Some(row) = except
-            && !self.channels.rows[EVERYONE].members.is_empty()
-        {
-            self.move_rest_to_outbox(row, EVERYONE);
-        }
-        if self.tally.everyone == 0 {
+        if self.tally.everyone == [0; 3] {
             self.metrics.publications_unheard.increment();
             return 0;
         }
-        if self.channels.rows[EVERYONE].members.is_empty() {
+        let (payload, text) = (publication.payload(), publication.is_text());
+        let mut sessions = 0;
+        for variant in Variant::ALL {
+            if self.tally.everyone[variant as usize] == 0 {
+                continue;
+            }
+            let frame = if variant.is_managed() {
+                let mut frame = Vec::new();
+                let push = PersonalPush::Message { payload: &payload, text };
+                encode_personal_push(variant, &push, &mut frame);
+                frame.into()
+            } else {
+                publication.frame().clone()
+            };
+            sessions += self.broadcast_to_everyone(variant, &frame, publication);
+        }
+        sessions
+    }
+
+    fn broadcast_to_everyone(
+        &mut self,
+        variant: Variant,
+        frame: &Bytes,
+        publication: &Publication,
+    ) -> u32 {
+        let channel = everyone_in(variant);
+        let except = publication.except().and_then(|client| self.row_of(client));
+        let mut except = except.filter(|&row| self.is_in_everyone(row, variant));
+        if let Some(row) = except
+            && !self.channels.rows[channel].members.is_empty()
+        {
+            self.move_rest_to_outbox(row, channel);
+        }
+        if self.channels.rows[channel].members.is_empty() {
             let height = self.connections.height();
-            let everyone = &mut self.channels.rows[EVERYONE];
+            let everyone = &mut self.channels.rows[channel];
             let cursor = Cursor::at(everyone.head);
             let member = |connection| Member { connection, subscription: NONE, cursor };
             everyone.members = (0..height).map(member).collect();
         }
-        self.broadcast(EVERYONE, publication);
+        self.broadcast(channel, frame, publication.received_nanos());
         // Its outbox may have overflowed, or it may have fallen too far behind.
-        except = except.filter(|&row| self.is_in_everyone(row));
+        except = except.filter(|&row| self.is_in_everyone(row, variant));
         if let Some(row) = except {
-            self.skip_to_head(row, EVERYONE);
+            self.skip_to_head(row, channel);
         }
-        self.tally.everyone - u32::from(except.is_some())
+        self.tally.everyone[variant as usize] - u32::from(except.is_some())
     }
 
-    fn is_in_everyone(&self, row: u32) -> bool {
+    fn is_in_everyone(&self, row: u32, variant: Variant) -> bool {
         let connection = &self.connections[row];
-        connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL)
+        connection.phase == Phase::Open
+            && !connection.is(IS_DETACHED_FROM_ALL)
+            && connection.variant() == variant
     }
 
     /// Applies a command to one session of this shard.
@@ -235,6 +361,7 @@ impl Hub {
         let row = self.row_of(client).filter(|&row| self.connections[row].phase == Phase::Open);
         let (Command::Subscribe { target, .. }
         | Command::Unsubscribe { target, .. }
+        | Command::Refresh { target, .. }
         | Command::Disconnect { target, .. }) = command
         else {
             return;
@@ -259,7 +386,8 @@ impl Hub {
             Command::Disconnect { code, reason, .. } => {
                 self.begin_close(row, CloseCode(*code), reason, Cause::Command);
             }
-            _ => unimplemented!(),
+            Command::Refresh { expires_at, .. } => self.refresh_by_command(row, *expires_at),
+            _ => {}
         }
         self.answer(ticket, false, 0, Ok(1));
     }

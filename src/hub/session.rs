@@ -4,9 +4,9 @@ use crate::hub::connection::{
     ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
 };
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, EVERYONE, Effect, Hub, Joining, Then};
+use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
 use crate::mesh::{Asker, Envelope, Outbound, Refusal};
-use crate::protocol::{ChannelName, ClientId, Event, EventKind};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind};
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
@@ -42,8 +42,8 @@ impl Hub {
         connection.aside = joining_row;
         connection.set(IS_DETACHED_FROM_ALL, session.is_apart);
         connection.set(HAS_USER, session.personal.is_some());
-        if let Some(device) = session.device {
-            self.devices.insert(row, device);
+        if let Some(device) = &session.device {
+            self.devices.insert(row, device.clone());
         }
         if let Some(personal) = session.personal {
             let joining = &mut self.joinings[joining_row];
@@ -51,7 +51,8 @@ impl Hub {
             joining.awaits_entry = true;
             let client = self.client_id(row);
             let home = self.settings.homes.of(&personal);
-            self.post(home, Envelope::Enter { personal: personal.clone(), client });
+            let device = session.device;
+            self.post(home, Envelope::Enter { personal: personal.clone(), client, device });
             self.subscribe(row, personal, joining_row);
         }
         for channel in session.channels {
@@ -70,6 +71,7 @@ impl Hub {
         match self.joinings.remove(joining).then {
             Then::Nothing => {}
             Then::Open(row) => self.open(row),
+            Then::Connect(row) => self.complete_connect(row),
             Then::Answer(ticket) => self.answer(Some(ticket), false, 0, Ok(1)),
         }
     }
@@ -89,8 +91,7 @@ impl Hub {
             next = subscription.next;
         }
         if !is_apart {
-            self.tally.everyone += 1;
-            self.reset_in_everyone(row, None);
+            self.join_everyone(row);
         }
         self.queues.effects.push_back(Effect::Opened(row));
         if !is_apart {
@@ -99,37 +100,80 @@ impl Hub {
     }
 
     /// Home side: a session of the user begins, if it may.
-    pub(super) fn handle_enter(&mut self, personal: ChannelName, client: ClientId) {
+    pub(super) fn handle_enter(
+        &mut self,
+        personal: ChannelName,
+        client: ClientId,
+        device: Option<Box<str>>,
+    ) {
         let row = self.home_row(&personal);
         let home = &mut self.homes.rows[row];
+        let is_full = home.sessions.len() >= self.settings.sessions_per_user_max;
         let mut refusal = None;
-        if home.sessions.len() >= self.settings.sessions_per_user_max {
-            if self.settings.evict_oldest {
-                let oldest = home.sessions.remove(0);
-                home.enter(client);
-                self.post(oldest.shard, Envelope::Evict { client: oldest });
-            } else {
-                refusal = Some(Refusal::SessionLimit);
-            }
+        if is_full && !self.settings.evict_oldest {
+            refusal = Some(Refusal::SessionLimit);
         } else {
+            let is_first = home.sessions.is_empty();
+            let oldest = is_full.then(|| home.sessions.remove(0));
             home.enter(client);
+            if let Some(device) = device {
+                self.session_devices.insert(client, device);
+            }
+            if let Some(client) = oldest {
+                self.session_devices.remove(&client);
+                self.post(client.shard, Envelope::Evict { client });
+            }
+            if is_first {
+                self.raise_for(client, Some(personal), EventKind::UserOnline);
+            }
         }
         self.post(client.shard, Envelope::Entered { client, refusal });
+    }
+
+    /// Home side: a session of the user has ended.
+    pub(super) fn handle_exit(&mut self, personal: &ChannelName, client: ClientId) {
+        let Some(row) = self.homes.find(personal) else { return };
+        let home = &mut self.homes.rows[row];
+        if home.exit(client) && home.sessions.is_empty() {
+            self.raise_for(client, Some(personal.clone()), EventKind::UserOffline);
+        }
+        self.session_devices.remove(&client);
+        self.forget_empty_home(row);
     }
 
     /// Member side: the home has answered about a session.
     pub(super) fn handle_entered(&mut self, client: ClientId, refusal: Option<Refusal>) {
         let Some(row) = self.row_of(client) else { return };
-        if self.connections[row].phase != Phase::Joining {
-            return;
+        let Some(joining) = self.joining_of(row) else { return };
+        match refusal {
+            None => {
+                self.joinings[joining].awaits_entry = false;
+                self.arrive(joining);
+            }
+            Some(refusal) if self.connections[row].phase == Phase::Joining => {
+                self.abandon_joining(row);
+                self.queues.effects.push_back(Effect::Refused(row, refusal));
+            }
+            Some(Refusal::SessionLimit | Refusal::SubscriberLimit) => {
+                let code = CloseCode::CONNECTION_LIMIT;
+                self.begin_close(row, code, "too many sessions", Cause::Evicted);
+            }
         }
-        if let Some(refusal) = refusal {
+    }
+
+    /// What waits for homes before a connection is known to be open or connected.
+    fn joining_of(&self, row: u32) -> Option<u32> {
+        if self.connections[row].phase == Phase::Joining {
+            return Some(self.connections[row].aside);
+        }
+        self.connecting(row)
+    }
+
+    /// Member side: a home did not admit a raw connection that is still opening.
+    pub(super) fn refuse_joining(&mut self, row: u32, error: CommandError) {
+        if self.connections[row].phase == Phase::Joining && error == CommandError::SubscriberLimit {
             self.abandon_joining(row);
-            self.queues.effects.push_back(Effect::Refused(row, refusal));
-        } else {
-            let joining = self.connections[row].aside;
-            self.joinings[joining].awaits_entry = false;
-            self.arrive(joining);
+            self.queues.effects.push_back(Effect::Refused(row, Refusal::SubscriberLimit));
         }
     }
 
@@ -174,6 +218,7 @@ impl Hub {
             return;
         }
         self.queues.effects.push_back(Effect::Closing(row, code, cause));
+        self.abandon_connect(row);
         self.announce_end(row, code.0);
         self.finish_partial_frame(row);
         self.drop_subscriptions(row, cause);
@@ -193,6 +238,7 @@ impl Hub {
     /// hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
+        self.abandon_connect(row);
         let aside = self.connections[row].aside;
         if aside != NONE && self.outboxes[aside].unfinished.is_some() {
             self.metrics.deliveries_abandoned.increment();
@@ -205,6 +251,7 @@ impl Hub {
             self.note_outbox_bytes(outbox.waiting().len(), 0);
         }
         self.devices.remove(&row);
+        self.managed.remove(&row);
         if self.connections[row].is(BLOCKED) {
             self.metrics.lagging.add(-1);
         }
@@ -234,17 +281,24 @@ impl Hub {
         }
     }
 
+    /// An open connection takes part in broadcasts to everybody from here on.
+    pub(super) fn join_everyone(&mut self, row: u32) {
+        self.tally.everyone[self.connections[row].variant() as usize] += 1;
+        self.reset_in_everyone(row, None);
+    }
+
     fn leave_everyone(&mut self, row: u32, cause: Cause) {
         let connection = &self.connections[row];
         if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
-            self.tally.everyone -= 1;
+            self.tally.everyone[connection.variant() as usize] -= 1;
             self.reset_in_everyone(row, Some(cause));
         }
     }
 
     /// In a broadcast to everybody under way, this row begins at the head, or leaves.
     fn reset_in_everyone(&mut self, row: u32, leaves: Option<Cause>) {
-        let everyone = &mut self.channels.rows[EVERYONE];
+        let channel = everyone_in(self.connections[row].variant());
+        let everyone = &mut self.channels.rows[channel];
         let head = everyone.head;
         if everyone.round.is_none() {
             return;
@@ -257,8 +311,8 @@ impl Hub {
                 cursor: Cursor::at(head),
             });
         }
-        let boundary = self.boundary_of(row, EVERYONE, row);
-        let everyone = &mut self.channels.rows[EVERYONE];
+        let boundary = self.boundary_of(row, channel, row);
+        let everyone = &mut self.channels.rows[channel];
         let round = everyone.round.as_mut().expect("seen above");
         let cursor = &mut everyone.members[row as usize].cursor;
         if let Some(cause) = leaves {
@@ -266,7 +320,7 @@ impl Hub {
         }
         round.lagging -= u32::from(cursor.lags());
         *cursor = Cursor::at(head);
-        self.release_round(EVERYONE);
+        self.release_round(channel);
     }
 
     /// The personal channel of a connection that has a user.
@@ -284,14 +338,35 @@ impl Hub {
         if self.connections[row].is(IS_DETACHED_FROM_ALL) {
             return;
         }
+        let device = self.devices.get(&row).cloned();
+        self.tell(self.client_id(row), self.personal_of(row), device, kind);
+    }
+
+    /// Tells backends about something that a home knows of a session.
+    pub(super) fn raise_for(
+        &mut self,
+        client: ClientId,
+        personal: Option<ChannelName>,
+        kind: EventKind,
+    ) {
+        let device = self.session_devices.get(&client).cloned();
+        self.tell(client, personal, device, kind);
+    }
+
+    /// Tells backends about something that a home knows of a subscriber.
+    pub(super) fn raise_of(&mut self, info: &ClientInfo, kind: EventKind) {
+        self.tell(info.client, ChannelName::personal(&info.user).ok(), None, kind);
+    }
+
+    fn tell(
+        &mut self,
+        client: ClientId,
+        personal: Option<ChannelName>,
+        device: Option<Box<str>>,
+        kind: EventKind,
+    ) {
         self.tally.events += 1;
-        let event = Event {
-            kind,
-            client: self.client_id(row),
-            personal: self.personal_of(row),
-            device: self.devices.get(&row).cloned(),
-            sequence: self.tally.events,
-        };
+        let event = Event { kind, client, personal, device, sequence: self.tally.events };
         let tell = Effect::Tell(Asker::Ingest.place(), Outbound::Event(Box::new(event)));
         self.queues.effects.push_back(tell);
     }

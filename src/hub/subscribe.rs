@@ -1,28 +1,59 @@
 //! Subscriptions: a connection joins and leaves channels, and shards join and leave homes.
 
 use crate::hub::channel::Channel;
+use crate::hub::connect::UNSUBSCRIBED;
 use crate::hub::connection::{Cursor, HAS_USER, Member, Phase, Subscription};
 use crate::hub::home::Home;
+use crate::hub::managed::{ChannelGrant, Origin, Question};
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Hub, Joining, Then};
 use crate::limits::CHANNELS_PER_CONNECTION_MAX;
 use crate::mesh::{Envelope, Handle};
-use crate::protocol::{ChannelName, CommandError, ShardId, Ticket};
+use crate::protocol::centrifuge::PositionClaim;
+use crate::protocol::{ChannelName, ClientInfo, CommandError, ShardId, Ticket, Variant};
 
 impl Hub {
-    /// Subscribes a connection that is not subscribed yet. If the home has still to confirm this
-    /// shard, `joining` waits for that.
+    /// Subscribes a raw connection that is not subscribed yet. If the home has still to confirm
+    /// this shard, or wants to know the subscriber by name, `joining` waits for that.
     pub(super) fn subscribe(&mut self, row: u32, name: ChannelName, joining: u32) {
-        let channel_row = self.channels.find(&name).unwrap_or_else(|| self.join(name));
+        let handle = self.add_subscription(row, name);
+        let name = self.channels.rows[handle.row].channel_name();
+        if self.settings.namespaces.of(name).is_some_and(|rules| rules.keeps_roll()) {
+            let client = self.client_id(row);
+            let personal = self.personal_of(row);
+            let user = personal.as_ref().and_then(ChannelName::user).unwrap_or_default().into();
+            let info = ClientInfo { client, user, connection: None, channel: None };
+            self.joinings[joining].remaining += 1;
+            self.attend(handle, info.into(), None, Question::Opening(client, joining));
+        } else {
+            self.await_home(handle.row, joining);
+        }
+        if self.connections[row].phase == Phase::Open {
+            self.begin_at_head(row, handle.row);
+        }
+    }
+
+    /// What is published from here on is owed.
+    fn begin_at_head(&mut self, row: u32, channel_row: u32) {
+        let member = self.member_of(row, channel_row);
+        let channel = &mut self.channels.rows[channel_row];
+        channel.members[member as usize].cursor = Cursor::at(channel.head);
+        channel.joining -= 1;
+    }
+
+    /// Makes a connection a member of a channel, to which nothing is owed yet.
+    pub(super) fn add_subscription(&mut self, row: u32, name: ChannelName) -> Handle {
+        let variant = self.connections[row].variant();
+        let found = self.channels.find_distinct(&name, variant as u8);
+        let channel_row = found.unwrap_or_else(|| self.join(name, variant));
         let subscription = self.subscriptions.insert(Subscription::default());
         let channel = &mut self.channels.rows[channel_row];
-        let cursor = Cursor::at(channel.head);
+        let cursor = Cursor::BEYOND;
         let member = channel.add_member(Member { connection: row, subscription, cursor });
+        channel.joining += 1;
+        let generation = channel.generation;
         let connection = &mut self.connections[row];
-        if connection.phase == Phase::Joining {
-            channel.joining += 1;
-        }
         connection.subscription_count += 1;
         // The personal channel stays first in the list: that is how the user is known.
         let behind_first = connection.is(HAS_USER) && connection.subscriptions != NONE;
@@ -34,7 +65,7 @@ impl Hub {
         let next = std::mem::replace(link, subscription);
         self.subscriptions[subscription] = Subscription { channel: channel_row, member, next };
         self.metrics.subscriptions.add(1);
-        self.await_home(channel_row, joining);
+        Handle { row: channel_row, generation, variant }
     }
 
     /// Lets `joining` wait for the home's answer about a channel, if that has not come yet.
@@ -45,11 +76,13 @@ impl Hub {
         }
     }
 
-    fn join(&mut self, name: ChannelName) -> u32 {
-        let generation = self.next_generation();
-        let row = self.channels.insert(Channel::new(name.clone(), generation));
+    fn join(&mut self, name: ChannelName, variant: Variant) -> u32 {
+        let count = self.next_generation();
+        let channel = Channel::new(name.clone(), count, variant);
+        let generation = channel.generation;
+        let row = self.channels.insert(channel);
         let home = self.settings.homes.of(&name);
-        let handle = Handle { row, generation };
+        let handle = Handle { row, generation, variant };
         self.waiting.insert(row, Vec::new());
         self.post(home, Envelope::Join { channel: name, shard: self.settings.shard, handle });
         self.metrics.channels.add(1);
@@ -100,11 +133,25 @@ impl Hub {
         if count > CHANNELS_PER_CONNECTION_MAX {
             return self.answer(ticket, false, 0, Err(CommandError::ChannelLimit));
         }
+        if channels.iter().any(|channel| self.settings.namespaces.of(channel).is_none()) {
+            return self.answer(ticket, false, 0, Err(CommandError::UnknownNamespace));
+        }
         let then = ticket.map_or(Then::Nothing, Then::Answer);
         let joining = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
+        let is_managed = self.connections[row].variant().is_managed();
         for name in channels {
             if let Some((_, subscription)) = self.subscription_of(row, name) {
                 self.await_home(self.subscriptions[subscription].channel, joining);
+            } else if is_managed {
+                self.joinings[joining].remaining += 1;
+                let subscription = super::managed::Subscription {
+                    channel: name.clone(),
+                    claim: PositionClaim::default(),
+                    rejects_unrecovered: false,
+                    grant: ChannelGrant::default(),
+                    origin: Origin::Backend(joining),
+                };
+                self.begin_subscription(row, subscription, true);
             } else {
                 self.subscribe(row, name.clone(), joining);
             }
@@ -115,14 +162,21 @@ impl Hub {
     /// A backend unsubscribes an open connection; what was published before still reaches it.
     pub(super) fn unsubscribe_by_command(&mut self, row: u32, channels: &[ChannelName]) {
         for channel in channels {
-            if let Some((before, subscription)) = self.subscription_of(row, channel) {
-                self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
-                if self.connections[row].phase != Phase::Open {
-                    // The outbox overflowed: the connection has left all its channels.
-                    return;
-                }
-                self.remove_subscription(row, before, subscription, Cause::Command);
+            self.move_rest_of(row, channel);
+            if self.connections[row].phase != Phase::Open {
+                // The outbox overflowed: the connection has left all its channels.
+                return;
             }
+            if self.subscription_of(row, channel).is_some() {
+                self.take_away(row, channel, UNSUBSCRIBED, Cause::Command);
+            }
+        }
+    }
+
+    /// Moves what a connection is still owed of a channel to its outbox.
+    pub(super) fn move_rest_of(&mut self, row: u32, channel: &ChannelName) {
+        if let Some((_, subscription)) = self.subscription_of(row, channel) {
+            self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
         }
     }
 
@@ -144,7 +198,8 @@ impl Hub {
 
     /// A connection's subscription to a channel, and the one before it in the list.
     pub(super) fn subscription_of(&self, row: u32, name: &ChannelName) -> Option<(u32, u32)> {
-        let channel = self.channels.find(name)?;
+        let variant = self.connections[row].variant();
+        let channel = self.channels.find_distinct(name, variant as u8)?;
         let (mut before, mut at) = (NONE, self.connections[row].subscriptions);
         while at != NONE && self.subscriptions[at].channel != channel {
             (before, at) = (at, self.subscriptions[at].next);
@@ -171,15 +226,17 @@ impl Hub {
             self.subscriptions[before].next = next;
         }
         self.metrics.subscriptions.add(-1);
+        self.forget_terms(row, channel_row);
         let channel = &mut self.channels.rows[channel_row];
-        let is_open = self.connections[row].phase == Phase::Open;
-        channel.joining -= u32::from(!is_open);
+        let name = channel.channel_name().clone();
+        let has_begun = channel.members[member as usize].cursor != Cursor::BEYOND;
+        channel.joining -= u32::from(!has_begun);
         let subscriptions = &mut self.subscriptions;
         let gone = channel.remove_member(member, |subscription, place| {
             subscriptions[subscription].member = place;
         });
         if let Some(round) = &mut channel.round {
-            if is_open {
+            if has_begun {
                 cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
             }
             round.lagging -= u32::from(gone.cursor.lags());
@@ -188,14 +245,15 @@ impl Hub {
         if self.channels.rows[channel_row].members.is_empty() {
             self.leave(channel_row);
         }
+        self.depart(&name, self.client_id(row));
     }
 
     fn leave(&mut self, row: u32) {
         self.drop_round(row);
         let channel = self.channels.remove(row);
         self.metrics.channels.add(-1);
-        let handle = Handle { row, generation: channel.generation };
-        let name = channel.name().expect("a channel in use has a name").clone();
+        let handle = Handle { row, generation: channel.generation, variant: channel.variant() };
+        let name = channel.channel_name().clone();
         let home = self.settings.homes.of(&name);
         let shard = self.settings.shard;
         self.post(home, Envelope::Leave { channel: name, shard, handle });

@@ -6,7 +6,7 @@
 
 use hashbrown::HashMap;
 
-use crate::protocol::{Answer, CommandError, RequestId};
+use crate::protocol::{Accepted, Answer, CommandError, Outcome, RequestId};
 
 /// Most requests that wait at a time.
 pub(super) const REQUESTS_MAX: usize = 65_536;
@@ -38,15 +38,25 @@ pub(super) struct Pending {
     next_expiry_nanos: u64,
 }
 
-struct Request {
+/// One request that is on its way.
+pub(super) struct Request {
     asked: Asked,
     deadline_nanos: u64,
     /// First answers still to come.
     firsts: u32,
     /// Further answers announced less those that came; negative while they overtake the first.
     further: i64,
-    sessions: u64,
+    accepted: Accepted,
     error: Option<CommandError>,
+}
+
+impl Request {
+    /// A request that went out in `firsts` envelopes.
+    pub(super) fn new(asked: Asked, firsts: u32, is_broadcast: bool, now_nanos: u64) -> Self {
+        let deadline_nanos = now_nanos.saturating_add(ANSWER_TIMEOUT_NANOS);
+        let accepted = Accepted { is_broadcast, ..Accepted::default() };
+        Self { asked, deadline_nanos, firsts, further: 0, accepted, error: None }
+    }
 }
 
 impl Pending {
@@ -64,19 +74,16 @@ impl Pending {
         self.next_number
     }
 
-    /// Waits for the answers to a request that went out in `firsts` envelopes.
-    pub(super) fn insert(&mut self, number: u32, asked: Asked, firsts: u32, now_nanos: u64) {
-        let deadline_nanos = now_nanos.saturating_add(ANSWER_TIMEOUT_NANOS);
-        let request =
-            Request { asked, deadline_nanos, firsts, further: 0, sessions: 0, error: None };
+    /// Waits for the answers to a request.
+    pub(super) fn insert(&mut self, number: u32, request: Request) {
         self.requests.insert(number, request);
     }
 
     /// Takes in one part; gives the whole answer when it was the last.
     pub(super) fn handle_answer(
         &mut self,
-        answer: &Answer,
-    ) -> Option<(Asked, Result<u64, CommandError>)> {
+        answer: Answer,
+    ) -> Option<(Asked, Result<Accepted, CommandError>)> {
         let request = self.requests.get_mut(&answer.number)?;
         if answer.is_first {
             request.firsts = request.firsts.saturating_sub(1);
@@ -84,13 +91,17 @@ impl Pending {
             request.further -= 1;
         }
         request.further += i64::from(answer.awaiting);
-        request.sessions += u64::from(answer.sessions);
+        request.accepted.sessions += u64::from(answer.sessions);
         request.error = request.error.or(answer.error);
+        if let Some(Outcome::Published(places)) = answer.outcome.map(|outcome| *outcome) {
+            let placed = places.into_iter().filter_map(|(channel, at)| Some((channel, at?)));
+            request.accepted.positions.extend(placed);
+        }
         if request.firsts > 0 || request.further != 0 {
             return None;
         }
         let request = self.requests.remove(&answer.number)?;
-        let result = request.error.map_or(Ok(request.sessions), Err);
+        let result = request.error.map_or(Ok(request.accepted), Err);
         Some((request.asked, result))
     }
 
@@ -115,6 +126,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{ChannelName, Epoch, Position};
 
     fn asked() -> Asked {
         Asked { input: 1, identity: (*b"peer").into(), delimiter: false, rid: None }
@@ -132,38 +144,59 @@ mod tests {
         for rotation in 0..parts.len() {
             let mut pending = Pending::default();
             let number = pending.number();
-            pending.insert(number, asked(), 2, 0);
+            pending.insert(number, Request::new(asked(), 2, false, 0));
             for index in 0..parts.len() {
                 let (is_first, awaiting, sessions) = parts[(index + rotation) % parts.len()];
-                let whole = pending.handle_answer(&part(number, is_first, awaiting, sessions));
+                let whole = pending.handle_answer(part(number, is_first, awaiting, sessions));
                 let is_last = index + 1 == parts.len();
-                assert_eq!(whole, is_last.then(|| (asked(), Ok(11_111))), "{rotation} {index}");
+                let sum = Accepted { sessions: 11_111, ..Accepted::default() };
+                assert_eq!(whole, is_last.then(|| (asked(), Ok(sum))), "{rotation} {index}");
             }
             assert!(pending.is_empty());
         }
     }
 
     #[test]
+    fn positions_of_all_parts_are_gathered() {
+        let name = |name: &str| ChannelName::parse(name.as_bytes()).unwrap();
+        let position = |offset| Position { offset, epoch: Epoch(1) };
+        let mut pending = Pending::default();
+        let number = pending.number();
+        pending.insert(number, Request::new(asked(), 2, true, 0));
+        let published = |places| Some(Box::new(Outcome::Published(places)));
+        // The home answers for its channels, one of which has no history.
+        let outcome = published(vec![(name("a"), Some(position(7))), (name("b"), None)]);
+        let first = Answer { outcome, ..part(number, true, 1, 1) };
+        assert_eq!(pending.handle_answer(first), None);
+        assert_eq!(pending.handle_answer(part(number, false, 0, 1)), None);
+        let outcome = published(vec![(name("c"), Some(position(1)))]);
+        let last = pending.handle_answer(Answer { outcome, ..part(number, true, 0, 1) });
+        let positions = vec![(name("a"), position(7)), (name("c"), position(1))];
+        let whole = Accepted { sessions: 3, positions, is_broadcast: true };
+        assert_eq!(last, Some((asked(), Ok(whole))));
+    }
+
+    #[test]
     fn an_error_of_one_shard_is_the_answer() {
         let mut pending = Pending::default();
         let number = pending.number();
-        pending.insert(number, asked(), 2, 0);
+        pending.insert(number, Request::new(asked(), 2, false, 0));
         let error = Some(CommandError::ChannelLimit);
-        assert_eq!(pending.handle_answer(&Answer { error, ..part(number, true, 0, 0) }), None);
-        let whole = pending.handle_answer(&part(number, true, 0, 3));
+        assert_eq!(pending.handle_answer(Answer { error, ..part(number, true, 0, 0) }), None);
+        let whole = pending.handle_answer(part(number, true, 0, 3));
         assert_eq!(whole, Some((asked(), Err(CommandError::ChannelLimit))));
         // A part that nobody waits for.
-        assert_eq!(pending.handle_answer(&part(number, true, 0, 3)), None);
+        assert_eq!(pending.handle_answer(part(number, true, 0, 3)), None);
     }
 
     #[test]
     fn requests_time_out() {
         let mut pending = Pending::default();
         let number = pending.number();
-        pending.insert(number, asked(), 1, 5);
+        pending.insert(number, Request::new(asked(), 1, false, 5));
         assert_eq!(pending.expire(5 + ANSWER_TIMEOUT_NANOS - EXPIRY_INTERVAL_NANOS), []);
         assert_eq!(pending.expire(5 + ANSWER_TIMEOUT_NANOS), [asked()]);
-        assert_eq!(pending.handle_answer(&part(number, true, 0, 1)), None);
+        assert_eq!(pending.handle_answer(part(number, true, 0, 1)), None);
         assert!(pending.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::ingest::complaint::Complaints;
 use crate::ingest::event::Outputs;
-use crate::ingest::pending::{Asked, Pending};
+use crate::ingest::pending::{Asked, Pending, Request};
 use crate::ingest::receive::{Received, Receiver};
 use crate::ingest::route::Route;
 use crate::ingest::source::Sources;
@@ -12,7 +12,8 @@ use crate::ingest::{Clock, Kind};
 use crate::mesh::{Asker, Inbox, Outbound};
 use crate::metrics::IngestMetrics;
 use crate::protocol::{
-    CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts, encode_answer,
+    Accepted, Command, CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts,
+    encode_answer,
 };
 
 /// Most messages that one socket may deliver in one turn: then the next socket has its chance.
@@ -42,6 +43,8 @@ pub(super) struct State {
 /// The codes and texts of answers that the ingest thread itself gives.
 const OVERLOADED: (&str, &str) =
     ("overloaded", "too many requests wait for their answer; send again later");
+const DUPLICATE: (&str, &str) =
+    ("duplicate", "a message with this `seq` of its `src` came before; this one does nothing");
 const TIMEOUT: (&str, &str) =
     ("timeout", "not every shard answered in time; the command may have been carried out");
 
@@ -52,8 +55,8 @@ impl State {
             for _ in 0..HEARD_PER_TURN {
                 match self.inbox.receive(queue) {
                     Some(Outbound::Answer(answer)) => {
-                        if let Some((asked, result)) = self.pending.handle_answer(&answer) {
-                            self.answer_command(inputs, &asked, result);
+                        if let Some((asked, result)) = self.pending.handle_answer(answer) {
+                            self.answer_command(inputs, &asked, &result);
                         }
                     }
                     Some(Outbound::Event(event)) => outputs.publish(&event, &self.metrics),
@@ -102,24 +105,23 @@ impl State {
         };
         match decode_parts(&received.parts[..received.part_count], now_nanos) {
             Ok(Decoded { command, rid, source, .. }) => {
-                if let Some((source, sequence)) = source {
-                    self.sources.observe(source, sequence, &self.metrics);
-                }
-                let Some(asked) = asked(rid) else {
-                    // Without an asker nobody is told that a client is unknown, here or there.
-                    let _ = self.route.route(command, None);
-                    return;
-                };
-                if self.pending.is_full() {
+                let asked = asked(rid);
+                if let Some(asked) = &asked
+                    && self.pending.is_full()
+                {
+                    // Its number is not noted, so that it may be sent again as it was.
                     self.metrics.requests_refused.increment();
-                    self.answer(inputs, &asked, Err(OVERLOADED));
-                    return;
+                    return self.answer(inputs, asked, Err(OVERLOADED));
                 }
-                let number = self.pending.number();
-                let ticket = Ticket { asker: Asker::Ingest.place(), number };
-                match self.route.route(command, Some(ticket)) {
-                    Ok(firsts) => self.pending.insert(number, asked, firsts, now_nanos),
-                    Err(error) => self.answer_command(inputs, &asked, Err(error)),
+                let is_new = source.is_none_or(|(source, sequence)| {
+                    self.sources.observe(source, sequence, &self.metrics)
+                });
+                match asked {
+                    Some(asked) if is_new => self.ask(inputs, asked, command, now_nanos),
+                    Some(asked) => self.answer(inputs, &asked, Err(DUPLICATE)),
+                    // Without an asker nobody is told that a client is unknown, here or there.
+                    None if is_new => drop(self.route.route(command, None)),
+                    None => {}
                 }
             }
             Err(Malformed { error, rid, source }) => {
@@ -138,6 +140,20 @@ impl State {
         }
     }
 
+    /// Sends a command on its way for somebody who waits for its answer.
+    fn ask(&mut self, inputs: &[Input], asked: Asked, command: Command, now_nanos: u64) {
+        let is_broadcast = matches!(command, Command::Broadcast { .. });
+        let number = self.pending.number();
+        let ticket = Ticket { asker: Asker::Ingest.place(), number };
+        match self.route.route(command, Some(ticket)) {
+            Ok(firsts) => {
+                let request = Request::new(asked, firsts, is_broadcast, now_nanos);
+                self.pending.insert(number, request);
+            }
+            Err(error) => self.answer_command(inputs, &asked, &Err(error)),
+        }
+    }
+
     /// Answers requests that have waited too long.
     pub(super) fn expire(&mut self, inputs: &[Input]) {
         if self.pending.is_empty() {
@@ -151,18 +167,23 @@ impl State {
     /// Answers everybody who still waits when the thread ends.
     pub(super) fn dismiss(&mut self, inputs: &[Input]) {
         for asked in self.pending.take_all() {
-            self.answer_command(inputs, &asked, Err(CommandError::Draining));
+            self.answer_command(inputs, &asked, &Err(CommandError::Draining));
         }
     }
 
-    fn answer_command(&self, inputs: &[Input], asked: &Asked, result: Result<u64, CommandError>) {
+    fn answer_command(
+        &self,
+        inputs: &[Input],
+        asked: &Asked,
+        result: &Result<Accepted, CommandError>,
+    ) {
         match result {
-            Ok(sessions) => self.answer(inputs, asked, Ok(sessions)),
+            Ok(accepted) => self.answer(inputs, asked, Ok(accepted)),
             Err(error) => self.answer(inputs, asked, Err((error.code(), &error.to_string()))),
         }
     }
 
-    fn answer(&self, inputs: &[Input], asked: &Asked, result: Result<u64, (&str, &str)>) {
+    fn answer(&self, inputs: &[Input], asked: &Asked, result: Result<&Accepted, (&str, &str)>) {
         let socket = &inputs[asked.input].socket;
         let body = encode_answer(asked.rid.as_ref(), result);
         // Never waits. Only the first part can fail: the peer is gone, or does not read.

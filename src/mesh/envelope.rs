@@ -3,17 +3,56 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    Answer, ChannelName, ClientId, Command, Event, Publication, ShardId, Target, Ticket,
+    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, Event, Position, Push,
+    ShardId, Target, Ticket, Variant,
 };
 
-/// Where a member shard keeps its own part of a channel. The generation tells a stay of the
-/// shard in the channel from its earlier ones, so that a late answer is never taken for a new one.
+/// Where a member shard keeps its own part of a channel: one for each wire variant that it has
+/// subscribers in. The generation tells a stay of the shard in the channel from its earlier ones,
+/// so that a late answer is never taken for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle {
     /// The row of the channel in the member shard.
     pub row: u32,
     /// Which stay of the shard in the channel.
     pub generation: u32,
+    /// The wire variant of the subscribers.
+    pub variant: Variant,
+}
+
+/// A connection's wish to be on the roll of a channel, and to know where its stream stands.
+#[derive(Debug)]
+pub struct Attend {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The member shard's part of it, of which the home has heard before.
+    pub handle: Handle,
+    /// Who subscribes.
+    pub info: Arc<ClientInfo>,
+    /// Where it stood, if it wants what it missed.
+    pub recover: Option<(Option<Epoch>, u64)>,
+    /// The member shard's own number for the question.
+    pub number: u32,
+}
+
+/// The home's answer to [`Attend`].
+#[derive(Debug)]
+pub struct Attended {
+    /// The member shard's number for the question.
+    pub number: u32,
+    /// Where the channel stands: every publication behind that follows on this link.
+    pub result: Result<Attendance, CommandError>,
+}
+
+/// Where a channel stood when somebody came.
+#[derive(Debug, Default)]
+pub struct Attendance {
+    /// The end of the stream; `None` for channels without history.
+    pub position: Option<Position>,
+    /// Whether `missed` is all that was missed.
+    pub recovered: bool,
+    /// The publications between the position that was named and the end.
+    pub missed: Vec<Arc<Push>>,
 }
 
 /// Why a session was not admitted.
@@ -21,6 +60,8 @@ pub struct Handle {
 pub enum Refusal {
     /// The user has as many sessions as allowed, and the newest is refused by setting.
     SessionLimit,
+    /// A channel has as many subscribers as its namespace allows.
+    SubscriberLimit,
 }
 
 /// To a shard.
@@ -57,12 +98,25 @@ pub enum Envelope {
         /// Which stay ends.
         handle: Handle,
     },
-    /// Home to member shard: a publication for its subscribers.
+    /// Member shard to home: one of its connections subscribes and is to be known by name.
+    Attend(Box<Attend>),
+    /// Home to member shard: the answer.
+    Attended(Box<Attended>),
+    /// Member shard to home: a connection that attended is no longer subscribed.
+    Depart {
+        /// The channel.
+        channel: ChannelName,
+        /// The connection.
+        client: ClientId,
+    },
+    /// Home to member shard: the answer to a command that a client's request became.
+    Answered(Box<Answer>),
+    /// Home to member shard: something for its subscribers.
     Deliver {
         /// The member shard's part of the channel.
         handle: Handle,
-        /// The message.
-        publication: Arc<Publication>,
+        /// What it is.
+        push: Arc<Push>,
         /// Whom to tell how many sessions got it.
         ticket: Option<Ticket>,
     },
@@ -72,6 +126,8 @@ pub enum Envelope {
         personal: ChannelName,
         /// The session's connection.
         client: ClientId,
+        /// Which of the user's devices it is.
+        device: Option<Box<str>>,
     },
     /// Home to member shard: the session may open, or why not.
     Entered {

@@ -10,7 +10,7 @@ mod envelope;
 mod link;
 
 pub use bell::Bell;
-pub use envelope::{Envelope, Handle, Outbound, Refusal};
+pub use envelope::{Attend, Attendance, Attended, Envelope, Handle, Outbound, Refusal};
 pub use link::{Inbox, Link, link};
 
 use std::sync::Arc;
@@ -66,6 +66,16 @@ impl Asker {
             Self::Ingest => 0,
             Self::Control => 1,
         }
+    }
+
+    /// The place of a shard, which asks others on behalf of its clients.
+    pub fn place_of(shard: ShardId) -> u8 {
+        shard.0 + Self::ALL.len() as u8
+    }
+
+    /// The shard that a place stands for, if it is none of the askers.
+    pub fn shard_at(place: u8) -> Option<ShardId> {
+        place.checked_sub(Self::ALL.len() as u8).map(ShardId)
     }
 }
 

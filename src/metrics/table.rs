@@ -70,6 +70,30 @@ metrics! {
             "Bytes read from client sockets.";
         publications: Counter = "tidegate_publications"
             "Publications this shard handed to its subscribers' logs.";
+        publications_repeated: Counter = "tidegate_publications_repeated"
+            "Publications that were not delivered because their idempotency key had come before.";
+        keys_forgotten: Counter = "tidegate_idempotency_keys_forgotten"
+            "Idempotency keys forgotten before their time because there were too many.";
+        streams: Gauge = "tidegate_streams"
+            "Channels whose stream has an epoch and offsets at this shard.";
+        history_bytes: Gauge = "tidegate_history_bytes"
+            "Memory of streams and of the publications that they remember.";
+        streams_evicted: Counter = "tidegate_streams_evicted"
+            "Streams that lost their publications because history needed memory.";
+        recoveries: Counter = "tidegate_recoveries" [result = "recovered"]
+            "Subscriptions with a position to recover from, by result.";
+        recoveries_failed: Counter = "tidegate_recoveries" [result = "not_recovered"]
+            "Subscriptions with a position to recover from, by result.";
+        recovered: Counter = "tidegate_recovered_publications"
+            "Missed publications that recoveries brought.";
+        enrolled: Gauge = "tidegate_presence_clients"
+            "Subscribers known by name at this shard, counted once for each channel.";
+        commands_refused: Counter = "tidegate_client_errors"
+            "Commands of clients answered with an error.";
+        commands_over_rate: Counter = "tidegate_client_commands_over_rate"
+            "Commands of clients beyond the number that is allowed in a second.";
+        subscribers_cut_off: Counter = "tidegate_subscriptions_cut_off"
+            "Slow subscriptions ended with the advice to subscribe again and recover.";
         publications_unheard: Counter = "tidegate_publications_unheard"
             "Publications that reached a home shard while nobody was subscribed.";
         deliveries: Counter = "tidegate_deliveries"
@@ -126,9 +150,11 @@ metrics! {
         surplus_parts: Counter = "tidegate_ingest_surplus_parts"
             "Message parts beyond the third, which the format reserves and the edge ignores.";
         gaps: Counter = "tidegate_ingest_gaps"
-            "Publications missing between two numbers of one publisher's counter.";
+            "ZeroMQ messages missing between two numbers of one publisher's counter.";
         duplicates: Counter = "tidegate_ingest_duplicates"
-            "Publications with a number of a publisher's counter that was seen before.";
+            "ZeroMQ messages dropped because a publisher's number was seen before.";
+        late: Counter = "tidegate_ingest_late"
+            "ZeroMQ messages that came after one with a higher number: their gap is closed.";
         restarts: Counter = "tidegate_ingest_restarts"
             "Publishers' counters that began anew.";
         sources_forgotten: Counter = "tidegate_ingest_sources_forgotten"
@@ -199,5 +225,23 @@ metrics! {
             "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
         unrecoverable_position: Counter = "tidegate_api_errors" [code = "112"]
             "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+    }
+}
+
+metrics! {
+    /// What the keeper of token keys counts.
+    TokenMetrics {
+        keys: Gauge = "tidegate_token_keys"
+            "Keys that verify tokens.";
+        sets_loaded: Counter = "tidegate_key_set_loads" [result = "ok"]
+            "Attempts to read or fetch the key set, by result.";
+        sets_failed: Counter = "tidegate_key_set_loads" [result = "failed"]
+            "Attempts to read or fetch the key set, by result.";
+        set_time: Gauge = "tidegate_key_set_loaded_seconds"
+            "When the key set was last loaded, in seconds since 1970; 0 before.";
+        revocations: Gauge = "tidegate_revocations"
+            "Revocations that are remembered.";
+        revocations_forgotten: Counter = "tidegate_revocations_forgotten"
+            "Revocations that were forgotten before their time because there were too many.";
     }
 }

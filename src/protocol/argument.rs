@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde::de::IgnoredAny;
 
-use crate::limits::CHANNELS_PER_COMMAND_MAX;
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
 use crate::protocol::refusal::{LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::protocol::{ChannelName, ClientId, DecodeError, Target};
 
@@ -18,6 +18,29 @@ pub const DISCONNECT_REASON: &str = "disconnected";
 /// What a client identity must be.
 pub(super) const CLIENT_FORM: &str =
     "a client identity of 18 hexadecimal digits, as events name it";
+
+/// What tags must be.
+pub(super) const TAGS_FORM: &str =
+    "a map of at most 32 different names to texts, each of at most 255 bytes";
+
+/// Names and values that managed clients get beside a payload.
+pub(super) type Tags = Vec<(Box<str>, Box<str>)>;
+
+/// Names that stand twice are refused: which value somebody meant is anybody's guess.
+pub(super) fn tags<T>(entries: Vec<(T, T)>) -> Result<Tags, DecodeError>
+where
+    T: AsRef<str> + Into<Box<str>>,
+{
+    let fits = |text: &T| text.as_ref().len() <= LABEL_BYTES_MAX;
+    let is_good = |(place, (name, text)): (usize, &(T, T))| {
+        let mut earlier = entries[..place].iter();
+        fits(name) && fits(text) && earlier.all(|(other, _)| other.as_ref() != name.as_ref())
+    };
+    if entries.len() > TAGS_MAX || !entries.iter().enumerate().all(is_good) {
+        return Err(DecodeError::BadValue { key: "tags", expected: TAGS_FORM });
+    }
+    Ok(entries.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
+}
 
 /// Names become channels, each once, in the order of their first mention.
 pub(super) fn channels<N: AsRef<str>>(names: &[N]) -> Result<Vec<ChannelName>, DecodeError> {

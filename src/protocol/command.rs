@@ -177,6 +177,9 @@ pub enum CommandError {
     /// The connection has as many channels as it may have.
     #[error("the connection is at its channel limit")]
     ChannelLimit,
+    /// The channel has as many subscribers as its namespace allows.
+    #[error("the channel has as many subscribers as it may have")]
+    SubscriberLimit,
     /// The channel's namespace is not configured.
     #[error("the channel's namespace is not configured")]
     UnknownNamespace,

@@ -84,31 +84,31 @@ fn command(
         (Op::Pub, false) | (_, true) => {}
         (_, false) => return Err(DecodeError::NeedsCommandTopic(op)),
     }
-    let publication = |meta: &Meta<'_>| {
+    let publication = |meta: &mut Meta<'_>| {
+        let tags = std::mem::take(&mut meta.tags);
         publication(payload, meta.content_type, received_nanos)
-            .map(|publication| publication.with_except(meta.except))
+            .map(|publication| publication.with_except(meta.except).with_tags(tags))
     };
+    let key = meta.id.take().map(|id| id.into());
     Ok(match meta.op {
         Op::Pub => {
             let channel = ChannelName::parse(topic).map_err(DecodeError::BadTopic)?;
-            Command::Publish { channel, publication: Arc::new(publication(&meta)?), key: None }
+            Command::Publish { channel, publication: Arc::new(publication(&mut meta)?), key }
         }
         Op::Broadcast => Command::Broadcast {
             channels: argument::channels(&names(op, &mut meta)?)?,
-            publication: Arc::new(publication(&meta)?),
-            key: None,
+            publication: Arc::new(publication(&mut meta)?),
+            key,
         },
         Op::User => {
             let user = meta.user.as_deref().ok_or(DecodeError::MissingKey { op, key: "user" })?;
             let channel = ChannelName::personal(user).map_err(DecodeError::BadUser)?;
             let publication =
-                publication(&meta)?.with_device(meta.device.map(|device| device.into()));
-            Command::Publish { channel, publication: Arc::new(publication), key: None }
+                publication(&mut meta)?.with_device(meta.device.map(|device| device.into()));
+            Command::Publish { channel, publication: Arc::new(publication), key }
         }
-        Op::All => Command::PublishAll { publication: Arc::new(publication(&meta)?) },
-        Op::Subscribe | Op::Unsubscribe | Op::Disconnect if !payload.is_empty() => {
-            return Err(DecodeError::UnusedPayload(op));
-        }
+        Op::All => Command::PublishAll { publication: Arc::new(publication(&mut meta)?) },
+        _ if !payload.is_empty() => return Err(DecodeError::UnusedPayload(op)),
         Op::Subscribe => {
             let channels = argument::shared_channels(&names(op, &mut meta)?)?;
             Command::Subscribe { target: target(op, &meta)?, channels }
@@ -121,6 +121,15 @@ fn command(
             let code = argument::close_code(meta.code)?;
             let reason = argument::close_reason(meta.reason.as_deref())?;
             Command::Disconnect { target: target(op, &meta)?, code, reason }
+        }
+        Op::Refresh => {
+            let expires_at = Some(expiry(op, &meta)?);
+            Command::Refresh { target: target(op, &meta)?, expires_at }
+        }
+        Op::HistoryRemove => {
+            let name = meta.channel.ok_or(DecodeError::MissingKey { op, key: "channel" })?;
+            let channel = ChannelName::parse(name.as_bytes()).map_err(DecodeError::BadChannel)?;
+            Command::HistoryRemove { channel }
         }
     })
 }
@@ -156,6 +165,16 @@ fn names<'a>(op: &'static str, meta: &mut Meta<'a>) -> Result<Vec<Cow<'a, str>>,
 
 fn target(op: &'static str, meta: &Meta<'_>) -> Result<Target, DecodeError> {
     argument::target(op, meta.user.as_deref(), meta.client, meta.device.as_deref())
+}
+
+/// When connections expire; the first second of 1970 is as good as any that is over.
+fn expiry(op: &'static str, meta: &Meta<'_>) -> Result<u64, DecodeError> {
+    match (meta.expires_at, meta.expired) {
+        (Some(_), true) => Err(DecodeError::ConflictingKeys("expires_at", "expired")),
+        (Some(second), false) => Ok(second),
+        (None, true) => Ok(0),
+        (None, false) => Err(DecodeError::MissingKey { op, key: "expires_at` or `expired" }),
+    }
 }
 
 #[cfg(test)]

@@ -36,4 +36,18 @@ pub enum EventKind {
         /// The message.
         payload: Bytes,
     },
+    /// The user's first session begins.
+    UserOnline,
+    /// The user's last session has ended.
+    UserOffline,
+    /// The client has subscribed to a channel whose namespace announces that.
+    Joined {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The client is no longer subscribed to such a channel.
+    Left {
+        /// The channel.
+        channel: ChannelName,
+    },
 }

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::argument::{CLIENT_FORM, is_label};
+use crate::protocol::argument::{self, CLIENT_FORM, Tags, is_label};
 use crate::protocol::refusal::{LABEL_BYTES_MAX, shorten};
 use crate::protocol::value::{Value, read_map};
 use crate::protocol::{ClientId, DecodeError};
@@ -33,6 +33,8 @@ pub(super) enum Op {
     Subscribe,
     Unsubscribe,
     Disconnect,
+    Refresh,
+    HistoryRemove,
 }
 
 /// What `ct` says of the payload.
@@ -50,30 +52,40 @@ pub(super) enum ContentType {
 #[derive(Debug, Default)]
 pub(super) struct Meta<'a> {
     pub(super) op: Op,
+    pub(super) channel: Option<Cow<'a, str>>,
     pub(super) channels: Option<Vec<Cow<'a, str>>>,
     pub(super) user: Option<Cow<'a, str>>,
     pub(super) client: Option<ClientId>,
     pub(super) device: Option<Cow<'a, str>>,
     pub(super) except: Option<ClientId>,
     pub(super) content_type: ContentType,
+    pub(super) id: Option<Cow<'a, str>>,
+    pub(super) tags: Tags,
+    pub(super) expires_at: Option<u64>,
+    pub(super) expired: bool,
     pub(super) code: Option<u64>,
     pub(super) reason: Option<Cow<'a, str>>,
     pub(super) rid: Option<RequestId>,
     src: Option<Cow<'a, str>>,
     seq: Option<u64>,
     /// One bit for each [`Key`] that was there.
-    present: u16,
+    present: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     Op,
+    Channel,
     Channels,
     User,
     Client,
     Device,
     Except,
     Ct,
+    Id,
+    Tags,
+    ExpiresAt,
+    Expired,
     Code,
     Reason,
     Src,
@@ -82,14 +94,19 @@ enum Key {
     Ts,
 }
 
-const KEYS: [(&str, Key); 13] = [
+const KEYS: [(&str, Key); 18] = [
     ("op", Key::Op),
+    ("channel", Key::Channel),
     ("channels", Key::Channels),
     ("user", Key::User),
     ("client", Key::Client),
     ("device", Key::Device),
     ("except", Key::Except),
     ("ct", Key::Ct),
+    ("id", Key::Id),
+    ("tags", Key::Tags),
+    ("expires_at", Key::ExpiresAt),
+    ("expired", Key::Expired),
     ("code", Key::Code),
     ("reason", Key::Reason),
     ("src", Key::Src),
@@ -100,10 +117,13 @@ const KEYS: [(&str, Key); 13] = [
 ];
 
 /// Keys that later versions will understand.
-const LATER_KEYS: [&str; 6] = ["id", "qos", "ttl", "tags", "key", "version"];
+const LATER_KEYS: [&str; 4] = ["qos", "ttl", "key", "version"];
 
 /// Keys that every operation takes.
-const COMMON: u16 = bits(&[Key::Op, Key::Src, Key::Seq, Key::Rid, Key::Ts]);
+const COMMON: u32 = bits(&[Key::Op, Key::Src, Key::Seq, Key::Rid, Key::Ts]);
+
+/// Keys of a publication with channels.
+const PUBLICATION: u32 = bits(&[Key::Except, Key::Ct, Key::Id, Key::Tags]);
 
 impl Op {
     pub(super) fn name(self) -> &'static str {
@@ -115,6 +135,8 @@ impl Op {
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
             Self::Disconnect => "disconnect",
+            Self::Refresh => "refresh",
+            Self::HistoryRemove => "history_remove",
         }
     }
 
@@ -127,25 +149,30 @@ impl Op {
             "subscribe" => Self::Subscribe,
             "unsubscribe" => Self::Unsubscribe,
             "disconnect" => Self::Disconnect,
-            "refresh" => return Err(DecodeError::Unsupported("op `refresh`")),
-            "history_remove" => return Err(DecodeError::Unsupported("op `history_remove`")),
+            "refresh" => Self::Refresh,
+            "history_remove" => Self::HistoryRemove,
             _ => return Err(DecodeError::UnknownOp(shorten(text))),
         })
     }
 
     /// The keys it has a use for.
-    fn keys(self) -> u16 {
+    fn keys(self) -> u32 {
         COMMON
             | match self {
-                Self::Pub | Self::All => bits(&[Key::Except, Key::Ct]),
-                Self::Broadcast => bits(&[Key::Channels, Key::Except, Key::Ct]),
-                Self::User => bits(&[Key::User, Key::Device, Key::Except, Key::Ct]),
+                Self::Pub => PUBLICATION,
+                Self::All => bits(&[Key::Except, Key::Ct]),
+                Self::Broadcast => PUBLICATION | bits(&[Key::Channels]),
+                Self::User => PUBLICATION | bits(&[Key::User, Key::Device]),
                 Self::Subscribe | Self::Unsubscribe => {
                     bits(&[Key::Channels, Key::User, Key::Client, Key::Device])
                 }
                 Self::Disconnect => {
                     bits(&[Key::User, Key::Client, Key::Device, Key::Code, Key::Reason])
                 }
+                Self::Refresh => {
+                    bits(&[Key::User, Key::Client, Key::Device, Key::ExpiresAt, Key::Expired])
+                }
+                Self::HistoryRemove => bits(&[Key::Channel]),
             }
     }
 }
@@ -185,6 +212,7 @@ impl<'a> Meta<'a> {
         self.present |= bits(&[key]);
         match key {
             Key::Op => self.op = Op::parse(&text(name, value)?)?,
+            Key::Channel => self.channel = Some(text(name, value)?),
             Key::Channels => match value {
                 Value::List(names) => self.channels = Some(names),
                 _ => return bad(name, "a list of channel names"),
@@ -194,6 +222,16 @@ impl<'a> Meta<'a> {
             Key::Except => self.except = Some(client(name, value)?),
             Key::Device => self.device = Some(label(name, value)?),
             Key::Ct => self.content_type = content_type(name, value)?,
+            Key::Id => self.id = Some(label(name, value)?),
+            Key::Tags => self.tags = tags(name, value)?,
+            Key::ExpiresAt => match value {
+                Value::Unsigned(second @ 0..=UNIX_SECOND_MAX) => self.expires_at = Some(second),
+                _ => return bad(name, "a Unix time in whole seconds"),
+            },
+            Key::Expired => match value {
+                Value::Boolean(expired) => self.expired = expired,
+                _ => return bad(name, "true or false"),
+            },
             Key::Code => self.code = Some(number(name, value)?),
             Key::Reason => self.reason = Some(text(name, value)?),
             Key::Src => self.src = Some(label(name, value)?),
@@ -219,7 +257,7 @@ impl<'a> Meta<'a> {
     }
 }
 
-const fn bits(keys: &[Key]) -> u16 {
+const fn bits(keys: &[Key]) -> u32 {
     let mut bits = 0;
     let mut index = 0;
     while index < keys.len() {
@@ -261,6 +299,9 @@ fn client(key: &'static str, value: Value<'_>) -> Result<ClientId, DecodeError> 
     }
 }
 
+/// Past the year 5000 a number is no time in seconds but one in milliseconds.
+const UNIX_SECOND_MAX: u64 = 99_999_999_999;
+
 fn content_type(key: &'static str, value: Value<'_>) -> Result<ContentType, DecodeError> {
     match value {
         Value::Text(text) => match text.as_ref() {
@@ -271,6 +312,13 @@ fn content_type(key: &'static str, value: Value<'_>) -> Result<ContentType, Deco
             _ => bad(key, "`auto`, `text`, `json` or `binary`"),
         },
         _ => bad(key, "`auto`, `text`, `json` or `binary`"),
+    }
+}
+
+fn tags(key: &'static str, value: Value<'_>) -> Result<Tags, DecodeError> {
+    match value {
+        Value::Map(entries) => argument::tags(entries),
+        _ => bad(key, argument::TAGS_FORM),
     }
 }
 

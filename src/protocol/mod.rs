@@ -28,7 +28,7 @@ pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientIdError, ShardId};
 pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target, Ticket};
 pub use decode::{COMMAND_TOPIC, Decoded, decode_parts};
-pub use encode::{EncodedEvent, encode_answer, encode_event};
+pub use encode::{Accepted, EncodedEvent, encode_answer, encode_event};
 pub use event::{Event, EventKind};
 pub use info::ClientInfo;
 pub use meta::RequestId;

@@ -5,6 +5,7 @@
 //! not exist.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::protocol::ChannelName;
 
@@ -83,14 +84,19 @@ impl Namespace {
     pub fn has_history(&self) -> bool {
         self.history_size > 0
     }
+
+    /// Whether a channel's home has to know every subscriber by name.
+    pub fn keeps_roll(&self) -> bool {
+        self.presence || self.join_leave || self.subscribers_max > 0
+    }
 }
 
 /// All namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
-    default: Namespace,
-    personal: Namespace,
-    named: HashMap<Box<str>, Namespace>,
+    default: Arc<Namespace>,
+    personal: Arc<Namespace>,
+    named: HashMap<Box<str>, Arc<Namespace>>,
 }
 
 impl Namespaces {
@@ -100,11 +106,12 @@ impl Namespaces {
         personal: Namespace,
         named: HashMap<Box<str>, Namespace>,
     ) -> Self {
-        Self { default, personal, named }
+        let named = named.into_iter().map(|(name, rules)| (name, Arc::new(rules))).collect();
+        Self { default: Arc::new(default), personal: Arc::new(personal), named }
     }
 
     /// The rules of a channel; `None` if its namespace is not configured.
-    pub fn of(&self, channel: &ChannelName) -> Option<&Namespace> {
+    pub fn of(&self, channel: &ChannelName) -> Option<&Arc<Namespace>> {
         match channel.namespace() {
             None if channel.user().is_some() => Some(&self.personal),
             None => Some(&self.default),
@@ -123,7 +130,9 @@ mod tests {
         let named = HashMap::from([("chat".into(), chat.clone())]);
         let personal = Namespace { history_size: 5, ..Namespace::default() };
         let namespaces = Namespaces::new(Namespace::default(), personal.clone(), named);
-        let of = |name: &str| namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap());
+        let of = |name: &str| {
+            namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap()).map(AsRef::as_ref)
+        };
         assert_eq!(of("chat:lobby"), Some(&chat));
         assert_eq!(of("lobby"), Some(&Namespace::default()));
         assert_eq!(of("#42"), Some(&personal));

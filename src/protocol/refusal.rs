@@ -13,7 +13,7 @@ pub const META_BYTES_MAX: usize = 64 * 1024;
 /// Longest close reason in bytes (RFC 6455 section 5.5: 125 bytes less the close code).
 pub const REASON_BYTES_MAX: usize = 123;
 
-/// Longest `device`, `src` and textual `rid` in bytes.
+/// Longest `device`, `id`, `src`, textual `rid`, and name or value of a tag in bytes.
 pub const LABEL_BYTES_MAX: usize = 255;
 
 /// A message that is no command, with what is needed to answer and to count it all the same.
@@ -99,8 +99,8 @@ pub enum DecodeError {
     /// Only one of `src` and `seq` is there.
     #[error("`src` and `seq` need each other")]
     HalfSource,
-    /// A name in `channels` is no channel name.
-    #[error("`channels` has a name that is no channel: {0}")]
+    /// `channel`, or a name in `channels`, is no channel name.
+    #[error("`channel` or `channels` has a name that is no channel: {0}")]
     BadChannel(NameError),
     /// `channels` is empty.
     #[error("`channels` must name at least one channel")]
@@ -173,6 +173,7 @@ impl CommandError {
         match self {
             Self::UnknownClient => "unknown_client",
             Self::ChannelLimit => "channel_limit",
+            Self::SubscriberLimit => "subscriber_limit",
             Self::UnknownNamespace => "unknown_namespace",
             Self::NotAvailable => "not_available",
             Self::UnrecoverablePosition(_) => "unrecoverable_position",

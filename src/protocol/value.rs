@@ -1,6 +1,6 @@
 //! The part of JSON and MessagePack that `meta` uses, read without a tree.
 //!
-//! A value borrows from the message where it can. Whatever no key could want (maps, bytes, a list
+//! A value borrows from the message where it can. Whatever no key could want (bytes, a list or map
 //! of anything but text) is consumed and becomes [`Value::Other`], so that one wrong value does
 //! not hide the keys after it. Memory is bounded by the message, never by a length it claims, and
 //! nesting by the recursion limits of both readers.
@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::limits::CHANNELS_PER_COMMAND_MAX;
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
 use crate::protocol::DecodeError;
 
 /// One value of `meta`.
@@ -26,6 +26,10 @@ pub(super) enum Value<'de> {
     Text(Cow<'de, str>),
     /// A list of text, cut off behind the first name that is too many.
     List(Vec<Cow<'de, str>>),
+    /// A map from text to text, cut off behind the first entry that is too many.
+    Map(Vec<(Cow<'de, str>, Cow<'de, str>)>),
+    /// True or false.
+    Boolean(bool),
     /// Anything else.
     Other,
 }
@@ -98,8 +102,8 @@ impl<'de> Visitor<'de> for AnyValue {
         f.write_str("a value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_bool<E>(self, flag: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Boolean(flag))
     }
 
     fn visit_unit<E>(self) -> Result<Value<'de>, E> {
@@ -144,7 +148,15 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        let mut entries = Vec::new();
+        let mut only_text = true;
+        while let Some(entry) = map.next_entry()? {
+            match entry {
+                (Value::Text(_), Value::Text(_)) if entries.len() > TAGS_MAX => {}
+                (Value::Text(name), Value::Text(text)) => entries.push((name, text)),
+                _ => only_text = false,
+            }
+        }
+        Ok(if only_text { Value::Map(entries) } else { Value::Other })
     }
 }

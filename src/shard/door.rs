@@ -1,8 +1,11 @@
 //! The doors of the public address: which request leads where.
 //!
 //! `/websocket/{user}` subscribes to the user's personal channel, `/websocket` to none; both join
-//! the channels of `?channels=a,b` and take `?device=`. `/echo` returns every message to its
-//! sender. Anything else is 404.
+//! the channels of `?channels=a,b` and take `?device=`. `/connection/websocket` is for clients that
+//! speak the client protocol. `/echo` returns every message to its sender. Anything else is 404.
+//!
+//! Where tokens can be verified a raw client needs one too: as `?token=`, or, because a browser can
+//! send no header of its own, among the subprotocols that it offers: `tidegate`, `token.JWT`.
 
 use crate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use crate::http::uri::{path_segments, query_pairs};
@@ -10,10 +13,12 @@ use crate::http::{Head, Refusal};
 use crate::hub::{NONE, Session};
 use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
 use crate::mesh;
-use crate::protocol::ChannelName;
+use crate::protocol::{ChannelName, Permission, Variant};
 use crate::shard::Shard;
 use crate::shard::life::jitter;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
+use crate::sys::Clock;
+use crate::token::TokenError;
 use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
@@ -48,27 +53,103 @@ impl Shard {
                 let early = bytes[size..].to_vec();
                 match opened {
                     Err(refusal) => self.refuse(row, &refusal),
-                    Ok((accepted, session)) => self.begin_joining(row, accepted, session, early),
+                    Ok((accepted, Opening::Raw(session))) => {
+                        self.begin_joining(row, accepted, session, early);
+                    }
+                    Ok((accepted, Opening::Managed(variant))) => {
+                        self.leave_half_open(row, State::Joining);
+                        self.put_half(row, Half::Accepted(Box::new((accepted, early))));
+                        self.hub.open_managed(row, variant);
+                        self.complete_handshake(row);
+                    }
                 }
             }
         }
     }
 
     /// What a request asks for.
-    fn request(&self, head: &Head<'_, '_>) -> Result<(Accepted, Session), Refusal> {
+    fn request(&self, head: &Head<'_, '_>) -> Result<(Accepted, Opening), Refusal> {
         let mut segments = Vec::with_capacity(3);
         for segment in path_segments(head.path).take(3) {
             segments.push(segment?);
         }
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        let session = match segments[..] {
-            ["websocket"] => session(None, head.query)?,
-            ["websocket", user] => session(Some(user), head.query)?,
-            ["echo"] if self.settings.echo => Session { is_apart: true, ..Session::default() },
+        let is_managed = segments[..] == ["connection", "websocket"];
+        let subprotocols = if is_managed { MANAGED_SUBPROTOCOLS } else { RAW_SUBPROTOCOLS };
+        let policy = Policy { origin: self.settings.origins.clone(), subprotocols };
+        let opening = match segments[..] {
+            ["websocket"] => Opening::Raw(self.session(None, head)?),
+            ["websocket", user] => Opening::Raw(self.session(Some(user), head)?),
+            ["connection", "websocket"] => Opening::Managed(Variant::Json),
+            ["echo"] if self.settings.echo => {
+                Opening::Raw(Session { is_apart: true, ..Session::default() })
+            }
             _ => return Err(Refusal::not_found("Connect to /websocket/{user}?channels=a,b")),
         };
-        let policy = Policy { origin: self.settings.origins.clone(), subprotocols: &[] };
-        Ok((accept(head, &policy)?, session))
+        let accepted = accept(head, &policy)?;
+        let is_protobuf = accepted.subprotocol == Some(PROTOBUF) || asks_for_protobuf(head.query)?;
+        match opening {
+            Opening::Managed(_) if is_protobuf => {
+                Ok((accepted, Opening::Managed(Variant::Protobuf)))
+            }
+            opening => Ok((accepted, opening)),
+        }
+    }
+
+    /// The session of a raw connection, as far as its token and the namespaces allow it.
+    fn session(&self, user: Option<&str>, head: &Head<'_, '_>) -> Result<Session, Refusal> {
+        let (session, query_token) = session(user, head.query)?;
+        let granted = if self.settings.needs_token {
+            self.verify(user, session.device.as_deref(), head, query_token.as_deref())?
+        } else {
+            Vec::new()
+        };
+        for channel in &session.channels {
+            let rules = self.settings.hub.namespaces.of(channel);
+            let rules =
+                rules.ok_or(Refusal::bad_request("A channel's namespace is not configured."))?;
+            let is_granted = granted.iter().any(|name| name == channel.as_str());
+            let is_allowed = is_granted
+                || rules.subscribe == Permission::Everybody
+                    && channel.admits(user.unwrap_or_default());
+            if !is_allowed && !self.settings.insecure {
+                return Err(Refusal::forbidden("A channel needs a token that names it."));
+            }
+        }
+        Ok(session)
+    }
+
+    /// Checks the token of a raw client; returns the channels that it names.
+    fn verify(
+        &self,
+        user: Option<&str>,
+        device: Option<&str>,
+        head: &Head<'_, '_>,
+        query_token: Option<&str>,
+    ) -> Result<Vec<String>, Refusal> {
+        let offered = head
+            .list("Sec-WebSocket-Protocol")
+            .find_map(|offered| offered.strip_prefix(TOKEN_SUBPROTOCOL))
+            .and_then(|token| std::str::from_utf8(token).ok());
+        let Some(token) = query_token.or(offered) else {
+            return match user {
+                None if self.settings.anonymous => Ok(Vec::new()),
+                _ => Err(Refusal::unauthorized("Connect with ?token= and a connection token.")),
+            };
+        };
+        let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
+        let claims = verified.map_err(|error| match error {
+            TokenError::Expired => Refusal::unauthorized("The token has expired."),
+            TokenError::UnknownKey => {
+                Refusal::unavailable("The token's key is not known yet; try again.", 1)
+            }
+            _ => Refusal::unauthorized("The token is not valid."),
+        })?;
+        if user.is_some_and(|user| user != claims.user) {
+            return Err(Refusal::forbidden("The token is another user's."));
+        }
+        let subs = claims.subs.into_iter().map(|(channel, _)| channel);
+        Ok(claims.channels.into_iter().chain(subs).collect())
     }
 
     fn begin_joining(&mut self, row: u32, accepted: Accepted, session: Session, early: Vec<u8>) {
@@ -92,9 +173,13 @@ impl Shard {
         socket.set(IS_COUNTED, true);
         self.metrics.connections.add(1);
         self.metrics.handshakes_accepted.increment();
-        let interval = self.settings.ping_interval.0;
-        let first_ping = jitter(&mut self.work.random, interval);
-        self.wheel.insert_or_move(row, self.work.now.plus(first_ping));
+        if self.hub.variant(row).is_managed() {
+            self.await_connect(row);
+        } else {
+            let interval = self.settings.ping_interval.0;
+            let first_ping = jitter(&mut self.work.random, interval);
+            self.wheel.insert_or_move(row, self.work.now.plus(first_ping));
+        }
         self.reply(row, &response);
         if !early.is_empty() && self.sockets[row as usize].state == State::Open {
             self.put_half(row, Half::Early(Box::new((Inbound::default(), early))));
@@ -108,6 +193,10 @@ impl Shard {
         match refusal {
             mesh::Refusal::SessionLimit => {
                 let reason = "This user has as many sessions as allowed.";
+                self.refuse(row, &Refusal::too_many_requests(reason, 30));
+            }
+            mesh::Refusal::SubscriberLimit => {
+                let reason = "A channel has as many subscribers as allowed.";
                 self.refuse(row, &Refusal::too_many_requests(reason, 30));
             }
         }
@@ -134,8 +223,43 @@ impl Shard {
     }
 }
 
-/// The session of a raw connection.
-fn session(user: Option<&str>, query: &str) -> Result<Session, Refusal> {
+/// What a request opens.
+enum Opening {
+    /// A raw connection.
+    Raw(Session),
+    /// A connection that speaks the client protocol.
+    Managed(Variant),
+}
+
+const PROTOBUF: &str = "centrifuge-protobuf";
+
+/// JSON clients of the client protocol mostly offer none (protocol fact).
+const MANAGED_SUBPROTOCOLS: &[&str] = &["centrifuge-json", PROTOBUF];
+
+/// A browser closes a connection whose server takes none of the subprotocols that it offers.
+const RAW_SUBPROTOCOLS: &[&str] = &["tidegate"];
+
+/// What stands before a token among the subprotocols.
+const TOKEN_SUBPROTOCOL: &[u8] = b"token.";
+
+/// Whether a query asks for the binary form of the client protocol.
+fn asks_for_protobuf(query: &str) -> Result<bool, Refusal> {
+    for pair in query_pairs(query) {
+        let (name, value) = pair?;
+        if matches!(name.as_ref(), "format" | "cf_protocol") && value == "protobuf" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a text may name a device.
+pub(super) fn is_device(device: &str) -> bool {
+    device.len() <= DEVICE_BYTES_MAX && !device.chars().any(char::is_control)
+}
+
+/// The session that a raw connection asks for, and its token.
+fn session(user: Option<&str>, query: &str) -> Result<(Session, Option<String>), Refusal> {
     let personal = match user {
         None => None,
         Some(user) => Some(ChannelName::personal(user).map_err(|_| {
@@ -143,18 +267,20 @@ fn session(user: Option<&str>, query: &str) -> Result<Session, Refusal> {
         })?),
     };
     let mut session = Session { personal, ..Session::default() };
+    let mut token = None;
     for pair in query_pairs(query) {
         let (name, value) = pair?;
         match name.as_ref() {
             "channels" => session.channels = channels(&value)?,
-            "device" if value.len() > DEVICE_BYTES_MAX || value.chars().any(char::is_control) => {
+            "token" => token = Some(value.into_owned()),
+            "device" if !is_device(&value) => {
                 return Err(Refusal::bad_request("The device must be at most 128 plain bytes."));
             }
             "device" if !value.is_empty() => session.device = Some(value.as_ref().into()),
             _ => {}
         }
     }
-    Ok(session)
+    Ok((session, token))
 }
 
 fn channels(list: &str) -> Result<Vec<ChannelName>, Refusal> {
@@ -182,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_query_names_channels_and_a_device() {
-        let session = session(Some("42"), "channels=a,b,,a&device=phone&token=x").unwrap();
+        let (session, token) = session(Some("42"), "channels=a,b,,a&device=phone&token=x").unwrap();
+        assert_eq!(token.as_deref(), Some("x"));
         let names: Vec<_> = session.channels.iter().map(ChannelName::as_str).collect();
         assert_eq!((names, session.device.as_deref()), (vec!["a", "b"], Some("phone")));
         assert_eq!(session.personal.unwrap().as_str(), "#42");

@@ -35,6 +35,9 @@ impl Shard {
         if !self.check_age(row) {
             return;
         }
+        if self.hub.variant(row).is_managed() {
+            return self.run_managed_timer(row);
+        }
         if self.sockets[row as usize].is(PINGED) {
             // A pong may lie unread: because much else was to be done, or because nobody was read.
             self.read(row, true);
@@ -65,12 +68,12 @@ impl Shard {
     }
 
     /// Whether a pong would have been heard by now.
-    fn is_heard(&self, row: u32) -> bool {
+    pub(super) fn is_heard(&self, row: u32) -> bool {
         self.may_be_heard(row) && !self.sockets[row as usize].is(IS_READY)
     }
 
     /// Arms the one timer of an open connection for the next thing that is due.
-    fn arm_open_timer(&mut self, row: u32, due: Tick) {
+    pub(super) fn arm_open_timer(&mut self, row: u32, due: Tick) {
         let socket = &self.sockets[row as usize];
         let is_age_first = socket.is(OWES) && due.is_after(socket.age_due);
         if socket.state == State::Open {
@@ -86,7 +89,7 @@ impl Shard {
     }
 
     /// A pinged peer has been silent for too long. It will hardly read the reason.
-    fn give_up(&mut self, row: u32) {
+    pub(super) fn give_up(&mut self, row: u32) {
         self.metrics.closed_no_pong.increment();
         self.sockets[row as usize].close_code = CloseCode::NO_PONG.0;
         if self.hub.is_clear(row) {

@@ -7,13 +7,15 @@
 //! kind of work per turn (`turn`), and owns everything that it touches except links and
 //! publications.
 //!
-//! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it
+//! `accept` and `door` take a connection in, `read` hears it, `managed` understands those that
+//! speak the client protocol, `write` serves it, `life` times it
 //! and ends it, `drain` ends them all.
 
 mod accept;
 mod door;
 mod drain;
 mod life;
+mod managed;
 mod read;
 mod settings;
 mod sleep;
@@ -37,6 +39,7 @@ use crate::shard::accept::Admission;
 use crate::shard::socket::{Half, Socket};
 use crate::sys::Clock;
 use crate::sys::ring::Ring;
+use crate::token::Authority;
 use crate::wheel::{Tick, Wheel};
 
 /// Everything a shard's thread is started with.
@@ -54,6 +57,8 @@ pub struct Start {
     pub clock: Clock,
     /// The signal to end.
     pub drain: Arc<Drain>,
+    /// What verifies tokens.
+    pub authority: Arc<Authority>,
 }
 
 /// One shard.
@@ -65,6 +70,7 @@ struct Shard {
     /// The metrics of all shards: how many connections the process has.
     all_metrics: Vec<Arc<ShardMetrics>>,
     clock: Clock,
+    authority: Arc<Authority>,
     ring: Ring,
     hub: Hub,
     wheel: Wheel,
@@ -114,7 +120,7 @@ const INPUT_BYTES: usize = 64 * 1024;
 impl Shard {
     fn new(start: Start) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
-        let Start { settings, listener, port, metrics, clock, drain } = start;
+        let Start { settings, listener, port, metrics, clock, drain, authority } = start;
         let mut ring = Ring::new(Some(port.inbox.bell().as_raw_fd()))?;
         ring.end_sleep();
         ring.accept(listener.as_raw_fd());
@@ -151,6 +157,7 @@ impl Shard {
             metrics: own_metrics,
             all_metrics: metrics,
             clock,
+            authority,
             ring,
             work,
         })

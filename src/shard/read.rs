@@ -157,7 +157,7 @@ impl Shard {
     /// Whether what a peer sends is read. While it does not read us its pong may lie unread, and
     /// the age of what it is owed decides about it.
     pub(super) fn may_be_heard(&self, row: u32) -> bool {
-        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES
+        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES && !self.hub.is_parked(row)
     }
 
     fn may_read(&mut self, row: u32) -> bool {
@@ -268,7 +268,10 @@ impl Shard {
         match *item {
             Item::Message { text, payload } if is_open => {
                 self.metrics.messages_received.increment();
-                if socket.is(IS_ECHO) {
+                let variant = self.hub.variant(row);
+                if variant.is_managed() {
+                    return self.hear_managed(row, variant, payload);
+                } else if socket.is(IS_ECHO) {
                     let opcode = if text { Opcode::Text } else { Opcode::Binary };
                     encode_frame(opcode, payload, replies);
                 } else {

@@ -36,6 +36,14 @@ pub struct Settings {
     pub close_deadline: Ticks,
     /// How long a peer may not take what it is owed.
     pub age_max: Ticks,
+    /// How long a managed client may take to say who it is.
+    pub connect_deadline: Ticks,
+    /// Whether managed clients without a token are nobody in particular, or refused.
+    pub anonymous: bool,
+    /// Whether managed clients may do everything and tokens are not looked at.
+    pub insecure: bool,
+    /// Whether raw clients need a token, because there are keys to verify one.
+    pub needs_token: bool,
     /// How long closing everybody takes at shutdown.
     pub drain_window: Ticks,
     /// The close code at shutdown.

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use crate::hub::Effect;
+use crate::hub::{Effect, Now};
 use crate::mesh::Outbound;
 use crate::shard::Shard;
+use crate::sys::Clock;
 use crate::sys::ring::{Completion, Kind};
 
 /// What a shard does next.
@@ -36,6 +37,8 @@ impl Shard {
     pub(super) fn turn(&mut self) -> io::Result<Turn> {
         self.work.now_nanos = self.clock.now_nanos();
         self.work.now = super::tick_of(self.work.now_nanos);
+        let unix = Clock::unix_seconds();
+        self.hub.advance(Now { nanos: self.work.now_nanos, tick: self.work.now, unix });
         self.ring.enter()?;
         for _ in 0..COMPLETIONS_PER_TURN {
             let Some(completion) = self.ring.poll_completion() else { break };
@@ -160,6 +163,8 @@ impl Shard {
                 Effect::Opened(row) => self.complete_handshake(row),
                 Effect::Refused(row, refusal) => self.refuse_session(row, refusal),
                 Effect::Closing(row, code, cause) => self.handle_closing(row, code, cause),
+                Effect::Connected(row) => self.handle_connected(row),
+                Effect::Expiry(row) => self.arm_managed_timer(row, self.work.now),
                 Effect::Blocked(row) => self.handle_blocked(row),
             }
         }

@@ -1,6 +1,6 @@
 //! The one clock: monotonic nanoseconds since the process began to serve.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A monotonic clock that threads share by copying it.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,12 @@ impl Clock {
 }
 
 impl Clock {
+    /// Seconds since 1970 by the clock on the wall, which may jump: for what other hosts wrote.
+    pub fn unix_seconds() -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
+
     /// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of a host share: for measuring from
     /// one process to another.
     pub fn shared_nanos() -> u64 {

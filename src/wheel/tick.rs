@@ -11,7 +11,7 @@
 pub const TICK_MILLIS: u32 = 50;
 
 /// A moment in ticks since an origin that the shard chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tick(pub u32);
 
 impl Tick {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::api::{Access, Control, Facts, Timing, serve};
+use tidegate::keys;
 use tidegate::mesh::{Asker, Envelope, Outbound, ShardPort, build};
-use tidegate::metrics::{IngestMetrics, ShardMetrics};
+use tidegate::metrics::{IngestMetrics, ShardMetrics, TokenMetrics};
 use tidegate::protocol::{Answer, Command, Ticket};
 use tokio::sync::oneshot;
 
@@ -24,6 +25,7 @@ pub struct Edge {
     pub address: SocketAddr,
     pub shards: Vec<Arc<ShardMetrics>>,
     pub ingest: Arc<IngestMetrics>,
+    pub tokens: Arc<TokenMetrics>,
     pub draining: Arc<AtomicBool>,
     pub ports: Vec<ShardPort>,
     stop: Option<oneshot::Sender<()>>,
@@ -52,6 +54,10 @@ impl Edge {
         let ingest = Arc::new(IngestMetrics::default());
         let draining = Arc::new(AtomicBool::new(false));
         let public = "127.0.0.1:8000".parse().unwrap();
+        // The keeper must not set its gauges between a test's setting and its look.
+        let timing = keys::Timing { tick: Duration::from_secs(3600), ..Default::default() };
+        let keeper = keys::open(&Default::default(), timing).unwrap();
+        let tokens = keeper.metrics();
         let control = Control {
             facts: Facts {
                 version: "1.2.3",
@@ -63,6 +69,7 @@ impl Edge {
             access,
             shards: shards.clone(),
             ingest: Arc::clone(&ingest),
+            keeper,
             port: askers.swap_remove(usize::from(Asker::Control.place())),
             draining: Arc::clone(&draining),
             clock: tidegate::sys::Clock::start(),
@@ -73,7 +80,7 @@ impl Edge {
         };
         let (stop, stopped) = oneshot::channel();
         let thread = Some(std::thread::spawn(move || serve(listener, control, stopped)));
-        Self { address, shards, ingest, draining, ports, stop: Some(stop), thread }
+        Self { address, shards, ingest, tokens, draining, ports, stop: Some(stop), thread }
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -15,6 +15,7 @@ fn metrics_show_every_line_of_the_tables() {
         expect_lines(&table.metrics(), Some(shard), &mut value, &mut expected);
     }
     expect_lines(&edge.ingest.metrics(), None, &mut value, &mut expected);
+    expect_lines(&edge.tokens.metrics(), None, &mut value, &mut expected);
     let response = edge.get("/metrics");
     assert_eq!(response.status, 200);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

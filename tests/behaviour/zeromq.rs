@@ -72,17 +72,35 @@ fn parts_over_the_limit_disconnect_their_sender_only() {
 }
 
 #[test]
-fn counters_of_publishers_show_gaps_duplicates_and_restarts() {
+fn counters_of_publishers_show_gaps_and_restarts_and_drop_duplicates() {
     let edge = Edge::start();
-    for number in [1, 2, 3, 7, 7, 8, 1, 2] {
+    let client = edge.connect("u", &["c"]);
+    for number in [1, 2, 3, 7, 7, 6, 8, 1, 2] {
         let meta = format!(r#"{{"src":"shop","seq":{number}}}"#);
-        edge.ask(&[b"c", b"x", meta.as_bytes()]);
+        let answer = edge.ask(&[b"c", number.to_string().as_bytes(), meta.as_bytes()]);
+        assert!(answer["ok"] == true || answer["error"]["code"] == "duplicate", "{answer}");
         let other = format!(r#"{{"src":"other","seq":{}}}"#, 100);
-        edge.ask(&[b"c", b"x", other.as_bytes()]);
+        edge.ask(&[b"c", b"once", other.as_bytes()]);
+    }
+    for text in ["1", "once", "2", "3", "7", "6", "8", "1", "2"] {
+        client.expect(text);
     }
     edge.expect_metric("tidegate_ingest_gaps_total", 3);
-    edge.expect_metric("tidegate_ingest_duplicates_total", 1 + 7);
+    edge.expect_metric("tidegate_ingest_late_total", 1);
+    edge.expect_metric("tidegate_ingest_duplicates_total", 1 + 8);
     edge.expect_metric("tidegate_ingest_restarts_total", 1);
+}
+
+#[test]
+fn a_publisher_that_sends_one_message_for_each_start_is_heard() {
+    let edge = Edge::start();
+    let client = edge.connect("u", &["c"]);
+    for start in ["first", "second", "third"] {
+        edge.ask(&[b"c", start.as_bytes(), br#"{"src":"nightly","seq":1}"#]);
+        client.expect(start);
+    }
+    edge.expect_metric("tidegate_ingest_duplicates_total", 0);
+    edge.expect_metric("tidegate_ingest_restarts_total", 2);
 }
 
 #[test]

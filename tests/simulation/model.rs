@@ -87,6 +87,8 @@ pub(crate) struct Model {
     pub(crate) owed: Vec<(u64, u64)>,
     /// How many events each shard raised.
     events: Vec<u64>,
+    /// The users who are online as far as backends were told.
+    online: std::collections::HashSet<Channel>,
     names: HashMap<ChannelName, Channel>,
     clients: HashMap<ClientId, usize>,
     live: Vec<Vec<usize>>,
@@ -113,6 +115,7 @@ impl Model {
             coverage: Coverage::default(),
             owed: vec![(0, 0); shards],
             events: vec![0; shards],
+            online: std::collections::HashSet::new(),
             names: names.iter().cloned().zip(0..).collect(),
             clients: HashMap::new(),
             live: vec![Vec::new(); shards],
@@ -191,7 +194,8 @@ impl Model {
                 let is_list = matches!(**command, Command::Broadcast { .. });
                 Handled { ticket, recipients, is_list }
             }
-            Envelope::Deliver { handle, publication, ticket } => {
+            Envelope::Deliver { handle, push, ticket } => {
+                let publication = push.publication().expect("nobody hears of joins and leaves");
                 let ticket = ticket.map(|ticket| ticket.number);
                 let recipients = match self.handles.get(&(shard, handle.row)) {
                     Some(&(generation, channel)) if generation == handle.generation => {
@@ -403,6 +407,18 @@ impl Model {
         let personal = event.personal.as_ref().map(|name| self.names[name]);
         assert_eq!(personal, subscriber.personal, "the user in {event:?}");
         assert_eq!(event.device, subscriber.device, "the device in {event:?}");
+        let user = subscriber.personal;
+        match event.kind {
+            EventKind::UserOnline => {
+                assert!(self.online.insert(user.expect("a user")), "online twice: {event:?}");
+                return;
+            }
+            EventKind::UserOffline => {
+                assert!(self.online.remove(&user.expect("a user")), "offline twice: {event:?}");
+                return;
+            }
+            _ => {}
+        }
         assert!(!subscriber.is_apart, "{event:?} of a connection that raises none");
         let is_connected = matches!(event.kind, EventKind::Connected);
         let before = std::mem::replace(&mut subscriber.is_announced, is_connected);
@@ -432,6 +448,8 @@ impl Model {
             }
         }
         assert!(sessions.values().all(|&count| count <= sessions_max), "too many: {sessions:?}");
+        let with_sessions: std::collections::HashSet<_> = sessions.into_keys().collect();
+        assert_eq!(self.online, with_sessions, "who is online");
     }
 
     /// How many subscriptions and channels the open connections of a shard have.

@@ -20,14 +20,13 @@ impl Edge {
     fn new(shards: u8, change: impl FnOnce(&mut Settings)) -> Self {
         let homes = Homes::new(shards, 1);
         let mut settings = Settings {
-            shard: ShardId(0),
-            homes: homes.clone(),
             sessions_per_user_max: 1,
             evict_oldest: false,
             lag_bytes_max: 1_000_000,
             outbox_bytes_max: 1_000_000,
             connections_max: 1000,
             memory_max: 1_000_000,
+            ..Settings::unlimited(ShardId(0), homes.clone())
         };
         change(&mut settings);
         let metrics = Arc::new(ShardMetrics::default());
@@ -109,9 +108,11 @@ fn the_event_of_a_disconnected_user_names_the_user() {
     let row = edge.open(Some(&user), &[]);
     edge.hub.detach(row, 1006);
     let effects = edge.effects();
-    let [Effect::Tell(_, Outbound::Event(event))] = &effects[..] else { panic!("{effects:?}") };
-    let Event { personal, .. } = &**event;
-    assert_eq!(personal.as_ref(), Some(&user));
+    assert_eq!(effects.len(), 2, "the connection's end and the user's: {effects:?}");
+    for effect in effects {
+        let Effect::Tell(_, Outbound::Event(event)) = effect else { panic!("{effect:?}") };
+        assert_eq!(event.personal.as_ref(), Some(&user));
+    }
     assert!(edge.hub.is_empty());
 }
 
@@ -227,7 +228,7 @@ fn a_session_that_the_hub_closes_makes_room_at_once() {
     edge.hub.push(row, &[0x8A; 100]);
     assert!(edge.is_closing());
     let client = ClientId { shard: ShardId(1), row: 0, generation: 1 };
-    edge.hub.handle(Envelope::Enter { personal: user, client });
+    edge.hub.handle(Envelope::Enter { personal: user, client, device: None });
     let effects = edge.effects();
     let is_admitted = |effect: &Effect| {
         matches!(effect, Effect::Send(_, Envelope::Entered { refusal: None, .. }))

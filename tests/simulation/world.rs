@@ -106,14 +106,13 @@ impl World {
         let count = 1 + random.below(4);
         let homes = Homes::new(count as u8, random.next());
         let settings = Settings {
-            shard: ShardId(0),
-            homes: homes.clone(),
             sessions_per_user_max: 1 + random.below(6),
             evict_oldest: random.chance(60),
             lag_bytes_max: random.pick(&[1_000, 1_000, 20_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[500, 5_000, 100_000, 10_000_000]),
             connections_max: 1000,
             memory_max: random.pick(&[3_000, 100_000, 100_000_000]),
+            ..Settings::unlimited(ShardId(0), homes.clone())
         };
         let shard = |shard| {
             let metrics = Arc::new(ShardMetrics::default());
@@ -281,6 +280,9 @@ impl World {
                     assert_eq!(self.connections[index].state, State::Open);
                     self.model.closed(index);
                     self.connections[index].state = State::Closing(self.now + 2 * AGE_STEPS);
+                }
+                Effect::Connected(_) | Effect::Expiry(_) => {
+                    panic!("every connection is a raw one");
                 }
                 Effect::Blocked(row) => {
                     let index = self.shards[shard].rows[&row];

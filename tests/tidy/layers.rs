@@ -11,18 +11,21 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["edge"],
-    &["api", "ingest", "load"],
+    &["api", "keys", "ingest", "load"],
     &["shard"],
     &["mesh", "hub"],
     &["protocol", "ws", "http", "wheel", "doctor"],
-    &["config", "metrics", "limits", "sys"],
+    &["config", "token", "metrics", "limits", "sys"],
 ];
 
 /// Imports inside one layer: from, to, and why.
 const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[
+    ("api", "keys", "the keeper of keys runs on the control plane's runtime"),
     ("hub", "mesh", "a hub's input and output are the messages of links"),
     ("protocol", "ws", "a publication is encoded as one frame, once, where it is decoded"),
     ("ws", "http", "ws::handshake reads http::Head"),
+    ("config", "token", "a wrong key is reported where it is written, with its line"),
+    ("token", "limits", "a token's bounds are compile-time limits"),
     ("config", "limits", "an option's range ends at the compile-time limit"),
 ];
 

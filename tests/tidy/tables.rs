@@ -6,7 +6,7 @@
 
 use std::process::Command;
 
-use tidegate::metrics::{ApiMetrics, IngestMetrics, Metric, ShardMetrics, Value};
+use tidegate::metrics::{ApiMetrics, IngestMetrics, Metric, ShardMetrics, TokenMetrics, Value};
 
 use crate::source::{Finding, assert_clean, in_file, read};
 
@@ -22,10 +22,10 @@ pub(crate) fn assert_options() {
 
 pub(crate) fn assert_metrics() {
     let (shard, ingest) = (ShardMetrics::default(), IngestMetrics::default());
-    let api = ApiMetrics::default();
+    let (tokens, api) = (TokenMetrics::default(), ApiMetrics::default());
     let own_label = Some("shard");
     let metrics = shard.metrics().into_iter().map(|metric| (metric, own_label));
-    let single = ingest.metrics().into_iter().chain(api.metrics());
+    let single = [ingest.metrics(), tokens.metrics(), api.metrics()].into_iter().flatten();
     let metrics = metrics.chain(single.map(|metric| (metric, None)));
     let rows = metric_rows(&metrics.collect::<Vec<_>>());
     assert_clean(differences(&read("README.md"), "## Metrics", &rows));
@@ -60,7 +60,8 @@ fn differences(readme: &str, heading: &str, rows: &[(String, String)]) -> Vec<Fi
 }
 
 /// Name and row of each option in a commented TOML file. A key that is commented out is an option
-/// too. Of several tables in a list only the first is documented.
+/// too. Of several tables in a list, and of sections with the same options, only the first is
+/// documented.
 fn option_rows(config: &str) -> Vec<(String, String)> {
     let (mut section, mut about, mut takes) = (String::new(), Vec::new(), "");
     let mut rows: Vec<(String, String)> = Vec::new();
@@ -73,11 +74,16 @@ fn option_rows(config: &str) -> Vec<(String, String)> {
             takes = form;
         } else if let Some(key) = key_of(line) {
             let name = format!("{section}.{key}");
-            if !rows.iter().any(|(known, _)| *known == name) {
+            let is_known = |(known, _): &(String, String)| match takes {
+                // Without documentation it is the same as that of an earlier section.
+                "" => known.ends_with(&format!(".{key}")),
+                _ => *known == name,
+            };
+            if !rows.iter().any(is_known) {
                 let row = option_row(&name, &about.join(" "), takes);
                 rows.push((name, row));
             }
-            about.clear();
+            (about, takes) = (Vec::new(), "");
         } else if line.is_empty() {
             about.clear();
         } else {
@@ -150,7 +156,8 @@ mod tests {
                       # Takes a size; default \"64KiB\".\nmessage_bytes_max = \"64KiB\"\n\
                       # An origin.\n# Takes text; not set by default.\n# origin = \"\"\n\
                       [[ingest.endpoints]]\n# Kind.\n# Takes a kind; must be set.\n\
-                      kind = \"sub\"\n\n[[ingest.endpoints]]\nkind = \"pull\"";
+                      kind = \"sub\"\n\n[[ingest.endpoints]]\nkind = \"pull\"\n\
+                      # As above.\n[personal]\nkind = \"x\"";
         let rows: Vec<String> = option_rows(config).into_iter().map(|(_, row)| row).collect();
         let expected = [
             "| `websocket.message_bytes_max` | `\"64KiB\"` | a size | Longest message, in bytes. |",

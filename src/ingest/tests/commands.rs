@@ -1,7 +1,7 @@
 //! Every entrance, odd messages, answers, counters of publishers.
 
 use super::*;
-use crate::protocol::ChannelName;
+use crate::protocol::{ChannelName, Epoch, Outcome, Position};
 
 #[test]
 fn push_publishes() {
@@ -179,17 +179,63 @@ fn counters_of_publishers() {
     let (edge, push) = Edge::with_peer(Kind::Pull, zmq::PUSH, 1);
     for number in [1, 2, 5, 5, 6, 1, 2] {
         let meta = format!(r#"{{"src":"shop","seq":{number}}}"#);
-        push.send_multipart(["news", "x", &meta], 0).unwrap();
+        push.send_multipart(["news", &number.to_string(), &meta], 0).unwrap();
     }
     // A message that is refused was received all the same.
     push.send_multipart(["news", "x", r#"{"src":"shop","seq":3,"oops":1}"#], 0).unwrap();
-    push.send_multipart(["news", "x", r#"{"src":"shop","seq":4}"#], 0).unwrap();
-    for _ in 0..8 {
-        edge.command();
+    push.send_multipart(["news", "4", r#"{"src":"shop","seq":4}"#], 0).unwrap();
+    // The second 5 was dropped; the second 1 and 2 belong to another life of the publisher.
+    for number in [1, 2, 5, 6, 1, 2, 4] {
+        assert_eq!(payload(&edge.command().1).1, number.to_string());
     }
     let metrics = &edge.metrics;
     let counts = (metrics.gaps.value(), metrics.duplicates.value(), metrics.restarts.value());
     assert_eq!(counts, (2, 1, 1));
+}
+
+#[test]
+fn duplicates_are_answered() {
+    let (edge, dealer) = Edge::with_peer(Kind::Router, zmq::DEALER, 1);
+    for rid in 0..3 {
+        let meta = format!(r#"{{"src":"shop","seq":7,"rid":{rid}}}"#);
+        dealer.send_multipart(["news", "x", &meta], 0).unwrap();
+    }
+    for rid in 1..3 {
+        let answer = reply(&dealer);
+        let begin = format!(r#"{{"rid":{rid},"ok":false,"error":{{"code":"duplicate""#);
+        assert!(answer.starts_with(&begin), "{answer}");
+    }
+    let (_, _, ticket) = edge.command();
+    edge.answer(0, ticket, (true, 0, 1));
+    assert_eq!(reply(&dealer), r#"{"rid":0,"ok":true,"sessions":1}"#);
+    assert!(edge.poll(0).is_none());
+}
+
+#[test]
+fn answers_say_where_publications_stand() {
+    let (edge, dealer) = Edge::with_peer(Kind::Router, zmq::DEALER, 1);
+    let name = |name: &str| ChannelName::parse(name.as_bytes()).unwrap();
+    let at = |offset| Some(Position { offset, epoch: Epoch(0xe) });
+    let answer = |places: Vec<(ChannelName, Option<Position>)>| {
+        let (_, command, ticket) = edge.command();
+        let number = ticket.unwrap().number;
+        let outcome = Some(Box::new(Outcome::Published(places)));
+        let answer =
+            Answer { number, is_first: true, awaiting: 0, sessions: 1, error: None, outcome };
+        edge.tell(0, Outbound::Answer(answer));
+        command
+    };
+    dealer.send_multipart(["a:b", "x", r#"{"id":"k","tags":{"lang":"en"}}"#], 0).unwrap();
+    let command = answer(vec![(name("a:b"), at(7))]);
+    let Command::Publish { publication, key, .. } = command else { panic!("{command:?}") };
+    assert_eq!(key.as_deref(), Some("k"));
+    assert_eq!(publication.tags(), [("lang".into(), "en".into())]);
+    assert_eq!(reply(&dealer), r#"{"ok":true,"sessions":1,"offset":7,"epoch":"e"}"#);
+    // Asked for with a list, answered with a list; "c" has no history.
+    dealer.send_multipart(["$cmd", "x", r#"{"op":"broadcast","channels":["b","c"]}"#], 0).unwrap();
+    answer(vec![(name("b"), at(1)), (name("c"), None)]);
+    let positions = r#"[{"channel":"b","offset":1,"epoch":"e"}]"#;
+    assert_eq!(reply(&dealer), format!(r#"{{"ok":true,"sessions":1,"positions":{positions}}}"#));
 }
 
 #[test]

@@ -71,15 +71,21 @@ fn too_many_requests_are_refused() {
     let dealer = edge.socket(zmq::DEALER);
     dealer.set_sndhwm(200_000).unwrap();
     dealer.connect(&edge.addresses[0]).unwrap();
-    for _ in 0..crate::ingest::pending::REQUESTS_MAX + 1 {
+    for _ in 0..crate::ingest::pending::REQUESTS_MAX {
         dealer.send_multipart(["news", "x"], 0).unwrap();
     }
+    let numbered = ["news", "x", r#"{"src":"shop","seq":2}"#];
+    dealer.send_multipart(numbered, 0).unwrap();
     assert!(reply(&dealer).contains(r#""code":"overloaded""#));
     assert_eq!(edge.metrics.requests_refused.value(), 1);
     // Everybody who waits is answered in the end.
     let (_, _, ticket) = edge.command();
     edge.answer(0, ticket, (true, 0, 1));
     assert_eq!(reply(&dealer), r#"{"ok":true,"sessions":1}"#);
+    // What was refused did not use up its number.
+    dealer.send_multipart(numbered, 0).unwrap();
+    wait_for_count(&edge.metrics.messages_router, crate::ingest::pending::REQUESTS_MAX as u64 + 2);
+    assert_eq!((edge.metrics.requests_refused.value(), edge.metrics.duplicates.value()), (1, 0));
 }
 
 /// Processor time of a thread, in clock ticks of 10 ms.

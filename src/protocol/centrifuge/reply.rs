@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::push::EncodedPush;
-use crate::protocol::{ChannelName, ClientId, ClientInfo, Position, Push, PushBody, Variant};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, Position, Push};
 
 /// The answer to one command.
 #[derive(Clone, Debug)]
@@ -68,7 +67,8 @@ pub struct SubscribeResult {
 /// What one connection alone is told unasked.
 #[derive(Clone, Debug)]
 pub enum PersonalPush<'a> {
-    /// A publication of no channel.
+    /// A publication of no channel. It has no tags, so a JSON client that may be sent bytes that
+    /// are not UTF-8 has to know that they come as base64.
     Message {
         /// The payload.
         payload: &'a [u8],
@@ -77,7 +77,8 @@ pub enum PersonalPush<'a> {
     },
     /// The edge subscribed it to a channel.
     Subscribe(&'a ChannelName, &'a SubscribeResult),
-    /// The edge took a channel from it.
+    /// The edge took a channel from it: a code, and a reason that is not empty (the Python SDK
+    /// stops at one that is).
     Unsubscribe(&'a ChannelName, u32, &'a str),
 }
 
@@ -155,24 +156,4 @@ impl ClientError {
     pub fn is_temporary(self) -> bool {
         matches!(self, Self::Internal | Self::TooManyRequests)
     }
-}
-
-/// Appends the reply to the command `id` as a complete frame. The variant is a managed one.
-pub fn encode_reply(variant: Variant, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
-    unimplemented!("{variant:?} {id} {reply:?} {out:?}")
-}
-
-/// Appends a personal push as a complete frame.
-pub fn encode_personal_push(variant: Variant, push: &PersonalPush<'_>, out: &mut Vec<u8>) {
-    unimplemented!("{variant:?} {push:?} {out:?}")
-}
-
-/// Encodes a push to a channel.
-pub fn encode_push(variant: Variant, channel: &ChannelName, body: &PushBody) -> EncodedPush {
-    unimplemented!("{variant:?} {channel:?} {body:?}")
-}
-
-/// The frame of an application ping.
-pub fn ping_frame(variant: Variant) -> &'static [u8] {
-    unimplemented!("{variant:?}")
 }

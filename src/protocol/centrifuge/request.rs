@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::limits::COMMANDS_PER_FRAME_MAX;
 use crate::protocol::Variant;
+use crate::protocol::centrifuge::schema::Command;
 
 /// One command of a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +16,7 @@ pub struct Request {
 }
 
 /// What is asked. Texts are as the client sent them, unchecked; data is JSON text from a JSON
-/// client and any bytes from a protobuf one.
+/// client (empty if it was left out) and any bytes from a protobuf one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Method {
     /// Who the client is, and where its server-side subscriptions stood.
@@ -82,13 +84,13 @@ pub struct ConnectRequest {
     pub token: String,
     /// Whatever the application sends along.
     pub data: Bytes,
-    /// Where the client's server-side subscriptions stood.
+    /// Where the client's server-side subscriptions stood, sorted by channel, each once.
     pub subs: Vec<(String, PositionClaim)>,
     /// What kind of client it is.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Emulated headers, names as the client wrote them.
+    /// Emulated headers, sorted, names as the client wrote them.
     pub headers: Vec<(String, String)>,
 }
 
@@ -146,13 +148,14 @@ pub enum RequestError {
     /// The frame has no bytes.
     #[error("an empty frame")]
     Empty,
-    /// The frame is not JSON objects, or not protobuf messages.
+    /// The frame is not JSON objects or not protobuf messages, or has more than
+    /// [`COMMANDS_PER_FRAME_MAX`] of them.
     #[error("malformed command")]
     Malformed,
     /// A command has more than one method, or has none and is no pong.
     #[error("a command has one method")]
     NotOneMethod,
-    /// A command that has a reply has no id, or one that has none has an id.
+    /// A command that has a reply has no id. (A `send` may have one, which gets no reply.)
     #[error("a command needs an id")]
     BadId,
     /// The frame is text where binary was agreed upon, or the other way round.
@@ -165,17 +168,67 @@ pub enum RequestError {
 pub struct Requests<'a> {
     variant: Variant,
     rest: &'a [u8],
+    /// How many were asked for.
+    count: usize,
 }
 
-/// Reads the commands of one frame.
+/// Reads the commands of one frame. The variant is a managed one.
+///
+/// In JSON they are objects, each on a line of its own, where the last line feed may be left out;
+/// in protobuf each stands behind its length. One that is empty answers our ping. Each is read
+/// when its turn comes, in time proportional to its length; after
+/// [`COMMANDS_PER_FRAME_MAX`] the frame counts as malformed.
 pub fn decode_requests(variant: Variant, frame: &[u8]) -> Requests<'_> {
-    Requests { variant, rest: frame }
+    Requests { variant, rest: frame, count: 0 }
 }
 
 impl Iterator for Requests<'_> {
     type Item = Result<Request, RequestError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        unimplemented!("{:?}{:?}", self.variant, self.rest)
+        if self.rest.is_empty() && self.count > 0 {
+            return None;
+        }
+        self.count += 1;
+        let request = self.read();
+        if request.is_err() {
+            self.rest = &[];
+        }
+        Some(request)
+    }
+}
+
+impl<'a> Requests<'a> {
+    fn read(&mut self) -> Result<Request, RequestError> {
+        if self.rest.is_empty() {
+            return Err(RequestError::Empty);
+        }
+        if self.count > COMMANDS_PER_FRAME_MAX {
+            return Err(RequestError::Malformed);
+        }
+        let command = if self.variant == Variant::Protobuf {
+            Command::from_protobuf(self.cut_message()?)?
+        } else {
+            Command::from_json(self.cut_line())?
+        };
+        command.into_request()
+    }
+
+    /// Takes a line off the rest, without its line feed.
+    fn cut_line(&mut self) -> &'a [u8] {
+        let mut lines = self.rest.splitn(2, |byte| *byte == b'\n');
+        let line = lines.next().unwrap_or_default();
+        self.rest = lines.next().unwrap_or_default();
+        line
+    }
+
+    /// Takes a message off the rest, without its length.
+    fn cut_message(&mut self) -> Result<&'a [u8], RequestError> {
+        let mut rest = self.rest;
+        let length =
+            prost::decode_length_delimiter(&mut rest).map_err(|_| RequestError::Malformed)?;
+        let (message, rest) = rest.split_at_checked(length).ok_or(RequestError::Malformed)?;
+        self.rest = rest;
+        Ok(message)
     }
 }

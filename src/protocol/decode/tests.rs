@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::CHANNELS_PER_COMMAND_MAX;
-use crate::protocol::{ClientId, NameError, ShardId};
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
+use crate::protocol::{ClientId, LABEL_BYTES_MAX, NameError, ShardId};
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {
     decode_parts(parts, 7)
@@ -115,6 +115,55 @@ fn operations_on_connections() {
 }
 
 #[test]
+fn publications_have_keys_and_tags() {
+    let key = |command| match command {
+        Command::Publish { key, .. } | Command::Broadcast { key, .. } => key,
+        other => panic!("{other:?}"),
+    };
+    let longest = "i".repeat(LABEL_BYTES_MAX);
+    for (topic, meta) in [
+        ("news", format!(r#"{{"id":"{longest}"}}"#)),
+        ("$cmd", format!(r#"{{"op":"user","user":"42","id":"{longest}"}}"#)),
+        ("$cmd", format!(r#"{{"op":"broadcast","channels":["a"],"id":"{longest}"}}"#)),
+    ] {
+        assert_eq!(key(with_meta(topic, b"x", &meta).unwrap()).as_deref(), Some(longest.as_str()));
+    }
+    assert_eq!(key(with_meta("news", b"x", "{}").unwrap()), None);
+    let tags: Vec<_> =
+        (0..TAGS_MAX).map(|n| format!(r#""{n:02}":"{}""#, "v".repeat(255))).collect();
+    let meta = format!(r#"{{"tags":{{{}}},"except":"{CLIENT}"}}"#, tags.join(","));
+    let (_, publication) = published(with_meta("news", b"x", &meta).unwrap());
+    assert_eq!((publication.tags().len(), publication.except()), (TAGS_MAX, Some(client())));
+    let (_, publication) =
+        published(with_meta("news", b"x", r#"{"tags":{"":"b","a":""}}"#).unwrap());
+    assert_eq!(publication.tags(), [("".into(), "b".into()), ("a".into(), "".into())]);
+    assert!(published(with_meta("news", b"x", r#"{"tags":{}}"#).unwrap()).1.tags().is_empty());
+}
+
+#[test]
+fn refreshes_and_removals() {
+    let refresh = |meta: &str| match with_meta("$cmd", b"", meta) {
+        Ok(Command::Refresh { target, expires_at }) => (target, expires_at),
+        other => panic!("{other:?}"),
+    };
+    let personal = ChannelName::personal("42").unwrap();
+    let user = |device: Option<&str>| Target::User {
+        personal: personal.clone(),
+        device: device.map(Box::from),
+    };
+    let later = r#"{"op":"refresh","user":"42","device":"d","expires_at":1893456000}"#;
+    assert_eq!(refresh(later), (user(Some("d")), Some(1_893_456_000)));
+    let now = r#"{"op":"refresh","user":"42","expired":true}"#;
+    assert_eq!(refresh(now), (user(None), Some(0)));
+    let not_now =
+        format!(r#"{{"op":"refresh","client":"{CLIENT}","expired":false,"expires_at":7}}"#);
+    assert_eq!(refresh(&not_now), (Target::Client(client()), Some(7)));
+
+    let remove = with_meta("$cmd", b"", r##"{"op":"history_remove","channel":"#42"}"##);
+    assert!(matches!(remove, Ok(Command::HistoryRemove { channel }) if channel == personal));
+}
+
+#[test]
 fn who_asks() {
     let meta = br#"{"rid":"r1","src":"shop","seq":9}"#;
     let decoded = decode(&[b"news", b"", meta]).unwrap();
@@ -160,10 +209,8 @@ fn every_error_of_topics_and_keys() {
         ("news", b"", " []".into(), E::MetaSyntax("JSON")),
         ("news", b"", r#"{"no\n":1}"#.into(), E::UnknownKey("no\\n".into())),
         ("news", b"", r#"{"ts":1,"ts":2}"#.into(), E::DuplicateKey("ts")),
-        ("news", b"", r#"{"id":"x"}"#.into(), E::Unsupported("id")),
+        ("news", b"", r#"{"ttl":1}"#.into(), E::Unsupported("ttl")),
         ("news", b"", r#"{"qos":1}"#.into(), E::Unsupported("qos")),
-        ("$cmd", b"", r#"{"op":"refresh"}"#.into(), E::Unsupported("op `refresh`")),
-        ("$cmd", b"", r#"{"op":"history_remove"}"#.into(), E::Unsupported("op `history_remove`")),
         ("$cmd", b"", r#"{"op":"PUB"}"#.into(), E::UnknownOp("PUB".into())),
         ("$cmd", b"", r#"{"op":1}"#.into(), bad("op", "text")),
         ("news", b"", r#"{"ct":"xml"}"#.into(), bad("ct", "`auto`, `text`, `json` or `binary`")),
@@ -225,6 +272,78 @@ fn every_error_of_targets_and_channels() {
     ]);
     let full = format!(r#"{{"op":"broadcast","channels":[{just}]}}"#);
     assert!(with_meta("$cmd", b"", &full).is_ok());
+}
+
+#[test]
+fn every_error_of_keys_and_tags() {
+    use DecodeError as E;
+    let bad_tags = |tags: String| {
+        let expected = "a map of at most 32 different names to texts, each of at most 255 bytes";
+        let meta = format!(r#"{{"tags":{tags}}}"#);
+        ("news", &b""[..], meta, E::BadValue { key: "tags", expected })
+    };
+    let many: Vec<_> = (0..=TAGS_MAX).map(|n| format!(r#""{n}":"v""#)).collect();
+    let long = "l".repeat(256);
+    let bad_id = E::BadValue { key: "id", expected: "text of 1 to 255 bytes" };
+    assert_errors(vec![
+        bad_tags("[]".into()),
+        bad_tags(r#"["a"]"#.into()),
+        bad_tags(r#"{"a":1}"#.into()),
+        bad_tags(r#"{"a":{"b":"c"}}"#.into()),
+        bad_tags(r#"{"a":null,"b":"c"}"#.into()),
+        bad_tags(format!("{{{}}}", many.join(","))),
+        bad_tags(format!(r#"{{"{long}":""}}"#)),
+        bad_tags(format!(r#"{{"a":"{long}"}}"#)),
+        ("news", b"", r#"{"id":""}"#.into(), bad_id.clone()),
+        ("news", b"", r#"{"id":7}"#.into(), bad_id.clone()),
+        ("news", b"", format!(r#"{{"id":"{long}"}}"#), bad_id),
+        ("$cmd", b"", r#"{"op":"all","id":"x"}"#.into(), E::UnusedKey { op: "all", key: "id" }),
+        ("$cmd", b"", r#"{"op":"all","tags":{}}"#.into(), E::UnusedKey { op: "all", key: "tags" }),
+    ]);
+    // Twice the same name; `with_meta` would compare with a map that cannot say it.
+    let error = decode(&[b"news", b"", br#"{"tags":{"a":"b","a":"b"}}"#]).unwrap_err().error;
+    assert_eq!(error.code(), "bad_value");
+    // In MessagePack a name may be no text.
+    let error = decode(&[b"news", b"", b"\x81\xa4tags\x81\x01\xa1a"]).unwrap_err().error;
+    assert_eq!(error.code(), "bad_value");
+}
+
+#[test]
+fn every_error_of_refreshes_and_removals() {
+    use DecodeError as E;
+    let refresh = |rest: &str| format!(r#"{{"op":"refresh","user":"u"{rest}}}"#);
+    let bad_second = E::BadValue { key: "expires_at", expected: "a Unix time in whole seconds" };
+    let bad_flag = E::BadValue { key: "expired", expected: "true or false" };
+    let either = E::MissingKey { op: "refresh", key: "expires_at` or `expired" };
+    let remove = |rest: &str| format!(r#"{{"op":"history_remove"{rest}}}"#);
+    let unused = E::UnusedKey { op: "history_remove", key: "channels" };
+    assert_errors(vec![
+        ("$cmd", b"", refresh(""), either.clone()),
+        ("$cmd", b"", refresh(r#","expired":false"#), either),
+        // Milliseconds, which many languages count in.
+        ("$cmd", b"", refresh(r#","expires_at":1893456000000"#), bad_second.clone()),
+        ("$cmd", b"", refresh(r#","expires_at":1.5"#), bad_second.clone()),
+        ("$cmd", b"", refresh(r#","expires_at":-1"#), bad_second),
+        ("$cmd", b"", refresh(r#","expired":1"#), bad_flag),
+        (
+            "$cmd",
+            b"",
+            refresh(r#","expired":true,"expires_at":1"#),
+            E::ConflictingKeys("expires_at", "expired"),
+        ),
+        ("$cmd", b"x", refresh(r#","expired":true"#), E::UnusedPayload("refresh")),
+        (
+            "$cmd",
+            b"",
+            r#"{"op":"refresh","expired":true}"#.into(),
+            E::MissingKey { op: "refresh", key: "user` or `client" },
+        ),
+        ("news", b"", refresh(r#","expired":true"#), E::NeedsCommandTopic("refresh")),
+        ("$cmd", b"", remove(""), E::MissingKey { op: "history_remove", key: "channel" }),
+        ("$cmd", b"", remove(r#","channel":"$x""#), E::BadChannel(NameError::Reserved)),
+        ("$cmd", b"", remove(r#","channels":["a"]"#), unused),
+        ("news", b"", remove(""), E::NeedsCommandTopic("history_remove")),
+    ]);
 }
 
 #[test]

@@ -54,7 +54,9 @@ impl From<CommandError> for Fault {
     fn from(error: CommandError) -> Self {
         let kind = match error {
             CommandError::UnknownClient => ClientError::BadRequest,
-            CommandError::ChannelLimit | CommandError::TooLarge => ClientError::LimitExceeded,
+            CommandError::ChannelLimit | CommandError::SubscriberLimit | CommandError::TooLarge => {
+                ClientError::LimitExceeded
+            }
             CommandError::UnknownNamespace => ClientError::UnknownChannel,
             CommandError::NotAvailable => ClientError::NotAvailable,
             CommandError::UnrecoverablePosition(_) => ClientError::UnrecoverablePosition,

@@ -1,6 +1,6 @@
 //! Bodies of requests, decoded and checked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::limits::{BATCH_COMMANDS_MAX, CHANNEL_NAME_BYTES_MAX};
 use crate::protocol::argument::{self, CLIENT_FORM, is_label};
 use crate::protocol::centrifuge::ClientError;
-use crate::protocol::http_api::field::{Text, Unused, raw, refuse};
+use crate::protocol::http_api::field::{Pairs, Text, Unused, raw, refuse};
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{
     ChannelName, Command, DecodeError, Epoch, HistoryFilter, Position, Publication, Target,
@@ -166,7 +166,7 @@ struct Publish<'a> {
     #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
     b64data: Text,
-    tags: Option<BTreeMap<Box<str>, Box<str>>>,
+    tags: Option<Pairs>,
     idempotency_key: Text,
     skip_history: Unused,
     delta: Unused,
@@ -175,7 +175,7 @@ struct Publish<'a> {
 }
 
 impl Publish<'_> {
-    fn request(self, method: Method, received_nanos: u64) -> Result<Request, Fault> {
+    fn request(mut self, method: Method, received_nanos: u64) -> Result<Request, Fault> {
         refuse(&[
             ("skip_history", &self.skip_history),
             ("delta", &self.delta),
@@ -216,7 +216,7 @@ impl Publish<'_> {
     }
 
     fn publication(
-        &self,
+        &mut self,
         method: Method,
         received_nanos: u64,
     ) -> Result<Arc<Publication>, DecodeError> {
@@ -237,9 +237,8 @@ impl Publish<'_> {
                 return Err(DecodeError::MissingKey { op: method.name(), key });
             }
         };
-        let tags = self.tags.iter().flatten();
-        let tags = tags.map(|(name, value)| (name.clone(), value.clone()));
-        Ok(Arc::new(publication.with_tags(tags.collect())))
+        let tags = self.tags.take().unwrap_or_default();
+        Ok(Arc::new(publication.with_tags(argument::tags(tags.0)?)))
     }
 }
 

@@ -8,6 +8,8 @@ each example exactly as it lies here is a test too. Exits with 1 if anything fai
 
 import asyncio
 import contextlib
+import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -16,7 +18,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 CLIENTS = FOLDER.parent
 sys.path[:0] = [str(CLIENTS), str(CLIENTS / "python")]
 
-from edge import ROOT, Edge  # noqa: E402
+from edge import ROOT, Edge, binary  # noqa: E402
 from peers import ask, backend, clients, expect  # noqa: E402
 
 INTERPRETERS = {".py": sys.executable, ".mjs": "node"}
@@ -87,6 +89,18 @@ async def encrypts(name):
             expect(await process.wait(), 0)
 
 
+async def signs(name):
+    os.environ["TIDEGATE_TOKEN__HMAC_SECRET"] = "a secret of at least thirty-two bytes"
+    with Edge() as edge:
+        async with example(name, edge) as process:
+            token = await process.stdout.read()
+    check = await asyncio.create_subprocess_exec(
+        *[binary(), "checktoken", token.strip()], stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await check.communicate()
+    expect(json.loads(output)["user"], "42")
+
+
 async def are_shown(name):
     readme = (ROOT / name).read_text()
     examples = [path for path in sorted(FOLDER.glob("[!.]*.*")) if path.stem != "run"]
@@ -100,6 +114,7 @@ CHECKS = [
     (listens, "listen.mjs"),
     (asks, "ask.py"),
     (encrypts, "curve_ask.py"),
+    (signs, "sign.py"),
     (are_shown, "README.md"),
 ]
 

@@ -208,6 +208,7 @@ fn what_is_wrong_with_messages_is_said() {
         (M::Publish, r#"{"channel":"a","channel":"b","data":1}"#, "duplicate"),
         (M::Publish, r#"{"channel":"a","channels":["b"],"data":1}"#, "channels"),
         (M::Publish, r#"{"channel":"a","data":1,"tags":{"a":1}}"#, "string"),
+        (M::Publish, r#"{"channel":"a","data":1,"tags":{"a":"1","a":"2"}}"#, "tags"),
         (M::Publish, &long, "idempotency_key"),
         (M::Broadcast, r#"{"data":1}"#, "channels"),
         (M::Broadcast, r#"{"channels":[],"data":1}"#, "at least one"),

@@ -1,0 +1,118 @@
+//! Coming to a channel by name, at its home and at the member shard.
+//!
+//! A subscriber that wants to know where the stream stands, or that the namespace wants to know by
+//! name, *attends*: the home answers with the position and what was missed, on the same link that
+//! brings the publications behind that position. So a recovery needs no merging: what lies before
+//! the answer on the link is older, what lies behind it is newer.
+
+use std::sync::Arc;
+
+use crate::hub::Hub;
+use crate::hub::managed::Question;
+use crate::mesh::{Attend, Attendance, Attended, Envelope, Handle};
+use crate::protocol::{
+    ChannelName, ClientId, ClientInfo, CommandError, Epoch, EventKind, Push, PushBody,
+};
+
+impl Hub {
+    /// Asks the home of a channel of which the connection has just become a member.
+    pub(super) fn attend(
+        &mut self,
+        handle: Handle,
+        info: Arc<ClientInfo>,
+        recover: Option<(Option<Epoch>, u64)>,
+        question: Question,
+    ) {
+        let number = self.questions.insert(question);
+        let channel = self.channels.rows[handle.row].channel_name().clone();
+        let home = self.settings.homes.of(&channel);
+        let attend = Attend { channel, handle, info, recover, number };
+        self.post(home, Envelope::Attend(Box::new(attend)));
+    }
+
+    /// Home side: somebody comes.
+    pub(super) fn handle_attend(&mut self, attend: Attend) {
+        let shard = attend.info.client.shard;
+        let number = attend.number;
+        let result = self.admit(&attend);
+        let is_admitted = result.is_ok();
+        self.post(shard, Envelope::Attended(Box::new(Attended { number, result })));
+        if is_admitted {
+            self.enroll(&attend.channel, attend.info);
+        }
+    }
+
+    fn admit(&mut self, attend: &Attend) -> Result<Attendance, CommandError> {
+        let rules = self.rules_of(&attend.channel)?;
+        let home = self.home_row(&attend.channel);
+        let clients = self.homes.rows[home].roll.as_ref().map_or(0, |roll| roll.clients());
+        if rules.subscribers_max > 0 && clients >= rules.subscribers_max {
+            return Err(CommandError::SubscriberLimit);
+        }
+        if !rules.has_history() {
+            return Ok(Attendance::default());
+        }
+        let row = self.stream_of(home, &rules);
+        let stream = &self.history.streams[row];
+        let mut attendance =
+            Attendance { position: Some(stream.position()), ..Attendance::default() };
+        if let Some((epoch, offset)) = attend.recover.filter(|_| rules.recovery) {
+            let count_max = self.settings.recovery_publications_max;
+            // A recovery is one reply, and must fit the connection's outbox.
+            let bytes_max = self.settings.outbox_bytes_max / 2;
+            let missed = stream.missed(epoch, offset, count_max, bytes_max);
+            attendance.recovered = missed.is_some();
+            attendance.missed = missed.unwrap_or_default();
+            let metrics = &self.metrics;
+            if attendance.recovered {
+                metrics.recoveries.increment();
+                metrics.recovered.add(attendance.missed.len() as u64);
+            } else {
+                metrics.recoveries_failed.increment();
+            }
+        }
+        Ok(attendance)
+    }
+
+    fn enroll(&mut self, channel: &ChannelName, info: Arc<ClientInfo>) {
+        let Ok(rules) = self.rules_of(channel) else { return };
+        if !rules.keeps_roll() {
+            return;
+        }
+        let home = self.home_row(channel);
+        let roll = self.homes.rows[home].roll.get_or_insert_default();
+        let is_new = roll.add(Arc::clone(&info));
+        if is_new {
+            self.metrics.enrolled.add(1);
+        }
+        if is_new && rules.join_leave {
+            self.raise_of(&info, EventKind::Joined { channel: channel.clone() });
+            self.push_to_all(home, &Push::new(channel.clone(), PushBody::Join(info)).into());
+        }
+    }
+
+    /// Home side: somebody who came is gone.
+    pub(super) fn handle_depart(&mut self, channel: &ChannelName, client: ClientId) {
+        let Some(home) = self.homes.find(channel) else { return };
+        let Some(roll) = &mut self.homes.rows[home].roll else { return };
+        let Some(info) = roll.remove(client) else { return };
+        self.metrics.enrolled.add(-1);
+        if roll.clients() == 0 {
+            self.homes.rows[home].roll = None;
+        }
+        let rules = self.settings.namespaces.of(channel);
+        if rules.is_some_and(|rules| rules.join_leave) {
+            self.raise_of(&info, EventKind::Left { channel: channel.clone() });
+            self.push_to_all(home, &Push::new(channel.clone(), PushBody::Leave(info)).into());
+        }
+        self.forget_empty_home(home);
+    }
+
+    /// Tells the home that a connection that came is gone.
+    pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId) {
+        if self.settings.namespaces.of(channel).is_some_and(|rules| rules.keeps_roll()) {
+            let home = self.settings.homes.of(channel);
+            self.post(home, Envelope::Depart { channel: channel.clone(), client });
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Who a managed connection is: its `connect`, its token's end, and its end as a user.
+
+use std::sync::Arc;
+
+use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::managed::{ChannelGrant, Connecting, Grant, Managed, Origin, Stage, Subscription};
+use crate::hub::requests::to_seconds;
+use crate::hub::{Cause, Hub, Joining, Then};
+use crate::mesh::Envelope;
+use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
+use crate::protocol::{ChannelName, ClientInfo, EventKind, Variant};
+use crate::ws::close::CloseCode;
+
+/// `unsubscribe` pushes say why: from 2500 on the client subscribes again by itself.
+const INSUFFICIENT_STATE: (u32, &str) = (2500, "insufficient state");
+const EXPIRED: (u32, &str) = (2501, "subscription expired");
+/// A backend took the channel away.
+pub(super) const UNSUBSCRIBED: (u32, &str) = (2000, "unsubscribed by the server");
+
+impl Hub {
+    /// The opening handshake of a managed connection is complete. Who it is comes with its first
+    /// command.
+    pub fn open_managed(&mut self, row: u32, variant: Variant) {
+        debug_assert!(variant.is_managed(), "raw connections enter");
+        let connection = &mut self.connections[row];
+        connection.phase = Phase::Open;
+        connection.set_variant(variant);
+        connection.set(IS_DETACHED_FROM_ALL, true);
+        self.managed.insert(row, Box::new(Managed::default()));
+    }
+
+    pub(super) fn connect(&mut self, row: u32, id: u32, grant: Grant) {
+        let client = self.client_id(row);
+        let managed = self.managed.get_mut(&row).expect("the connection is managed");
+        if !matches!(managed.stage, Stage::Unknown) {
+            let code = CloseCode::BAD_REQUEST;
+            return self.begin_close(row, code, "connected already", Cause::ProtocolError);
+        }
+        let Grant { user, device, info, expires_at, channels, positions, is_insecure } = grant;
+        let personal = ChannelName::personal(&user).ok();
+        let info = ClientInfo { client, user, connection: info, channel: None };
+        let then = Then::Connect(row);
+        let joining = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
+        managed.info = Some(Arc::new(info));
+        managed.expires_at = expires_at;
+        managed.is_insecure = is_insecure;
+        managed.stage = Stage::Connecting(Box::new(Connecting { id, joining, subs: Vec::new() }));
+        self.connections[row].set(HELD, true);
+        self.aside_of(row);
+        if let Some(device) = &device {
+            self.devices.insert(row, device.clone());
+        }
+        let find = |channel: &ChannelName| {
+            let claim = positions.iter().find(|(name, _)| name == channel);
+            claim.map(|(_, claim)| PositionClaim { recover: true, ..claim.clone() })
+        };
+        let mut wanted: Vec<(ChannelName, ChannelGrant)> = Vec::new();
+        if let Some(personal) = personal {
+            self.connections[row].set(HAS_USER, true);
+            self.joinings[joining].remaining += 1;
+            self.joinings[joining].awaits_entry = true;
+            let home = self.settings.homes.of(&personal);
+            self.post(home, Envelope::Enter { personal: personal.clone(), client, device });
+            wanted.push((personal, ChannelGrant::default()));
+        }
+        wanted.extend(channels);
+        for (channel, grant) in wanted.into_iter().take(self.settings.channels_max) {
+            let is_known = self.settings.namespaces.of(&channel).is_some();
+            if is_known && self.subscription_of(row, &channel).is_none() {
+                let claim = find(&channel).unwrap_or_default();
+                self.joinings[joining].remaining += 1;
+                let origin = Origin::Connect(joining);
+                let rejects_unrecovered = false;
+                let subscription =
+                    Subscription { channel, claim, rejects_unrecovered, grant, origin };
+                self.begin_subscription(row, subscription, true);
+            }
+        }
+        self.arrive(joining);
+    }
+
+    /// Every home has answered: the client hears that it is connected, and all that follows.
+    pub(super) fn complete_connect(&mut self, row: u32) {
+        let client = self.client_id(row);
+        let Some(managed) = self.managed.get_mut(&row) else { return };
+        let stage = std::mem::replace(&mut managed.stage, Stage::Connected);
+        let Stage::Connecting(connecting) = stage else { return };
+        let expires_at = managed.expires_at;
+        let result = ConnectResult {
+            client,
+            ttl: expires_at.map(|at| self.seconds_until(at)),
+            ping: self.settings.ping_seconds,
+            pong: true,
+            subs: connecting.subs,
+        };
+        self.connections[row].set(HELD, false);
+        self.reply(row, connecting.id, &Reply::Connect(&result));
+        if self.connections[row].phase != Phase::Open {
+            return;
+        }
+        let connection = &mut self.connections[row];
+        connection.set(IS_DETACHED_FROM_ALL, false);
+        connection.set(ANNOUNCED, true);
+        self.join_everyone(row);
+        self.raise(row, EventKind::Connected);
+        self.queues.effects.push_back(super::Effect::Connected(row));
+        self.unpark(row);
+    }
+
+    /// What waits for homes before `connect` is answered.
+    pub(super) fn connecting(&self, row: u32) -> Option<u32> {
+        match &self.managed.get(&row)?.stage {
+            Stage::Connecting(connecting) => Some(connecting.joining),
+            Stage::Unknown | Stage::Connected => None,
+        }
+    }
+
+    /// A managed connection ends before its `connect` was answered.
+    pub(super) fn abandon_connect(&mut self, row: u32) {
+        let Some(managed) = self.managed.get_mut(&row) else { return };
+        managed.parked.clear();
+        if let Stage::Connecting(connecting) = &managed.stage {
+            let joining = connecting.joining;
+            managed.stage = Stage::Unknown;
+            self.connections[row].set(HELD, false);
+            self.joinings[joining].then = Then::Nothing;
+            if std::mem::take(&mut self.joinings[joining].awaits_entry) {
+                self.arrive(joining);
+            }
+        }
+    }
+
+    /// How many seconds are left.
+    pub(super) fn seconds_until(&self, at: u64) -> u32 {
+        to_seconds(at.saturating_sub(self.now.unix)).max(1)
+    }
+
+    pub(super) fn client_refresh(&mut self, row: u32, id: u32, expires_at: Option<u64>) {
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.expires_at = expires_at;
+        }
+        let ttl = expires_at.map(|at| self.seconds_until(at));
+        self.reply(row, id, &Reply::Refresh(ttl));
+    }
+
+    pub(super) fn client_sub_refresh(
+        &mut self,
+        row: u32,
+        id: u32,
+        channel: &ChannelName,
+        expires_at: Option<u64>,
+    ) -> Result<(), ClientError> {
+        let terms = self.terms_of(row, channel).ok_or(ClientError::BadRequest)?;
+        if let Some(managed) = self.managed.get_mut(&row) {
+            for other in managed.terms.iter_mut().filter(|other| other.channel == terms.channel) {
+                other.expires_at = expires_at.map(to_seconds);
+            }
+        }
+        let ttl = expires_at.map(|at| self.seconds_until(at));
+        self.reply(row, id, &Reply::SubRefresh(ttl));
+        Ok(())
+    }
+
+    /// A backend moves the end of a managed connection; the past ends it at once.
+    pub(super) fn refresh_by_command(&mut self, row: u32, expires_at: Option<u64>) {
+        if expires_at.is_some_and(|at| at <= self.now.unix) {
+            return self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
+        }
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.expires_at = expires_at;
+            self.queues.effects.push_back(super::Effect::Expiry(row));
+        }
+    }
+
+    /// The Unix second at which something of a connection ends unless it is renewed.
+    pub fn expiry_of(&self, row: u32) -> Option<u64> {
+        let managed = self.managed.get(&row)?;
+        let of_subscriptions =
+            managed.terms.iter().filter_map(|terms| terms.expires_at).map(u64::from);
+        let first = managed.expires_at.into_iter().chain(of_subscriptions).min();
+        first.map(|at| at + u64::from(self.settings.refresh_grace))
+    }
+
+    /// Ends what has expired for longer than the grace.
+    pub fn expire(&mut self, row: u32) {
+        let Some(managed) = self.managed.get(&row) else { return };
+        let limit = self.now.unix.saturating_sub(u64::from(self.settings.refresh_grace));
+        if managed.expires_at.is_some_and(|at| at <= limit) {
+            self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
+        } else {
+            let is_over = |at: Option<u32>| at.is_some_and(|at| u64::from(at) <= limit);
+            let over: Vec<u32> = managed
+                .terms
+                .iter()
+                .filter(|terms| is_over(terms.expires_at))
+                .map(|terms| terms.channel)
+                .collect();
+            for channel in over {
+                let channel = self.channels.rows[channel].channel_name().clone();
+                self.take_away(row, &channel, EXPIRED, Cause::Command);
+            }
+        }
+        self.run_local();
+    }
+
+    /// Takes a channel from a connection and tells it so.
+    pub(super) fn take_away(
+        &mut self,
+        row: u32,
+        channel: &ChannelName,
+        (code, reason): (u32, &str),
+        cause: Cause,
+    ) {
+        self.drop_subscription(row, channel, cause);
+        if self.connections[row].variant().is_managed() {
+            self.push_personal(row, &PersonalPush::Unsubscribe(channel, code, reason));
+        }
+    }
+
+    /// A subscriber is too far behind in a channel. One that can recover is told to subscribe
+    /// again, any other is closed. `row` is the channel's.
+    pub(super) fn cut_off(&mut self, connection: u32, row: u32) {
+        let terms = self.managed.get(&connection);
+        let terms = terms.and_then(|managed| managed.terms.iter().find(|at| at.channel == row));
+        let rules = |hub: &Self| {
+            let channel = super::named::Named::name(hub.channels.rows.get(row)?)?.clone();
+            let rules = hub.settings.namespaces.of(&channel)?;
+            Some((channel.clone(), rules.when_slow))
+        };
+        let Some((channel, crate::protocol::WhenSlow::Resubscribe)) = rules(self) else {
+            let code = CloseCode::SLOW;
+            return self.begin_close(connection, code, "slow: too far behind", Cause::Slow);
+        };
+        match terms.copied() {
+            Some(terms) if terms.is_recoverable && !terms.is_pending && !terms.is_server_side => {
+                self.finish_partial_frame(connection);
+                self.metrics.subscribers_cut_off.increment();
+                self.take_away(connection, &channel, INSUFFICIENT_STATE, Cause::Slow);
+            }
+            Some(terms) if terms.is_recoverable && !terms.is_pending => {
+                let code = CloseCode::INSUFFICIENT_STATE;
+                self.begin_close(connection, code, "insufficient state", Cause::Slow);
+            }
+            _ => {
+                let code = CloseCode::SLOW;
+                self.begin_close(connection, code, "slow: too far behind", Cause::Slow);
+            }
+        }
+    }
+}

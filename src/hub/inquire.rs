@@ -1,0 +1,144 @@
+//! The home side of commands that ask for something, or forget something.
+
+use std::sync::Arc;
+
+use crate::hub::Hub;
+use crate::hub::named::Named;
+use crate::protocol::{
+    ChannelName, ClientInfo, Command, CommandError, HistoryFilter, Namespace, Outcome, Ticket,
+};
+
+/// Most publications that one answer brings.
+const HISTORY_ANSWER_MAX: usize = 1000;
+
+/// Most bytes of publications that one answer brings; the rest is asked for by position.
+const HISTORY_ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Most channels that one answer names.
+const CHANNELS_ANSWER_MAX: usize = 100_000;
+
+impl Hub {
+    /// Carries out a command that changes nobody's subscriptions, at the home of its channel.
+    pub(super) fn inquire(&mut self, command: &Command, ticket: Option<Ticket>) {
+        let result = match command {
+            Command::History { channel, filter } => self.history_of(channel, filter),
+            Command::HistoryRemove { channel } => self.rules_of(channel).map(|_| {
+                self.forget_history(channel);
+                Outcome::Published(Vec::new())
+            }),
+            Command::Presence { channel } => self.presence_of(channel),
+            Command::PresenceStats { channel } => self.presence_stats_of(channel),
+            Command::UserStatus { personal } => Ok(self.status_of(personal)),
+            Command::Channels { pattern } => self.channels_like(pattern.as_deref()),
+            Command::Publish { .. }
+            | Command::Broadcast { .. }
+            | Command::PublishAll { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Disconnect { .. }
+            | Command::Refresh { .. } => return,
+        };
+        match result {
+            Ok(outcome) => self.answer_with(ticket, true, 0, Ok(0), Some(outcome)),
+            Err(error) => self.answer(ticket, true, 0, Err(error)),
+        }
+    }
+
+    pub(super) fn rules_of(&self, channel: &ChannelName) -> Result<Arc<Namespace>, CommandError> {
+        self.settings.namespaces.of(channel).cloned().ok_or(CommandError::UnknownNamespace)
+    }
+
+    fn history_of(
+        &mut self,
+        channel: &ChannelName,
+        filter: &HistoryFilter,
+    ) -> Result<Outcome, CommandError> {
+        let rules = self.rules_of(channel)?;
+        if !rules.has_history() {
+            return Err(CommandError::NotAvailable);
+        }
+        let home = self.home_row(channel);
+        let row = self.stream_of(home, &rules);
+        let stream = &self.history.streams[row];
+        let position = stream.position();
+        let found = stream.select(filter, HISTORY_ANSWER_MAX, HISTORY_ANSWER_BYTES_MAX);
+        let found = found.ok_or(CommandError::UnrecoverablePosition(position.epoch))?;
+        Ok(Outcome::History(found, position))
+    }
+
+    fn presence_of(&self, channel: &ChannelName) -> Result<Outcome, CommandError> {
+        if !self.rules_of(channel)?.presence {
+            return Err(CommandError::NotAvailable);
+        }
+        let roll = self.homes.find(channel).and_then(|row| self.homes.rows[row].roll.as_deref());
+        if roll.is_some_and(|roll| roll.clients() > self.settings.presence_clients_max) {
+            return Err(CommandError::TooLarge);
+        }
+        let list: Vec<Arc<ClientInfo>> = roll.map_or_else(Vec::new, super::roll::Roll::list);
+        Ok(Outcome::Presence(list))
+    }
+
+    fn presence_stats_of(&self, channel: &ChannelName) -> Result<Outcome, CommandError> {
+        if !self.rules_of(channel)?.presence {
+            return Err(CommandError::NotAvailable);
+        }
+        let roll = self.homes.find(channel).and_then(|row| self.homes.rows[row].roll.as_deref());
+        let (clients, users) = roll.map_or((0, 0), |roll| (roll.clients(), roll.users()));
+        Ok(Outcome::PresenceStats(clients as u32, users as u32))
+    }
+
+    fn status_of(&self, personal: &ChannelName) -> Outcome {
+        let Some(row) = self.homes.find(personal) else { return Outcome::UserStatus(Vec::new()) };
+        let sessions = self.homes.rows[row].sessions.iter();
+        let device = |client| self.session_devices.get(client).cloned();
+        Outcome::UserStatus(sessions.map(|client| (*client, device(client))).collect())
+    }
+
+    fn channels_like(&self, pattern: Option<&str>) -> Result<Outcome, CommandError> {
+        let pattern = pattern.filter(|pattern| !pattern.is_empty());
+        let mut found: Vec<(ChannelName, u32)> = Vec::new();
+        for channel in self.channels.iter().filter(|channel| channel.open_count() > 0) {
+            let Some(name) = channel.name() else { continue };
+            let is_wanted = pattern.is_none_or(|pattern| matches(pattern, name.as_str()));
+            if is_wanted && *name != ChannelName::everyone() {
+                if found.len() == CHANNELS_ANSWER_MAX {
+                    return Err(CommandError::TooLarge);
+                }
+                found.push((name.clone(), channel.open_count()));
+            }
+        }
+        Ok(Outcome::Channels(found))
+    }
+}
+
+/// Whether a name fits a pattern: `*` stands for any number of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut last = None;
+    for part in parts {
+        if let Some(before) = last.replace(part) {
+            let Some((_, after)) = rest.split_once::<&str>(before) else { return false };
+            rest = after;
+        }
+    }
+    last.map_or(rest.is_empty(), |last| rest.ends_with(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_have_stars() {
+        for (pattern, name) in
+            [("chat:*", "chat:1"), ("*", ""), ("a*b*c", "a-b-b-c"), ("a", "a"), ("*x", "xx")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("chat:*", "cha"), ("a", "ab"), ("a*a", "a"), ("a*b*c", "a-c")] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Connections that speak the client protocol: their state, and their commands in order.
+//!
+//! A managed connection is open before anybody knows who it is: its first command says so. From
+//! then on every command is begun in the order in which it came. Those that a home has to answer
+//! are [`Question`]s; replies carry the command's number, so they may overtake each other, but a
+//! command about a channel waits until an earlier `subscribe` to that channel is answered, and all
+//! wait until `connect` is.
+//!
+//! Whatever needs a token or a clock of its own was done by the shell: it hands in [`Asked`], in
+//! which grants are verified.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::hub::Hub;
+use crate::protocol::centrifuge::{ClientError, HistoryRequest, PositionClaim, Reply};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, EventKind, Variant};
+
+/// Most questions of one connection that homes have not answered yet.
+const QUESTIONS_MAX: u16 = 64;
+
+/// What a verified connection token, or the settings for those without one, say.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    /// The user; empty for an anonymous one.
+    pub user: Box<str>,
+    /// Which of the user's devices it is.
+    pub device: Option<Box<str>>,
+    /// What others see of it, as JSON.
+    pub info: Option<Box<str>>,
+    /// The Unix second at which it expires.
+    pub expires_at: Option<u64>,
+    /// Server-side subscriptions beside the personal channel.
+    pub channels: Vec<(ChannelName, ChannelGrant)>,
+    /// Where server-side subscriptions stood.
+    pub positions: Vec<(ChannelName, PositionClaim)>,
+    /// Whether every permission is given, for trying out.
+    pub is_insecure: bool,
+}
+
+/// What a verified subscription token says, or a connection token of one channel.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelGrant {
+    /// What others in the channel see of the subscriber, as JSON.
+    pub info: Option<Box<str>>,
+    /// What the client is told, as JSON.
+    pub data: Option<Box<str>>,
+    /// The Unix second at which it expires.
+    pub expires_at: Option<u64>,
+}
+
+/// One command of a client, with what the shell found out about it.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// `connect`, with the client's grant.
+    Connect(u32, Box<Grant>),
+    /// `subscribe`; without a grant the namespace decides.
+    Subscribe(u32, Box<Subscribe>),
+    /// `unsubscribe`.
+    Unsubscribe(u32, ChannelName),
+    /// `publish`.
+    Publish(u32, ChannelName, Bytes),
+    /// `presence`.
+    Presence(u32, ChannelName),
+    /// `presence_stats`.
+    PresenceStats(u32, ChannelName),
+    /// `history`.
+    History(u32, ChannelName, Box<HistoryRequest>),
+    /// `refresh`: until when the new token is valid.
+    Refresh(u32, Option<u64>),
+    /// `sub_refresh`: until when the new token is valid.
+    SubRefresh(u32, ChannelName, Option<u64>),
+    /// Whatever the shell had to refuse.
+    Refused(u32, ClientError),
+}
+
+/// A subscription as a client asks for it.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Where it stood.
+    pub position: PositionClaim,
+    /// Whether it is an error when nothing can be recovered.
+    pub rejects_unrecovered: bool,
+    /// What its token says.
+    pub grant: Option<ChannelGrant>,
+}
+
+/// What a home was asked on behalf of a connection. Each is answered exactly once.
+#[derive(Debug, Default)]
+pub(super) enum Question {
+    /// The row is free.
+    #[default]
+    Nothing,
+    /// A raw connection's subscription, for which a joining waits.
+    Opening(ClientId, u32),
+    /// A managed connection's subscription.
+    Subscription(ClientId, Box<Subscription>),
+    /// A command of the client.
+    Command(ClientId, u32, Replies),
+}
+
+/// How the answer of a home becomes a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replies {
+    Publish,
+    Presence,
+    PresenceStats,
+    History,
+}
+
+/// A subscription that a home has not answered yet.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) channel: ChannelName,
+    /// Where the client said it stood.
+    pub(super) claim: PositionClaim,
+    pub(super) rejects_unrecovered: bool,
+    pub(super) grant: ChannelGrant,
+    pub(super) origin: Origin,
+}
+
+/// Who wanted a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The client, by a command with this number.
+    Client(u32),
+    /// The edge, as part of `connect`; a joining waits.
+    Connect(u32),
+    /// A backend, by a command; a joining waits.
+    Backend(u32),
+}
+
+/// What is kept of a managed connection beside its rows.
+#[derive(Debug, Default)]
+pub(super) struct Managed {
+    /// Who it is, from `connect` on.
+    pub(super) info: Option<Arc<ClientInfo>>,
+    pub(super) stage: Stage,
+    pub(super) expires_at: Option<u64>,
+    pub(super) is_insecure: bool,
+    pub(super) terms: Vec<Terms>,
+    /// Commands that wait for earlier ones.
+    pub(super) parked: VecDeque<Asked>,
+    /// Questions without an answer.
+    pub(super) questions: u16,
+    /// What it has asked in the present second.
+    pub(super) spent: super::rate::Spent,
+}
+
+/// How far a managed connection is.
+#[derive(Debug, Default)]
+pub(super) enum Stage {
+    /// Its first command has not come.
+    #[default]
+    Unknown,
+    /// Homes are asked about its user and its server-side subscriptions.
+    Connecting(Box<Connecting>),
+    /// Its `connect` is answered.
+    Connected,
+}
+
+/// A `connect` that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Connecting {
+    pub(super) id: u32,
+    pub(super) joining: u32,
+    pub(super) subs: Vec<(ChannelName, crate::protocol::centrifuge::SubscribeResult)>,
+}
+
+/// What is agreed upon one subscription of a managed connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The channel's row.
+    pub(super) channel: u32,
+    /// When it expires.
+    pub(super) expires_at: Option<u32>,
+    /// The home has not answered yet.
+    pub(super) is_pending: bool,
+    /// The edge subscribed it, not the client.
+    pub(super) is_server_side: bool,
+    /// A token allows it.
+    pub(super) is_granted: bool,
+    /// The client may be told to subscribe again: it can recover what it misses.
+    pub(super) is_recoverable: bool,
+}
+
+impl Asked {
+    /// The channel that it is about.
+    fn channel(&self) -> Option<&ChannelName> {
+        match self {
+            Self::Subscribe(_, subscribe) => Some(&subscribe.channel),
+            Self::Unsubscribe(_, channel)
+            | Self::Publish(_, channel, _)
+            | Self::Presence(_, channel)
+            | Self::PresenceStats(_, channel)
+            | Self::History(_, channel, _)
+            | Self::SubRefresh(_, channel, _) => Some(channel),
+            Self::Connect(..) | Self::Refresh(..) | Self::Refused(..) => None,
+        }
+    }
+}
+
+impl Hub {
+    /// A client has sent a command.
+    pub fn ask(&mut self, row: u32, asked: Asked) {
+        let must_wait = self.managed.get(&row).is_none_or(|managed| !managed.parked.is_empty())
+            || self.must_wait(row, &asked);
+        if let Some(managed) = self.managed.get_mut(&row)
+            && must_wait
+        {
+            managed.parked.push_back(asked);
+        } else {
+            self.begin(row, asked);
+        }
+        self.run_local();
+    }
+
+    /// Whether commands of a connection wait for earlier ones: then no more is to be read of it.
+    pub fn is_parked(&self, row: u32) -> bool {
+        self.connections[row].variant().is_managed()
+            && self.managed.get(&row).is_some_and(|managed| !managed.parked.is_empty())
+    }
+
+    /// Whether a managed connection has said who it is.
+    pub fn is_connected(&self, row: u32) -> bool {
+        self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Connected))
+    }
+
+    /// Whether a managed connection has begun to say who it is.
+    pub fn is_unknown(&self, row: u32) -> bool {
+        self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Unknown))
+    }
+
+    /// The wire variant of a connection.
+    pub fn variant(&self, row: u32) -> Variant {
+        self.connections[row].variant()
+    }
+
+    /// Who a managed connection is, once it has said so.
+    pub fn info(&self, row: u32) -> Option<&ClientInfo> {
+        self.managed.get(&row)?.info.as_deref()
+    }
+
+    /// Which of the user's devices a connection is.
+    pub fn device(&self, row: u32) -> Option<&str> {
+        self.devices.get(&row).map(AsRef::as_ref)
+    }
+
+    /// A client tells backends something; false if it has told too much in this second.
+    pub fn send(&mut self, row: u32, text: bool, payload: Bytes) -> bool {
+        let is_allowed = self.is_connected(row) && self.spend(row, true).is_ok();
+        if is_allowed {
+            self.raise(row, EventKind::Message { text, payload });
+        }
+        is_allowed
+    }
+
+    fn must_wait(&self, row: u32, asked: &Asked) -> bool {
+        let Some(managed) = self.managed.get(&row) else { return false };
+        if matches!(managed.stage, Stage::Connecting(_)) || managed.questions >= QUESTIONS_MAX {
+            return true;
+        }
+        let is_pending = |terms: &Terms| {
+            terms.is_pending
+                && asked.channel() == Some(self.channels.rows[terms.channel].channel_name())
+        };
+        managed.terms.iter().any(is_pending)
+    }
+
+    /// Goes on with commands that waited.
+    pub(super) fn unpark(&mut self, row: u32) {
+        while let Some(managed) = self.managed.get_mut(&row)
+            && let Some(asked) = managed.parked.pop_front()
+        {
+            if self.must_wait(row, &asked) {
+                if let Some(managed) = self.managed.get_mut(&row) {
+                    managed.parked.push_front(asked);
+                }
+                return;
+            }
+            self.begin(row, asked);
+        }
+    }
+
+    /// Sends the reply to a command.
+    pub(super) fn reply(&mut self, row: u32, id: u32, reply: &Reply<'_>) {
+        let mut frame = Vec::new();
+        let variant = self.connections[row].variant();
+        crate::protocol::centrifuge::encode_reply(variant, id, reply, &mut frame);
+        if let Reply::Error(_) = reply {
+            self.metrics.commands_refused.increment();
+        }
+        self.append(row, &frame);
+    }
+
+    /// What was agreed upon a subscription ends with it.
+    pub(super) fn forget_terms(&mut self, row: u32, channel: u32) {
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.terms.retain(|terms| terms.channel != channel);
+        }
+    }
+
+    pub(super) fn terms_of(&self, row: u32, channel: &ChannelName) -> Option<Terms> {
+        let variant = self.connections[row].variant() as u8;
+        let channel = self.channels.find_distinct(channel, variant)?;
+        let managed = self.managed.get(&row)?;
+        managed.terms.iter().find(|terms| terms.channel == channel).copied()
+    }
+}

@@ -1,0 +1,99 @@
+//! How much a client may ask in a second: one connection, and all connections of a user on this
+//! shard.
+//!
+//! Seconds begin together for everybody, so the counts of users are simply forgotten when one ends.
+
+use std::collections::HashMap;
+
+use crate::hub::Hub;
+use crate::hub::history::SECOND;
+use crate::protocol::centrifuge::ClientError;
+
+/// What may be asked in a second; 0 means any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Commands of one connection.
+    pub commands: u32,
+    /// Publications of one connection.
+    pub publishes: u32,
+    /// Commands of one user on one shard.
+    pub user_commands: u32,
+    /// Publications of one user on one shard.
+    pub user_publishes: u32,
+}
+
+/// What was asked in the present second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    second: u32,
+    commands: u32,
+    publishes: u32,
+}
+
+/// What users have asked in the present second.
+#[derive(Debug, Default)]
+pub(super) struct UserRates {
+    second: u32,
+    spent: HashMap<Box<str>, Spent, ahash::RandomState>,
+}
+
+impl Spent {
+    /// Counts a command; false if that is one too many.
+    fn spend(&mut self, second: u32, is_publish: bool, commands: u32, publishes: u32) -> bool {
+        if self.second != second {
+            *self = Self { second, ..Self::default() };
+        }
+        let is_left = |spent: u32, limit: u32| limit == 0 || spent < limit;
+        let is_allowed =
+            is_left(self.commands, commands) && (!is_publish || is_left(self.publishes, publishes));
+        if is_allowed {
+            self.commands += 1;
+            self.publishes += u32::from(is_publish);
+        }
+        is_allowed
+    }
+}
+
+impl Hub {
+    /// Whether a client may send one command more in this second, which is counted.
+    pub(super) fn spend(&mut self, row: u32, is_publish: bool) -> Result<(), ClientError> {
+        let rates = self.settings.rates;
+        if rates == Rates::default() {
+            return Ok(());
+        }
+        let second = self.now.tick.0 / SECOND;
+        if self.user_rates.second != second {
+            self.user_rates = UserRates { second, ..UserRates::default() };
+        }
+        let Some(managed) = self.managed.get_mut(&row) else { return Ok(()) };
+        let Rates { commands, publishes, user_commands, user_publishes } = rates;
+        let mut is_allowed = managed.spent.spend(second, is_publish, commands, publishes);
+        if let Some(info) = managed.info.as_ref().filter(|info| !info.user.is_empty())
+            && user_commands + user_publishes > 0
+        {
+            let spent = self.user_rates.spent.entry(info.user.clone()).or_default();
+            is_allowed &= spent.spend(second, is_publish, user_commands, user_publishes);
+        }
+        if is_allowed {
+            return Ok(());
+        }
+        self.metrics.commands_over_rate.increment();
+        Err(ClientError::TooManyRequests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_so_many_commands() {
+        let mut spent = Spent::default();
+        assert!(spent.spend(1, true, 2, 1));
+        assert!(!spent.spend(1, true, 2, 1), "one publication");
+        assert!(spent.spend(1, false, 2, 1));
+        assert!(!spent.spend(1, false, 2, 1), "two commands");
+        assert!(spent.spend(2, true, 2, 1), "the next second");
+        assert!((0..1000).all(|_| spent.spend(3, true, 0, 0)), "no limit");
+    }
+}

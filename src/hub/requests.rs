@@ -1,0 +1,411 @@
+//! Carrying out the commands of managed clients, and turning the answers of homes into replies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::hub::connection::{Cursor, Phase};
+use crate::hub::managed::{
+    Asked, Origin, Question, Replies, Stage, Subscribe, Subscription, Terms,
+};
+use crate::hub::{Cause, Hub};
+use crate::mesh::{Asker, Attendance, Attended, Envelope};
+use crate::protocol::centrifuge::{
+    ClientError, HistoryRequest, PersonalPush, Reply, SubscribeResult, encode_personal_push,
+};
+use crate::protocol::{
+    Answer, ChannelName, ClientInfo, Command, CommandError, HistoryFilter, Namespace, Outcome,
+    Permission, Position, Publication, Ticket, Variant,
+};
+use crate::ws::close::CloseCode;
+
+impl Hub {
+    /// Begins a command whose turn it is.
+    pub(super) fn begin(&mut self, row: u32, asked: Asked) {
+        if self.connections[row].phase != Phase::Open || !self.managed.contains_key(&row) {
+            return;
+        }
+        let id = match asked {
+            Asked::Connect(id, grant) => return self.connect(row, id, *grant),
+            Asked::Refused(id, error) => return self.reply(row, id, &Reply::Error(error)),
+            Asked::Subscribe(id, _)
+            | Asked::Unsubscribe(id, _)
+            | Asked::Publish(id, ..)
+            | Asked::Presence(id, _)
+            | Asked::PresenceStats(id, _)
+            | Asked::History(id, ..)
+            | Asked::Refresh(id, _)
+            | Asked::SubRefresh(id, ..) => id,
+        };
+        if !self.is_connected(row) {
+            let code = CloseCode::BAD_REQUEST;
+            return self.begin_close(row, code, "connect comes first", Cause::ProtocolError);
+        }
+        let is_publish = matches!(asked, Asked::Publish(..));
+        if let Err(error) = self.spend(row, is_publish) {
+            return self.reply(row, id, &Reply::Error(error));
+        }
+        let refused = match asked {
+            Asked::Connect(..) | Asked::Refused(..) => Ok(()),
+            Asked::Subscribe(id, subscribe) => self.client_subscribe(row, id, *subscribe),
+            Asked::Unsubscribe(id, channel) => self.client_unsubscribe(row, id, &channel),
+            Asked::Publish(id, channel, data) => self.client_publish(row, id, channel, &data),
+            Asked::Presence(id, channel) => {
+                self.client_reads(row, &channel, presence_readers).map(|()| {
+                    self.question(row, id, Replies::Presence, Command::Presence { channel });
+                })
+            }
+            Asked::PresenceStats(id, channel) => {
+                self.client_reads(row, &channel, presence_readers).map(|()| {
+                    let command = Command::PresenceStats { channel };
+                    self.question(row, id, Replies::PresenceStats, command);
+                })
+            }
+            Asked::History(id, channel, request) => self.client_history(row, id, channel, &request),
+            Asked::Refresh(id, expires_at) => {
+                self.client_refresh(row, id, expires_at);
+                Ok(())
+            }
+            Asked::SubRefresh(id, channel, expires_at) => {
+                self.client_sub_refresh(row, id, &channel, expires_at)
+            }
+        };
+        if let Err(error) = refused {
+            self.reply(row, id, &Reply::Error(error));
+        }
+    }
+
+    fn client_subscribe(
+        &mut self,
+        row: u32,
+        id: u32,
+        subscribe: Subscribe,
+    ) -> Result<(), ClientError> {
+        let Subscribe { channel, position, rejects_unrecovered, grant } = subscribe;
+        let rules = self.rules_of(&channel).map_err(client_error)?;
+        if self.subscription_of(row, &channel).is_some() {
+            return Err(ClientError::AlreadySubscribed);
+        }
+        let managed = &self.managed[&row];
+        let user = managed.info.as_ref().map_or("", |info| &info.user);
+        let is_allowed = match rules.subscribe {
+            Permission::Everybody => true,
+            Permission::Token => grant.is_some(),
+            Permission::Nobody => false,
+        };
+        if !managed.is_insecure && !(channel.admits(user) && (is_allowed || grant.is_some())) {
+            return Err(ClientError::PermissionDenied);
+        }
+        if usize::from(self.connections[row].subscription_count) >= self.settings.channels_max {
+            return Err(ClientError::LimitExceeded);
+        }
+        let is_granted = grant.is_some();
+        let subscription = Subscription {
+            channel,
+            claim: position,
+            rejects_unrecovered,
+            grant: grant.unwrap_or_default(),
+            origin: Origin::Client(id),
+        };
+        self.begin_subscription(row, subscription, is_granted);
+        Ok(())
+    }
+
+    /// Makes a managed connection a member of a channel and asks its home where that stands.
+    pub(super) fn begin_subscription(
+        &mut self,
+        row: u32,
+        subscription: Subscription,
+        is_granted: bool,
+    ) {
+        let handle = self.add_subscription(row, subscription.channel.clone());
+        let client = self.client_id(row);
+        let managed = self.managed.get_mut(&row).expect("the connection is managed");
+        managed.terms.push(Terms {
+            channel: handle.row,
+            expires_at: subscription.grant.expires_at.map(to_seconds),
+            is_pending: true,
+            is_server_side: !matches!(subscription.origin, Origin::Client(_)),
+            is_granted,
+            is_recoverable: false,
+        });
+        managed.questions += 1;
+        let info = managed.info.as_ref().expect("it has said who it is");
+        let info = match &subscription.grant.info {
+            None => Arc::clone(info),
+            Some(channel) => {
+                Arc::new(ClientInfo { channel: Some(channel.clone()), ..ClientInfo::clone(info) })
+            }
+        };
+        let claim = &subscription.claim;
+        let recover = claim.recover.then(|| (claim.epoch.parse().ok(), claim.offset));
+        let question = Question::Subscription(client, Box::new(subscription));
+        self.attend(handle, info, recover, question);
+    }
+
+    /// Member side: the home has answered.
+    pub(super) fn handle_attended(&mut self, attended: Attended) {
+        match self.questions.remove(attended.number) {
+            Question::Nothing | Question::Command(..) => {}
+            Question::Opening(client, joining) => {
+                if let Err(error) = attended.result
+                    && let Some(row) = self.row_of(client)
+                {
+                    self.refuse_joining(row, error);
+                }
+                self.arrive(joining);
+            }
+            Question::Subscription(client, subscription) => {
+                let row = self.row_of(client);
+                if let Some(managed) = row.and_then(|row| self.managed.get_mut(&row)) {
+                    managed.questions -= 1;
+                }
+                self.end_question(row, *subscription, attended.result);
+                if let Some(row) = row {
+                    self.unpark(row);
+                }
+            }
+        }
+    }
+
+    fn end_question(
+        &mut self,
+        row: Option<u32>,
+        subscription: Subscription,
+        result: Result<Attendance, CommandError>,
+    ) {
+        let is_there = |row: &u32| {
+            self.terms_of(*row, &subscription.channel).is_some_and(|terms| terms.is_pending)
+        };
+        if let Some(row) = row.filter(is_there) {
+            let result = result.map(|attendance| self.settle(row, &subscription, attendance));
+            match (subscription.origin, result) {
+                (Origin::Client(id), Ok(result))
+                    if subscription.rejects_unrecovered
+                        && result.was_recovering
+                        && !result.recovered =>
+                {
+                    self.drop_subscription(row, &subscription.channel, Cause::Command);
+                    self.reply(row, id, &Reply::Error(ClientError::UnrecoverablePosition));
+                }
+                (Origin::Client(id), Ok(result)) => {
+                    self.reply(row, id, &Reply::Subscribe(&result));
+                }
+                (Origin::Client(id), Err(error)) => {
+                    self.drop_subscription(row, &subscription.channel, Cause::Command);
+                    self.reply(row, id, &Reply::Error(client_error(error)));
+                }
+                (Origin::Connect(_), Ok(result)) => {
+                    let managed = self.managed.get_mut(&row);
+                    if let Some(Stage::Connecting(connecting)) =
+                        managed.map(|managed| &mut managed.stage)
+                    {
+                        connecting.subs.push((subscription.channel, result));
+                    }
+                }
+                (Origin::Backend(_), Ok(result)) => {
+                    let push = PersonalPush::Subscribe(&subscription.channel, &result);
+                    self.push_personal(row, &push);
+                }
+                (Origin::Connect(_) | Origin::Backend(_), Err(_)) => {
+                    self.drop_subscription(row, &subscription.channel, Cause::Command);
+                }
+            }
+        }
+        if let Origin::Connect(joining) | Origin::Backend(joining) = subscription.origin {
+            self.arrive(joining);
+        }
+    }
+
+    /// The subscription begins: what the home passes on from here on is owed.
+    fn settle(
+        &mut self,
+        row: u32,
+        subscription: &Subscription,
+        attendance: Attendance,
+    ) -> SubscribeResult {
+        let (_, at) = self.subscription_of(row, &subscription.channel).expect("it has terms");
+        let place = self.subscriptions[at];
+        let channel = &mut self.channels.rows[place.channel];
+        channel.members[place.member as usize].cursor = Cursor::at(channel.head);
+        channel.joining -= 1;
+        if self.connections[row].is(crate::hub::connection::HELD) {
+            self.lag(place.channel, place.member);
+        }
+        let rules = self.settings.namespaces.of(&subscription.channel);
+        let is_recoverable = rules.is_some_and(|rules| rules.has_history() && rules.recovery);
+        let managed = self.managed.get_mut(&row).expect("it has terms");
+        for terms in managed.terms.iter_mut().filter(|terms| terms.channel == place.channel) {
+            terms.is_pending = false;
+            terms.is_recoverable = is_recoverable;
+        }
+        let claim = &subscription.claim;
+        let position = attendance.position.map(|position| Position {
+            // The client advances by the publications that it is given.
+            offset: if attendance.recovered { claim.offset } else { position.offset },
+            ..position
+        });
+        SubscribeResult {
+            ttl: subscription.grant.expires_at.map(|at| self.seconds_until(at)),
+            position,
+            recoverable: is_recoverable,
+            was_recovering: claim.recover,
+            recovered: attendance.recovered,
+            publications: attendance.missed,
+            data: subscription.grant.data.clone(),
+        }
+    }
+
+    fn client_unsubscribe(
+        &mut self,
+        row: u32,
+        id: u32,
+        channel: &ChannelName,
+    ) -> Result<(), ClientError> {
+        if self.terms_of(row, channel).is_some_and(|terms| terms.is_server_side) {
+            return Err(ClientError::PermissionDenied);
+        }
+        self.move_rest_of(row, channel);
+        self.drop_subscription(row, channel, Cause::Command);
+        self.reply(row, id, &Reply::Unsubscribe);
+        Ok(())
+    }
+
+    fn client_publish(
+        &mut self,
+        row: u32,
+        id: u32,
+        channel: ChannelName,
+        data: &Bytes,
+    ) -> Result<(), ClientError> {
+        self.client_reads(row, &channel, |rules| Some(rules.publish))?;
+        let info = self.managed[&row].info.as_ref().expect("it is connected");
+        let text = self.connections[row].variant() == Variant::Json
+            || simdutf8::basic::from_utf8(data).is_ok();
+        let publication = Publication::new(text, data, self.now.nanos);
+        let publication = Arc::new(publication.with_publisher(Arc::clone(info)));
+        let command = Command::Publish { channel, publication, key: None };
+        self.question(row, id, Replies::Publish, command);
+        Ok(())
+    }
+
+    fn client_history(
+        &mut self,
+        row: u32,
+        id: u32,
+        channel: ChannelName,
+        request: &HistoryRequest,
+    ) -> Result<(), ClientError> {
+        self.client_reads(row, &channel, history_readers)?;
+        let since = match &request.since {
+            None => None,
+            Some((epoch, offset)) => {
+                let epoch = epoch.parse().map_err(|_| ClientError::UnrecoverablePosition)?;
+                Some(Position { offset: *offset, epoch })
+            }
+        };
+        let limit = usize::try_from(request.limit).ok();
+        let filter = HistoryFilter { limit, since, reverse: request.reverse };
+        self.question(row, id, Replies::History, Command::History { channel, filter });
+        Ok(())
+    }
+
+    /// Whether a client may do something in a channel. `of` says who may, or `None` where there is
+    /// nothing of the kind.
+    fn client_reads(
+        &self,
+        row: u32,
+        channel: &ChannelName,
+        of: impl Fn(&Namespace) -> Option<Permission>,
+    ) -> Result<(), ClientError> {
+        let rules = self.settings.namespaces.of(channel).ok_or(ClientError::UnknownChannel)?;
+        let managed = &self.managed[&row];
+        if managed.is_insecure {
+            return Ok(());
+        }
+        let terms = self.terms_of(row, channel);
+        let permission = of(rules).ok_or(ClientError::NotAvailable)?;
+        let user = managed.info.as_ref().map_or("", |info| &info.user);
+        let is_allowed = match permission {
+            Permission::Nobody => false,
+            Permission::Token => terms.is_some_and(|terms| terms.is_granted),
+            Permission::Everybody => terms.is_some() || channel.admits(user),
+        };
+        if is_allowed { Ok(()) } else { Err(ClientError::PermissionDenied) }
+    }
+
+    fn question(&mut self, row: u32, id: u32, replies: Replies, command: Command) {
+        let client = self.client_id(row);
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.questions += 1;
+        }
+        let number = self.questions.insert(Question::Command(client, id, replies));
+        let home = command.first_shard(&self.settings.homes).expect("it is about one channel");
+        let asker = Asker::place_of(self.settings.shard);
+        let ticket = Some(Ticket { asker, number });
+        self.post(home, Envelope::Command { command: Box::new(command), ticket });
+    }
+
+    /// Member side: the home has answered a command of a client.
+    pub(super) fn handle_answered(&mut self, answer: Answer) {
+        let Question::Command(client, id, replies) = self.questions.remove(answer.number) else {
+            return;
+        };
+        let Some(row) = self.row_of(client) else { return };
+        let Some(managed) = self.managed.get_mut(&row) else { return };
+        managed.questions -= 1;
+        let reply = match (replies, answer.error, answer.outcome.as_deref()) {
+            (_, Some(error), _) => Reply::Error(client_error(error)),
+            (Replies::Publish, None, _) => Reply::Publish,
+            (Replies::Presence, None, Some(Outcome::Presence(list))) => Reply::Presence(list),
+            (Replies::PresenceStats, None, Some(&Outcome::PresenceStats(clients, users))) => {
+                Reply::PresenceStats(clients, users)
+            }
+            (Replies::History, None, Some(Outcome::History(publications, position))) => {
+                Reply::History(publications, *position)
+            }
+            _ => Reply::Error(ClientError::Internal),
+        };
+        self.reply(row, id, &reply);
+        self.unpark(row);
+    }
+
+    /// Ends a subscription, if there is one.
+    pub(super) fn drop_subscription(&mut self, row: u32, channel: &ChannelName, cause: Cause) {
+        if let Some((before, subscription)) = self.subscription_of(row, channel) {
+            self.remove_subscription(row, before, subscription, cause);
+        }
+    }
+
+    /// Tells a connection something unasked.
+    pub(super) fn push_personal(&mut self, row: u32, push: &PersonalPush<'_>) {
+        let mut frame = Vec::new();
+        encode_personal_push(self.connections[row].variant(), push, &mut frame);
+        self.append(row, &frame);
+    }
+}
+
+fn presence_readers(rules: &Namespace) -> Option<Permission> {
+    rules.presence.then_some(rules.read_presence)
+}
+
+fn history_readers(rules: &Namespace) -> Option<Permission> {
+    rules.has_history().then_some(rules.read_history)
+}
+
+/// Seconds as they are kept.
+pub(super) fn to_seconds(at: u64) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn client_error(error: CommandError) -> ClientError {
+    match error {
+        CommandError::UnknownNamespace => ClientError::UnknownChannel,
+        CommandError::NotAvailable => ClientError::NotAvailable,
+        CommandError::UnrecoverablePosition(_) => ClientError::UnrecoverablePosition,
+        CommandError::TooLarge | CommandError::ChannelLimit | CommandError::SubscriberLimit => {
+            ClientError::LimitExceeded
+        }
+        CommandError::UnknownClient | CommandError::Draining => ClientError::Internal,
+    }
+}

@@ -1,0 +1,160 @@
+//! The stream of a channel with history: its epoch, its last offset, and what it remembers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::hub::rows::NONE;
+use crate::protocol::{Epoch, HistoryFilter, Position, Push};
+use crate::wheel::Tick;
+
+/// What a remembered publication costs beside its payload: itself, its frames' headers, its place.
+const OVERHEAD_BYTES: usize = 256;
+
+/// One life of a channel's stream. What it remembers has consecutive offsets up to the last.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The home row of its channel.
+    pub(super) home: u32,
+    epoch: Epoch,
+    last: u64,
+    remembered: VecDeque<Remembered>,
+    bytes: usize,
+    /// When something last happened in it.
+    pub(super) used: Tick,
+    /// Its neighbours in the order of use.
+    pub(super) older: u32,
+    pub(super) newer: u32,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    push: Arc<Push>,
+    since: Tick,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::new(NONE, Epoch(0), Tick(0))
+    }
+}
+
+impl Stream {
+    /// A stream without publications.
+    pub(super) fn new(home: u32, epoch: Epoch, now: Tick) -> Self {
+        Self {
+            home,
+            epoch,
+            last: 0,
+            remembered: VecDeque::new(),
+            bytes: 0,
+            used: now,
+            older: NONE,
+            newer: NONE,
+        }
+    }
+
+    /// Where it stands.
+    pub(super) fn position(&self) -> Position {
+        Position { offset: self.last, epoch: self.epoch }
+    }
+
+    /// The offset of the publication that comes next.
+    pub(super) fn next_offset(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// Remembers the publication with the next offset, and forgets the oldest beyond `size`.
+    pub(super) fn append(&mut self, push: Arc<Push>, now: Tick, size: usize) {
+        debug_assert!(push.offset() == self.next_offset(), "offsets are consecutive");
+        self.last += 1;
+        self.bytes += cost(&push);
+        self.remembered.push_back(Remembered { push, since: now });
+        while self.remembered.len() > size {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.remembered.pop_front() {
+            self.bytes -= cost(&oldest.push);
+        }
+    }
+
+    /// Forgets what was remembered for `ttl` ticks or longer; returns when the next will be.
+    pub(super) fn expire(&mut self, now: Tick, ttl: u32) -> Option<Tick> {
+        while let Some(oldest) = self.remembered.front() {
+            let due = oldest.since.plus(ttl);
+            if due.is_after(now) {
+                return Some(due);
+            }
+            self.forget_oldest();
+        }
+        None
+    }
+
+    /// Forgets every publication. Offsets go on.
+    pub(super) fn forget_all(&mut self) {
+        (self.remembered, self.bytes) = (VecDeque::new(), 0);
+    }
+
+    /// How many publications it remembers.
+    pub(super) fn len(&self) -> usize {
+        self.remembered.len()
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + size_of::<Self>()
+    }
+
+    /// Everything behind a position, if nothing of it is forgotten, and it is not more than
+    /// `count_max` publications and `bytes_max` bytes.
+    pub(super) fn missed(
+        &self,
+        epoch: Option<Epoch>,
+        offset: u64,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Option<Vec<Arc<Push>>> {
+        let count = usize::try_from(self.last.checked_sub(offset)?).ok()?;
+        if epoch != Some(self.epoch) || count > self.remembered.len() || count > count_max {
+            return None;
+        }
+        let missed = self.remembered.range(self.remembered.len() - count..);
+        let missed: Vec<_> = missed.map(|remembered| Arc::clone(&remembered.push)).collect();
+        let bytes: usize = missed.iter().map(|push| cost(push)).sum();
+        (bytes <= bytes_max).then_some(missed)
+    }
+
+    /// The publications that a filter asks for: at most `count_max` of them, and fewer when they
+    /// are more than `bytes_max` bytes. `None` if its position is of another stream.
+    pub(super) fn select(
+        &self,
+        filter: &HistoryFilter,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Option<Vec<Arc<Push>>> {
+        if filter.since.is_some_and(|since| since.epoch != self.epoch) {
+            return None;
+        }
+        let limit = filter.limit.unwrap_or(count_max).min(count_max);
+        let mut bytes = 0;
+        let mut fits = |push: &&Arc<Push>| {
+            bytes += cost(push);
+            bytes <= bytes_max
+        };
+        let remembered = self.remembered.iter().map(|remembered| &remembered.push);
+        let since = filter.since.map(|since| since.offset);
+        Some(if filter.reverse {
+            let before = |push: &&Arc<Push>| since.is_none_or(|since| push.offset() < since);
+            remembered.rev().filter(before).take(limit).take_while(&mut fits).cloned().collect()
+        } else {
+            let after = |push: &&Arc<Push>| since.is_none_or(|since| push.offset() > since);
+            remembered.filter(after).take(limit).take_while(&mut fits).cloned().collect()
+        })
+    }
+}
+
+fn cost(push: &Push) -> usize {
+    OVERHEAD_BYTES + push.publication().map_or(0, |publication| 3 * publication.frame().len())
+}

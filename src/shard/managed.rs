@@ -1,0 +1,324 @@
+//! Connections that speak the client protocol: from messages to commands, tokens, and their timer.
+//!
+//! The hub carries commands out; what needs a clock or a key is done here before. A managed client
+//! is pinged in its own protocol, and at the same interval however much it sends: it takes silence
+//! of ours for a broken connection (protocol fact).
+
+use bytes::Bytes;
+
+use crate::hub::{Asked, Cause, ChannelGrant, Grant, Subscribe};
+use crate::protocol::centrifuge::{
+    ClientError, ConnectRequest, Method, Request, SubscribeRequest, decode_requests, ping_frame,
+};
+use crate::protocol::{ChannelName, Variant};
+use crate::shard::Shard;
+use crate::shard::life::jitter;
+use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
+use crate::sys::Clock;
+use crate::token::{ConnectionClaims, Json, SubscriptionClaims, TokenError};
+use crate::wheel::{TICK_MILLIS, Tick};
+use crate::ws::close::CloseCode;
+
+/// The emulated header in which a client names its device.
+const DEVICE_HEADER: &str = "x-device";
+
+/// Bit 1 of the flags of `subscribe`: what cannot be recovered is an error.
+const REJECT_UNRECOVERED: i64 = 2;
+
+/// How a connection ends that broke the rules.
+type End = (CloseCode, &'static str, Cause);
+
+const BAD_REQUEST: End = (CloseCode::BAD_REQUEST, "bad request", Cause::ProtocolError);
+const INVALID_TOKEN: End = (CloseCode::INVALID_TOKEN, "invalid token", Cause::ProtocolError);
+
+/// Why a token or a name in a command leads to nothing.
+enum Denial {
+    /// The command is answered with an error.
+    Error(ClientError),
+    /// The connection is closed.
+    End(End),
+}
+
+impl Shard {
+    /// A message of a managed client: one or more commands. Returns how to close if it breaks the
+    /// rules.
+    pub(super) fn hear_managed(
+        &mut self,
+        row: u32,
+        variant: Variant,
+        message: &[u8],
+    ) -> Option<End> {
+        for request in decode_requests(variant, message) {
+            let Ok(request) = request else { return Some(BAD_REQUEST) };
+            let end = self.hear_request(row, variant, request);
+            self.perform_effects();
+            if end.is_some() {
+                return end;
+            }
+            if self.sockets[row as usize].state != State::Open {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn hear_request(&mut self, row: u32, variant: Variant, request: Request) -> Option<End> {
+        let Request { id, method } = request;
+        let channel_of = |name: String| {
+            let channel = ChannelName::parse(name.as_bytes());
+            channel.map_err(|_| Denial::Error(ClientError::BadRequest))
+        };
+        let asked = match method {
+            Method::Pong => return None,
+            Method::Send { data } => return self.hear_send(row, variant, data),
+            Method::Connect(request) => {
+                self.grant(&request).map(|grant| Asked::Connect(id, Box::new(grant)))
+            }
+            Method::Subscribe(request) => self
+                .subscription(row, *request)
+                .map(|subscribe| Asked::Subscribe(id, Box::new(subscribe))),
+            Method::Unsubscribe { channel } => {
+                channel_of(channel).map(|channel| Asked::Unsubscribe(id, channel))
+            }
+            Method::Publish { channel, data } => {
+                channel_of(channel).map(|channel| Asked::Publish(id, channel, data))
+            }
+            Method::Presence { channel } => {
+                channel_of(channel).map(|channel| Asked::Presence(id, channel))
+            }
+            Method::PresenceStats { channel } => {
+                channel_of(channel).map(|channel| Asked::PresenceStats(id, channel))
+            }
+            Method::History(request) => channel_of(request.channel.clone())
+                .map(|channel| Asked::History(id, channel, request)),
+            Method::Refresh { token } => self.renewal(row, &token).map(|at| Asked::Refresh(id, at)),
+            Method::SubRefresh { channel, token } => channel_of(channel).and_then(|channel| {
+                let claims = self.subscription_claims(row, channel.as_str(), &token)?;
+                Ok(Asked::SubRefresh(id, channel, claims.expires_at))
+            }),
+            Method::Rpc { .. } => Err(Denial::Error(ClientError::NotAvailable)),
+            Method::Ping => Err(Denial::Error(ClientError::MethodNotFound)),
+        };
+        match asked {
+            Ok(asked) => self.hub.ask(row, asked),
+            Err(Denial::Error(error)) => self.hub.ask(row, Asked::Refused(id, error)),
+            Err(Denial::End(end)) => return Some(end),
+        }
+        None
+    }
+
+    fn hear_send(&mut self, row: u32, variant: Variant, data: Bytes) -> Option<End> {
+        if self.hub.is_unknown(row) {
+            return Some(BAD_REQUEST);
+        }
+        let text = variant == Variant::Json || simdutf8::basic::from_utf8(&data).is_ok();
+        self.metrics.messages_received.increment();
+        self.hub.send(row, text, data);
+        None
+    }
+
+    /// Who a client is, by its token or by the settings for those without one.
+    fn grant(&self, request: &ConnectRequest) -> Result<Grant, Denial> {
+        let device = request
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(DEVICE_HEADER))
+            .map(|(_, device)| device.as_str())
+            .filter(|device| !device.is_empty());
+        if device.is_some_and(|device| !super::door::is_device(device)) {
+            return Err(Denial::Error(ClientError::BadRequest));
+        }
+        let mut grant = Grant {
+            device: device.map(Box::from),
+            is_insecure: self.settings.insecure,
+            ..Grant::default()
+        };
+        for (name, claim) in &request.subs {
+            if let Ok(channel) = ChannelName::parse(name.as_bytes()) {
+                grant.positions.push((channel, claim.clone()));
+            }
+        }
+        if request.token.is_empty() {
+            let may_enter = self.settings.anonymous || self.settings.insecure;
+            return if may_enter {
+                Ok(grant)
+            } else {
+                Err(Denial::Error(ClientError::Unauthorized))
+            };
+        }
+        let now = Clock::unix_seconds();
+        match self.authority.verify_connection(&request.token, device, now) {
+            Ok(claims) => fill(grant, claims),
+            Err(_) if self.settings.insecure => Ok(grant),
+            Err(error) => Err(denial(error, INVALID_TOKEN)),
+        }
+    }
+
+    fn subscription(&self, row: u32, request: SubscribeRequest) -> Result<Subscribe, Denial> {
+        let channel = ChannelName::parse(request.channel.as_bytes())
+            .map_err(|_| Denial::Error(ClientError::BadRequest))?;
+        if request.kind != 0 {
+            return Err(Denial::Error(ClientError::NotAvailable));
+        }
+        let grant = if request.token.is_empty() || self.settings.insecure {
+            None
+        } else {
+            let claims = self.subscription_claims(row, channel.as_str(), &request.token)?;
+            Some(ChannelGrant {
+                info: claims.info.map(text),
+                data: None,
+                expires_at: claims.expires_at,
+            })
+        };
+        Ok(Subscribe {
+            channel,
+            position: request.position,
+            rejects_unrecovered: request.flag & REJECT_UNRECOVERED != 0,
+            grant,
+        })
+    }
+
+    /// What a subscription token says, if it is this client's, for this channel.
+    fn subscription_claims(
+        &self,
+        row: u32,
+        channel: &str,
+        token: &str,
+    ) -> Result<SubscriptionClaims, Denial> {
+        let denied = || Denial::Error(ClientError::PermissionDenied);
+        let device = self.hub.device(row);
+        let claims = self
+            .authority
+            .verify_subscription(token, device, Clock::unix_seconds())
+            .map_err(|error| match error {
+                TokenError::Expired => Denial::Error(ClientError::TokenExpired),
+                TokenError::UnknownKey => Denial::Error(ClientError::Internal),
+                _ => denied(),
+            })?;
+        // Before `connect` is answered nobody knows whose token it must be; the commands of one
+        // frame are decoded together, but this one is verified in its turn.
+        let info = self.hub.info(row).ok_or_else(denied)?;
+        let client = info.client.to_string();
+        let is_its_own = claims.channel == channel
+            && claims.user == *info.user
+            && claims.client.as_ref().is_none_or(|named| *named == client);
+        if is_its_own { Ok(claims) } else { Err(denied()) }
+    }
+
+    /// Until when a new connection token of the same user is valid.
+    fn renewal(&self, row: u32, token: &str) -> Result<Option<u64>, Denial> {
+        let device = self.hub.device(row);
+        let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
+        let claims = verified.map_err(|error| denial(error, INVALID_TOKEN))?;
+        match self.hub.info(row) {
+            Some(info) if *info.user == claims.user => Ok(claims.expires_at),
+            _ => Err(Denial::End(INVALID_TOKEN)),
+        }
+    }
+
+    /// The opening handshake is complete: the client has some time to say who it is.
+    pub(super) fn await_connect(&mut self, row: u32) {
+        let due = self.work.now.plus(self.settings.connect_deadline.0);
+        self.wheel.insert_or_move(row, due);
+    }
+
+    /// `connect` is answered: pings begin, the first one early by some jitter.
+    pub(super) fn handle_connected(&mut self, row: u32) {
+        self.sockets[row as usize].set(PING_DUE, true);
+        let first = jitter(&mut self.work.random, self.settings.ping_interval.0);
+        self.arm_managed_timer(row, self.work.now.plus(first));
+    }
+
+    /// The timer of an open managed connection has fired.
+    pub(super) fn run_managed_timer(&mut self, row: u32) {
+        if self.hub.is_unknown(row) {
+            let (code, reason) = (CloseCode::STALE, "no connect command in time");
+            self.hub.close(row, code, reason, Cause::ProtocolError);
+            return self.perform_effects();
+        }
+        self.hub.expire(row);
+        self.perform_effects();
+        let now = self.work.now;
+        let interval = self.settings.ping_interval.0;
+        let deadline = self.settings.pong_deadline.0.min(interval);
+        let is_heard = self.is_heard(row);
+        let socket = &mut self.sockets[row as usize];
+        if socket.state != State::Open {
+            return;
+        }
+        let pong_due = socket.last_seen.plus(interval).plus(deadline);
+        let due = if socket.is(PINGED) && pong_due.is_after(now) {
+            pong_due
+        } else if socket.is(PINGED) && is_heard {
+            return self.give_up(row);
+        } else if socket.is(PING_DUE) {
+            socket.set(PING_DUE, false);
+            socket.set(PINGED, true);
+            // The pong's deadline counts from the ping.
+            socket.last_seen = Tick(now.0.wrapping_sub(interval));
+            self.metrics.pings_sent.increment();
+            let variant = self.hub.variant(row);
+            self.reply(row, ping_frame(variant));
+            now.plus(deadline)
+        } else {
+            self.sockets[row as usize].set(PING_DUE, true);
+            now.plus((interval - deadline).max(1))
+        };
+        self.arm_managed_timer(row, due);
+    }
+
+    /// Arms the timer for the next thing that is due: what is given, or the end of a token.
+    pub(super) fn arm_managed_timer(&mut self, row: u32, due: Tick) {
+        let expiry = self.hub.expiry_of(row).map(|at| {
+            let left = at.saturating_sub(Clock::unix_seconds()).max(1);
+            self.work.now.plus_millis(left.saturating_mul(1000))
+        });
+        let due = match expiry {
+            Some(expiry) if due.is_after(expiry) => expiry,
+            _ => due,
+        };
+        self.arm_open_timer(row, due);
+    }
+}
+
+/// What a connection token grants.
+fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
+    let mut channels = Vec::with_capacity(claims.channels.len() + claims.subs.len());
+    let name =
+        |name: &str| ChannelName::parse(name.as_bytes()).map_err(|_| Denial::End(INVALID_TOKEN));
+    for channel in &claims.channels {
+        channels.push((name(channel)?, ChannelGrant::default()));
+    }
+    for (channel, options) in claims.subs {
+        let grant = ChannelGrant {
+            info: options.info.map(text),
+            data: options.data.map(text),
+            expires_at: None,
+        };
+        channels.push((name(&channel)?, grant));
+    }
+    Ok(Grant {
+        user: claims.user.into(),
+        info: claims.info.map(text),
+        expires_at: claims.expires_at,
+        channels,
+        ..grant
+    })
+}
+
+fn text(json: Json) -> Box<str> {
+    json.as_str().into()
+}
+
+fn denial(error: TokenError, end: End) -> Denial {
+    match error {
+        TokenError::Expired => Denial::Error(ClientError::TokenExpired),
+        // The key set may be fetched by the time the client tries again.
+        TokenError::UnknownKey => Denial::Error(ClientError::Internal),
+        TokenError::NotConfigured | TokenError::Revoked | TokenError::Invalid(_) => {
+            Denial::End(end)
+        }
+    }
+}
+
+const _: () = assert!(TICK_MILLIS <= 1000, "seconds are whole ticks");
