@@ -73,6 +73,4 @@ async def test_what_is_switched_off_or_unknown_is_said():
             expect(await error_of(api.presence(PresenceRequest(channel="a"))), 108)
             expect(await error_of(api.presence_stats(PresenceStatsRequest(channel="a"))), 108)
             expect(await error_of(api.history(HistoryRequest(channel="a", limit=1))), 108)
-            remove = HistoryRemoveRequest(channel="a")
-            expect(await error_of(api.history_remove(remove)), 108)
             expect(await error_of(api.publish(PublishRequest(channel="no:a", data=1))), 102)
