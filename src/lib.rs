@@ -59,7 +59,8 @@
 //! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `gentoken`, `checktoken`,
 //!   `doctor`, `publish`, `bench`, their help.
 //! - [`edge`]: the table of contents of a run; the order in which things start and end.
-//! - [`api`]: `/metrics`, `/health`, `/info` and the try page on the internal address.
+//! - [`api`]: the HTTP API of backends, `/metrics`, `/health`, `/info` and the try page on the
+//!   internal address.
 //! - [`ingest`]: all ZeroMQ sockets, CURVE, gaps in publishers' counters, answers, events.
 //! - [`keys`]: the keys of tokens in a running edge; key sets read and fetched again and again.
 //! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors.

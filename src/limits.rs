@@ -18,6 +18,8 @@ pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 /// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.
 pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 
+/// Most commands in one `batch` of the HTTP API.
+pub const BATCH_COMMANDS_MAX: usize = 256;
 /// Most tags that one publication may have.
 pub const TAGS_MAX: usize = 32;
 

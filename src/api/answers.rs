@@ -3,7 +3,8 @@
 //! One task owns the port, because a link has one producer; HTTP handlers reach it through a
 //! bounded queue and wait on a oneshot, so nothing here needs a lock. The table of unanswered
 //! requests is bounded: a handler that gave up (time out, client gone) has closed its oneshot, and
-//! such rows are swept when the table is full. A command goes to all of its shards or to none.
+//! such rows are swept when the table is full. A request, of one command or several, goes to all of
+//! its shards or to none.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,9 +15,10 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::mesh::{Asker, AskerPort, Envelope, Homes, Outbound};
-use crate::protocol::{Answer, ChannelName, Command, CommandError, ShardId, Ticket};
+use crate::protocol::{Answer, ChannelName, Command, CommandError, Outcome, ShardId, Ticket};
 
 /// Most requests that wait for the task that owns the port.
 const REQUESTS_QUEUED_MAX: usize = 64;
@@ -38,21 +40,37 @@ pub(super) enum RequestError {
     Refused(#[from] CommandError),
 }
 
-/// What becomes of a command: how many sessions it reached, or why it failed.
-type Outcome = Result<u64, RequestError>;
-
-/// A command on its way to the task that owns the port.
-#[derive(Debug)]
-pub(super) struct Request {
-    command: Command,
-    reply: oneshot::Sender<Outcome>,
+/// What all shards involved said of a command.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// How many sessions it reached, or acted upon.
+    pub(super) sessions: u64,
+    /// What was asked for, or where publications were put.
+    pub(super) outcome: Option<Outcome>,
+    /// What went wrong on some shard.
+    pub(super) error: Option<CommandError>,
 }
 
-/// The handlers' end: hands commands in and waits for outcomes.
+impl Gathered {
+    /// How many sessions it reached, if nothing went wrong anywhere.
+    pub(super) fn sessions(&self) -> Result<u64, RequestError> {
+        self.error.map_or(Ok(self.sessions), |error| Err(error.into()))
+    }
+}
+
+/// What becomes of a command.
+type Settled = Result<Gathered, RequestError>;
+
+/// Commands on their way to the task that owns the port, which takes all of them or none.
+#[derive(Debug)]
+pub(super) struct Request(Vec<(Command, oneshot::Sender<Settled>)>);
+
+/// The handlers' end: hands commands in and waits for what becomes of them.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
     queue: mpsc::Sender<Request>,
-    patience: Duration,
+    /// Bounds the wait for shards.
+    pub(super) patience: Duration,
 }
 
 impl Requests {
@@ -62,15 +80,33 @@ impl Requests {
         (Self { queue, patience }, receiver)
     }
 
-    /// Sends a command to its shards and tells how many sessions it reached.
-    pub(super) async fn send(&self, command: Command) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
-        let request = Request { command, reply };
-        self.queue.try_send(request).map_err(|_| RequestError::Overloaded)?;
-        match tokio::time::timeout(self.patience, outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Err(RequestError::Timeout),
+    /// Sends a command to its shards and waits until all of them have answered.
+    pub(super) async fn send(&self, command: Command) -> Settled {
+        self.send_all(vec![command]).await.pop().expect("one command has one answer")
+    }
+
+    /// Sends several commands at once; what becomes of each, in their order.
+    pub(super) async fn send_all(&self, commands: Vec<Command>) -> Vec<Settled> {
+        let count = commands.len();
+        let (request, answers): (Vec<_>, Vec<_>) = commands
+            .into_iter()
+            .map(|command| {
+                let (reply, answer) = oneshot::channel();
+                ((command, reply), answer)
+            })
+            .unzip();
+        if self.queue.try_send(Request(request)).is_err() {
+            return (0..count).map(|_| Err(RequestError::Overloaded)).collect();
         }
+        let deadline = Instant::now() + self.patience;
+        let mut settled = Vec::with_capacity(count);
+        for answer in answers {
+            settled.push(match timeout_at(deadline, answer).await {
+                Ok(Ok(settled)) => settled,
+                Ok(Err(_)) | Err(_) => Err(RequestError::Timeout),
+            });
+        }
+        settled
     }
 }
 
@@ -85,7 +121,7 @@ pub(super) async fn run(port: AskerPort, mut queue: mpsc::Receiver<Request>) -> 
             while let Some(outbound) = port.inbox.receive(shard) {
                 // Events go to the ingest thread, and the end of a drain concerns `main`.
                 if let Outbound::Answer(answer) = outbound {
-                    table.handle_answer(&answer);
+                    table.handle_answer(answer);
                 }
             }
         }
@@ -106,44 +142,67 @@ pub(super) async fn run(port: AskerPort, mut queue: mpsc::Receiver<Request>) -> 
     }
 }
 
-/// The requests that wait for shards, by the number in their ticket.
+/// The commands that wait for shards, by the number in their ticket.
 #[derive(Debug, Default)]
 struct Table {
-    rows: HashMap<u32, (Progress, oneshot::Sender<Outcome>)>,
+    rows: HashMap<u32, (Progress, oneshot::Sender<Settled>)>,
     number: u32,
 }
 
 impl Table {
-    fn handle_request(&mut self, Request { command, reply }: Request, port: &AskerPort) {
-        if self.rows.len() >= REQUESTS_PENDING_MAX {
+    fn handle_request(&mut self, Request(commands): Request, port: &AskerPort) {
+        let rows_max = REQUESTS_PENDING_MAX.saturating_sub(commands.len());
+        if self.rows.len() > rows_max {
             self.rows.retain(|_, (_, reply)| !reply.is_closed());
         }
-        let parts = split(command, &port.homes);
-        // This task is the only producer of these links, so one with room keeps it.
-        let full = parts.iter().any(|(shard, _)| port.shards[shard.index()].is_full());
-        if full || self.rows.len() >= REQUESTS_PENDING_MAX {
-            let _gave_up = reply.send(Err(RequestError::Overloaded));
+        let mut parts: Vec<(ShardId, Command, u32)> = Vec::with_capacity(commands.len());
+        let mut waiting = Vec::with_capacity(commands.len());
+        for (command, reply) in commands {
+            self.number = self.number.wrapping_add(1);
+            let split = split(command, &port.homes);
+            // A client identity comes from outside and may name a shard that does not exist.
+            if split.iter().any(|(shard, _)| shard.index() >= port.shards.len()) {
+                let error = Some(CommandError::UnknownClient);
+                let _gave_up = reply.send(Ok(Gathered { error, ..Gathered::default() }));
+                continue;
+            }
+            waiting.push((self.number, Progress::new(split.len() as u32), reply));
+            parts.extend(split.into_iter().map(|(shard, command)| (shard, command, self.number)));
+        }
+        if self.rows.len() > rows_max || !has_room(&parts, port) {
+            for (_, _, reply) in waiting {
+                let _gave_up = reply.send(Err(RequestError::Overloaded));
+            }
             return;
         }
-        self.number = self.number.wrapping_add(1);
-        let ticket = Ticket { asker: Asker::Control.place(), number: self.number };
-        self.rows.insert(self.number, (Progress::new(parts.len() as u32), reply));
-        for (shard, command) in parts {
+        self.rows.extend(waiting.into_iter().map(|(number, row, reply)| (number, (row, reply))));
+        for (shard, command, number) in parts {
+            let ticket = Some(Ticket { asker: Asker::Control.place(), number });
             let link = &port.shards[shard.index()];
-            let envelope = Envelope::Command { command: Box::new(command), ticket: Some(ticket) };
+            let envelope = Envelope::Command { command: Box::new(command), ticket };
             link.try_send(envelope).expect("the link had room and has one producer");
             link.ring();
         }
     }
 
-    fn handle_answer(&mut self, answer: &Answer) {
+    fn handle_answer(&mut self, answer: Answer) {
         // An answer without a row is late: its handler gave up and the row was swept.
         let Entry::Occupied(mut row) = self.rows.entry(answer.number) else { return };
-        if let Some(outcome) = row.get_mut().0.handle_answer(answer) {
+        if let Some(gathered) = row.get_mut().0.handle_answer(answer) {
             let (_, reply) = row.remove();
-            let _gave_up = reply.send(outcome);
+            let _gave_up = reply.send(Ok(gathered));
         }
     }
+}
+
+/// Whether every part fits its link. This task is the only producer of these links, so one with
+/// room keeps it.
+fn has_room(parts: &[(ShardId, Command, u32)], port: &AskerPort) -> bool {
+    let mut counts = vec![0; port.shards.len()];
+    for (shard, _, _) in parts {
+        counts[shard.index()] += 1;
+    }
+    counts.iter().zip(&port.shards).all(|(count, link)| link.len() + count <= link.capacity())
 }
 
 /// How much of an answer is there. Parts arrive in any order, so what a first answer announces
@@ -154,27 +213,37 @@ struct Progress {
     envelopes: u32,
     /// Further answers announced, less those that came.
     awaited: i64,
-    sessions: u64,
-    error: Option<CommandError>,
+    gathered: Gathered,
 }
 
 impl Progress {
     fn new(envelopes: u32) -> Self {
-        Self { envelopes, awaited: 0, sessions: 0, error: None }
+        Self { envelopes, awaited: 0, gathered: Gathered::default() }
     }
 
-    /// Takes in one part; the outcome when it was the last.
-    fn handle_answer(&mut self, answer: &Answer) -> Option<Outcome> {
+    /// Takes in one part; everything when it was the last.
+    fn handle_answer(&mut self, answer: Answer) -> Option<Gathered> {
         if answer.is_first {
             self.envelopes = self.envelopes.saturating_sub(1);
         } else {
             self.awaited -= 1;
         }
         self.awaited += i64::from(answer.awaiting);
-        self.sessions += u64::from(answer.sessions);
-        self.error = self.error.or(answer.error);
-        let is_complete = self.envelopes == 0 && self.awaited <= 0;
-        is_complete.then(|| self.error.map_or(Ok(self.sessions), |error| Err(error.into())))
+        let gathered = &mut self.gathered;
+        gathered.sessions += u64::from(answer.sessions);
+        gathered.error = gathered.error.or(answer.error);
+        match (&mut gathered.outcome, answer.outcome) {
+            (Some(outcome), Some(part)) => outcome.merge(*part),
+            (outcome @ None, Some(part)) => *outcome = Some(*part),
+            (_, None) => {}
+        }
+        if self.envelopes > 0 || self.awaited > 0 {
+            return None;
+        }
+        if let Some(outcome) = &mut self.gathered.outcome {
+            outcome.settle();
+        }
+        Some(std::mem::take(&mut self.gathered))
     }
 }
 
@@ -220,9 +289,10 @@ mod tests {
         let parts = [part(true, 2, 1), part(false, 0, 10), part(false, 0, 100), part(true, 0, 5)];
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 2, 0], [2, 0, 3, 1]] {
             let mut progress = Progress::new(2);
-            let mut outcomes = order.map(|place: usize| progress.handle_answer(&parts[place]));
-            assert_eq!(outcomes[3].take(), Some(Ok(116)), "{order:?}");
-            assert_eq!(outcomes, [None; 4], "{order:?}");
+            let [early @ .., last] =
+                order.map(|place: usize| progress.handle_answer(parts[place].clone()));
+            assert_eq!(last.unwrap().sessions(), Ok(116), "{order:?}");
+            assert!(early.iter().all(Option::is_none), "{order:?}");
         }
     }
 
@@ -230,9 +300,24 @@ mod tests {
     fn one_error_is_the_error_of_the_whole() {
         let mut progress = Progress::new(2);
         let refused = Answer { error: Some(CommandError::Draining), ..part(true, 0, 0) };
-        assert_eq!(progress.handle_answer(&refused), None);
-        let outcome = progress.handle_answer(&part(true, 0, 3));
-        assert_eq!(outcome, Some(Err(RequestError::Refused(CommandError::Draining))));
+        assert!(progress.handle_answer(refused).is_none());
+        let gathered = progress.handle_answer(part(true, 0, 3)).unwrap();
+        assert_eq!(gathered.sessions(), Err(RequestError::Refused(CommandError::Draining)));
+    }
+
+    #[test]
+    fn outcomes_of_several_shards_become_one() {
+        let name = |text: &str| ChannelName::parse(text.as_bytes()).unwrap();
+        let listed = |channels| Answer {
+            outcome: Some(Box::new(Outcome::Channels(channels))),
+            ..part(true, 0, 0)
+        };
+        let mut progress = Progress::new(3);
+        assert!(progress.handle_answer(listed(vec![(name("b"), 1), (name("a"), 2)])).is_none());
+        assert!(progress.handle_answer(part(true, 0, 0)).is_none());
+        let gathered = progress.handle_answer(listed(vec![(name("b"), 4)])).unwrap();
+        let Some(Outcome::Channels(channels)) = gathered.outcome else { panic!("another kind") };
+        assert_eq!(channels, [(name("a"), 2), (name("b"), 5)]);
     }
 
     #[test]

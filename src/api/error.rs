@@ -54,6 +54,11 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
+    /// The status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),

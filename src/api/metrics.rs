@@ -15,7 +15,8 @@ use prometheus_client::registry::Registry;
 
 use crate::api::process;
 use crate::metrics::{
-    FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, TokenMetrics, Value,
+    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, TokenMetrics,
+    Value,
 };
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -25,9 +26,10 @@ pub(super) fn registry(
     version: &'static str,
     shards: Vec<Arc<ShardMetrics>>,
     (ingest, tokens): (Arc<IngestMetrics>, Arc<TokenMetrics>),
+    api: Arc<ApiMetrics>,
 ) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Tables { shards, ingest, tokens }));
+    registry.register_collector(Box::new(Tables { shards, ingest, tokens, api }));
     registry.register_collector(Box::new(Process { version }));
     registry
 }
@@ -36,6 +38,7 @@ pub(super) fn registry(
 struct Tables {
     shards: Vec<Arc<ShardMetrics>>,
     ingest: Arc<IngestMetrics>,
+    api: Arc<ApiMetrics>,
     tokens: Arc<TokenMetrics>,
 }
 
@@ -76,7 +79,7 @@ impl Tables {
         let shards = self.shards.iter().enumerate().flat_map(|(shard, table)| {
             table.metrics().into_iter().map(move |metric| (Some(shard), metric))
         });
-        let single = [self.ingest.metrics(), self.tokens.metrics()];
+        let single = [self.ingest.metrics(), self.tokens.metrics(), self.api.metrics()];
         let single = single.into_iter().flatten().map(|metric| (None, metric));
         let mut families: Vec<Family<'_>> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();

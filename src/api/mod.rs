@@ -1,20 +1,23 @@
-//! The control plane: an HTTP server for operators on the internal address.
+//! The control plane: an HTTP server for operators and backends on the internal address.
 //!
-//! It offers `/metrics`, `/health`, `/info`, the try page at `/` and, for development, the
-//! publishing behind that page. It runs on one thread with a tokio runtime of its own, so that
-//! well-kept libraries serve it, and meets the data plane in two places only: it reads the
-//! counters of other threads, and it sends commands over links and gathers what shards answer.
-//! Whatever HTTP clients do here, the shards never wait for it. Publishing for backends is not
-//! here but in `ingest`.
+//! It offers the HTTP API of backends below `/api/`, `/metrics`, `/health`, `/info`, the try page
+//! at `/` and, for development, the publishing behind that page. It runs on one thread with a
+//! tokio runtime of its own, so that well-kept libraries serve it, and meets the data plane in two
+//! places only: it reads the counters of other threads, and it sends commands over links and
+//! gathers what shards answer. Whatever HTTP clients do here, the shards never wait for it.
 
+mod access;
 mod answers;
+mod backend;
 mod error;
+mod head;
 mod metrics;
 mod process;
 mod publish;
 mod router;
 mod server;
 
+pub use access::Access;
 pub use server::serve;
 
 use std::net::SocketAddr;
@@ -36,6 +39,8 @@ pub struct Control {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// The counters of the ingest thread.
     pub ingest: Arc<IngestMetrics>,
+    /// How the HTTP API knows a backend.
+    pub access: Access,
     /// Keeps the keys of tokens fresh on the control plane's thread.
     pub keeper: Keeper,
     /// The port of the place `Asker::Control`.
@@ -53,6 +58,10 @@ pub struct Control {
 pub struct Facts {
     /// The version of tidegate.
     pub version: &'static str,
+    /// The name of the host.
+    pub name: String,
+    /// What tells this run of the edge from others.
+    pub uid: String,
     /// The address of the public listener, where WebSockets connect.
     pub public: SocketAddr,
     /// Whether the edge runs for development, which lets the try page publish.

@@ -1,22 +1,18 @@
 //! `POST /try/publish`: how the try page publishes. Only mounted for development.
 //!
-//! The edge has no login, so the browser of a developer is what an attacker would use. A page of
-//! another site cannot send JSON here without a preflight, which nothing answers; a page that does
-//! carry an `Origin` must be ours; and the `Host` must be an address, so that a name rebound to
-//! this machine is of no use. Commands are the same as those of every other entrance.
+//! It asks for no key, so only our own pages may use it (see `head`). Commands are the same as
+//! those of every other entrance.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 
 use crate::api::error::ApiError;
-use crate::api::router::{Shared, is_local_host, is_same_origin};
+use crate::api::head::{check_page, read_body};
+use crate::api::router::Shared;
 use crate::protocol::{ChannelName, Command, NameError, Publication};
 
 /// Most bytes of a body.
@@ -45,49 +41,16 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Json<Published>, ApiError> {
     let (head, body) = request.into_parts();
-    check_head(&head.headers)?;
-    let body = tokio::time::timeout(shared.request_time_max, read(&head.headers, body))
-        .await
-        .map_err(|_| ApiError::BodyTimeout)??;
+    check_page(&head.headers)?;
+    let body = read_body(&head.headers, body, BODY_BYTES_MAX, shared.request_time_max).await?;
     let input =
         serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let command = command(input, shared.clock.now_nanos())?;
     if shared.draining.load(Ordering::Relaxed) {
         return Err(ApiError::Draining);
     }
-    let sessions = shared.requests.send(command).await?;
+    let sessions = shared.requests.send(command).await?.sessions()?;
     Ok(Json(Published { sessions }))
-}
-
-fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
-    if !is_local_host(headers) {
-        return Err(ApiError::ForeignHost);
-    }
-    if !is_same_origin(headers) {
-        return Err(ApiError::ForeignOrigin);
-    }
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or("");
-    if !media_type.trim().eq_ignore_ascii_case("application/json") {
-        return Err(ApiError::NotJson);
-    }
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > BODY_BYTES_MAX as u64) {
-        return Err(ApiError::TooLarge(BODY_BYTES_MAX));
-    }
-    Ok(())
-}
-
-/// Reads the body. One with a stated length is within the limit, so it can only break off; one
-/// without can do both, and where it broke off is of no interest to anybody.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        if headers.contains_key(CONTENT_LENGTH) {
-            ApiError::BodyIncomplete
-        } else {
-            ApiError::TooLarge(BODY_BYTES_MAX)
-        }
-    })
 }
 
 fn command(input: Input, received_nanos: u64) -> Result<Command, ApiError> {

@@ -4,14 +4,14 @@
 //! Content-Security-Policy enforces: own script and style, and connections to this server and to
 //! the WebSocket address only. Nothing here may be cached or framed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{StatusCode, uri::Authority};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,20 +20,27 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
-use crate::api::Facts;
 use crate::api::answers::Requests;
+use crate::api::backend::call;
 use crate::api::error::ApiError;
+use crate::api::head::host;
 use crate::api::publish::publish;
-use crate::metrics::ShardMetrics;
+use crate::api::{Access, Facts};
+use crate::metrics::{ApiMetrics, ShardMetrics};
 use crate::sys::Clock;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The description of the HTTP API.
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// What all handlers share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) facts: Facts,
     pub(super) registry: Registry,
+    pub(super) metrics: Arc<ApiMetrics>,
+    pub(super) access: Access,
     pub(super) shards: Vec<Arc<ShardMetrics>>,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) clock: Clock,
@@ -48,13 +55,16 @@ pub(super) fn router(shared: Shared) -> Router {
     let html = "text/html; charset=utf-8";
     let script = "text/javascript; charset=utf-8";
     let style = "text/css; charset=utf-8";
+    let json = "application/json";
     let mut router = Router::new()
         .route("/", get(([(header::CONTENT_TYPE, html)], include_str!("page/index.html"))))
         .route("/app.js", get(([(header::CONTENT_TYPE, script)], include_str!("page/app.js"))))
         .route("/app.css", get(([(header::CONTENT_TYPE, style)], include_str!("page/app.css"))))
         .route("/info", get(info))
         .route("/health", get(health))
-        .route("/metrics", get(metrics));
+        .route("/metrics", get(metrics))
+        .route("/api/openapi.json", get(([(header::CONTENT_TYPE, json)], OPENAPI)))
+        .route("/api/{method}", post(call));
     if dev {
         router = router.route("/try/publish", post(publish));
     }
@@ -128,30 +138,6 @@ fn websocket_url(public: SocketAddr, headers: &HeaderMap) -> String {
     format!("ws://{public}")
 }
 
-/// The name or address in the `Host` header, without the port; `None` if it has odd characters.
-fn host(headers: &HeaderMap) -> Option<String> {
-    let authority: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:[]-".contains(&byte);
-    let host = authority.host();
-    (!host.is_empty() && host.bytes().all(plain)).then(|| host.to_owned())
-}
-
-/// Whether the `Host` header names this machine in a way that no foreign DNS name can: a page
-/// whose name was rebound to our address would send its own name here.
-pub(super) fn is_local_host(headers: &HeaderMap) -> bool {
-    host(headers).is_some_and(|host| {
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-    })
-}
-
-/// Whether the request comes from one of our own pages, or from no page at all.
-pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let authority = origin.as_bytes().strip_prefix(b"http://");
-    authority.is_some() && authority == headers.get(header::HOST).map(HeaderValue::as_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,27 +149,6 @@ mod tests {
             headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
         }
         headers
-    }
-
-    #[test]
-    fn rebound_names_are_not_local() {
-        for good in ["localhost", "LOCALHOST:9000", "127.0.0.1:9000", "[::1]:9000", "10.0.0.7"] {
-            assert!(is_local_host(&headers(good, None)), "{good}");
-        }
-        for bad in ["evil.example", "localhost.evil.example:9000", "", ":9000", "127.0.0.1.evil"] {
-            assert!(!is_local_host(&headers(bad, None)), "{bad}");
-        }
-        assert!(!is_local_host(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn other_origins_are_told_apart() {
-        let host = "127.0.0.1:9000";
-        assert!(is_same_origin(&headers(host, None)));
-        assert!(is_same_origin(&headers(host, Some("http://127.0.0.1:9000"))));
-        for bad in ["null", "http://127.0.0.1:8000", "http://evil.example", "127.0.0.1:9000"] {
-            assert!(!is_same_origin(&headers(host, Some(bad))), "{bad}");
-        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::api::answers::{self, Requests};
 use crate::api::router::{Shared, router};
 use crate::api::{Control, metrics};
+use crate::metrics::ApiMetrics;
 
 /// Most HTTP connections at a time.
 const CONNECTIONS_MAX: usize = 256;
@@ -42,13 +43,18 @@ pub fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let (requests, queue) = Requests::new(control.timing.answer);
+    let api = Arc::new(ApiMetrics::default());
+    let (version, shards) = (control.facts.version, control.shards.clone());
     let shared = Shared {
-        facts: control.facts.clone(),
+        facts: control.facts,
         registry: metrics::registry(
-            control.facts.version,
-            control.shards.clone(),
+            version,
+            shards,
             (control.ingest, control.keeper.metrics()),
+            Arc::clone(&api),
         ),
+        metrics: api,
+        access: control.access,
         shards: control.shards,
         draining: control.draining,
         clock: control.clock,

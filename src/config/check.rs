@@ -15,6 +15,7 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
     config.links.capacity = config.links.capacity.next_power_of_two();
     config.dev = dev;
     check_doors(config, reader);
+    check_api(config, reader);
     check_pairs(config, reader);
     check_rules(&config.channels, "channels", reader);
     check_rules(&config.personal, "personal", reader);
@@ -88,6 +89,23 @@ fn check_doors(config: &Config, reader: &mut Reader) {
     if public.address == internal.address && public.address.port() != 0 {
         let problem = ("public.address is the same", "choose another port");
         Place("internal".to_owned()).conflict("address", problem, reader);
+    }
+}
+
+/// Who reaches the API can do everything to every client, so that takes a key or the same host.
+fn check_api(config: &Config, reader: &mut Reader) {
+    let api = &config.api;
+    let is_local = config.internal.address.ip().is_loopback();
+    let place = Place("api".to_owned());
+    if api.insecure && !is_local {
+        let reason = format!("{} is not a loopback address", config.internal.address);
+        place.conflict("insecure", (&reason, "set api.key instead"), reader);
+    } else if api.insecure && api.key.is_some() {
+        let problem = ("api.insecure = true makes api.key useless", "remove one of the two");
+        place.conflict("insecure", problem, reader);
+    } else if !is_local && !config.dev && api.key.is_none() && !reader.has_rejected("api.key") {
+        let reason = "others can reach the HTTP API without a key";
+        Place("internal".to_owned()).conflict("address", (reason, "set api.key"), reader);
     }
 }
 
@@ -182,6 +200,7 @@ fn check_curve(curve: &Curve, place: &Place, reader: &mut Reader) {
 /// `--dev` opens everything; the addresses are loopback by now.
 fn apply_dev(config: &mut Config) {
     config.public.echo = true;
+    config.api.insecure = config.api.key.is_none();
     config.client.anonymous = true;
     if config.public.allowed_origins.is_empty() {
         config.public.allowed_origins = vec!["*".to_owned()];

@@ -10,6 +10,7 @@
 //! Not here: what an option does (that is in the module that uses it) and compile-time bounds
 //! (`limits`).
 
+mod api_key;
 mod channel;
 mod check;
 mod codec;
@@ -26,6 +27,7 @@ mod template;
 mod tests;
 mod unit;
 
+pub use api_key::ApiKey;
 pub use channel::{Namespaces, Permission, Rules, WhenSlow};
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
@@ -33,8 +35,9 @@ pub use key::{PublicKey, SecretKey};
 pub use secret::{PublicKeyPem, Secret};
 pub use source::{Setting, Sources};
 pub use table::{
-    Client, Config, Drain, Handshake, Heartbeat, History, Idempotency, Ingest, Internal, Links,
-    Log, LogFormat, LogLevel, Presence, Public, Sessions, Shards, Slow, Token, Websocket, WhenFull,
+    Api, Client, Config, Drain, Handshake, Heartbeat, History, Idempotency, Ingest, Internal,
+    Links, Log, LogFormat, LogLevel, Presence, Public, Sessions, Shards, Slow, Token, Websocket,
+    WhenFull,
 };
 pub use template::template;
 pub use unit::parse_time;

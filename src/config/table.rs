@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::api_key::{ApiKey, ApiKeyText};
 use super::channel::{Namespaces, Rules};
 use super::codec::{
     Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, WebOrigins, choices,
@@ -87,13 +88,25 @@ options! {
 }
 
 options! {
-    /// The door for operators: metrics, health and the try page.
+    /// The door for operators and backends: metrics, health, the HTTP API and the try page.
     Internal {
-        /// Address and port for operators.
+        /// Address and port for operators and for the HTTP API.
         address: SocketAddr as Address = loopback(9000);
-        /// Whether the address may be other than loopback. It asks nobody for a password:
-        /// everybody who reaches it reads the metrics.
+        /// Whether the address may be other than loopback. Only the HTTP API asks for a key:
+        /// everybody who reaches the address reads the metrics.
         allow_remote: bool as Flag = false;
+    }
+}
+
+options! {
+    /// The HTTP API of backends, on the internal address.
+    Api {
+        /// What backends show in the header X-API-Key; better as "file:PATH" than here. Without
+        /// it the API is closed.
+        key: Option<ApiKey> as Optional<ApiKeyText> = None;
+        /// Whether the API takes requests without a key; on loopback only. The pages of other
+        /// sites stay locked out, everything else on this host may publish.
+        insecure: bool as Flag = false;
     }
 }
 
@@ -364,6 +377,7 @@ sections! {
     public: Public,
     token: Token,
     internal: Internal,
+    api: Api,
     handshake: Handshake,
     websocket: Websocket,
     heartbeat: Heartbeat,

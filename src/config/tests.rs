@@ -363,7 +363,11 @@ fn sizes_lists_and_addresses_have_all_their_forms() {
 fn doors_to_the_world_need_a_second_option() {
     for (open, key, option) in [
         ("public.address = '0.0.0.0:80'", "public.address", "public.allow_anonymous"),
-        ("internal.address = '[::]:90'", "internal.address", "internal.allow_remote"),
+        (
+            "api.key = '0123456789abcdef'\ninternal.address = '[::]:90'",
+            "internal.address",
+            "internal.allow_remote",
+        ),
         (
             "[[ingest.endpoints]]\nkind = 'sub'\nendpoint = 'tcp://*:5562'\n[ingest]",
             "ingest.endpoints[0].endpoint",
@@ -385,6 +389,35 @@ fn doors_to_the_world_need_a_second_option() {
                 token.hmac_secret = 'a secret of at least thirty-two bytes'";
     assert!(load(asks).is_ok(), "who connects proves who it is");
     assert!(load(&format!("{asks}\nclient.insecure = true")).is_err());
+}
+
+#[test]
+fn the_api_needs_a_key_or_the_same_host() {
+    let found = mistakes("[internal]\naddress = '[::]:90'\nallow_remote = true");
+    assert!(found.contains(": internal.address: ") && found.contains("set api.key"), "{found}");
+    let key = "0123456789abcdef";
+    let config = load(&format!(
+        "internal = {{ address = '[::]:90', allow_remote = true }}\napi.key = '{key}'"
+    ));
+    assert_eq!(config.unwrap().api.key.unwrap().as_bytes(), key.as_bytes());
+    // A key that cannot be used is one mistake and not two, and is not shown.
+    let found = mistakes(
+        "internal = { address = '[::]:90', allow_remote = true }\napi.key = 'hunter2hunter2'",
+    );
+    assert!(found.contains("api.key: found a string of another form"), "{found}");
+    assert!(!found.contains("set api.key") && !found.contains("hunter2"), "{found}");
+    assert!(load("api.insecure = true").unwrap().api.insecure);
+    for (wrong, reason) in [
+        ("internal = { address = '[::]:90', allow_remote = true }", "not a loopback address"),
+        ("api.key = '0123456789abcdef'", "makes api.key useless"),
+    ] {
+        let found = mistakes(&format!("{wrong}\napi.insecure = true"));
+        assert!(found.contains("api.insecure: ") && found.contains(reason), "{found}");
+    }
+    let settings = vec![setting("api.key", key)];
+    let dev = Config::load(&Sources { dev: true, settings, ..Sources::default() }).unwrap();
+    assert!(!dev.api.insecure && !format!("{dev:?}").contains(key));
+    assert!(Config::load(&Sources { dev: true, ..Sources::default() }).unwrap().api.insecure);
 }
 
 #[test]

@@ -131,6 +131,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
         facts: facts(config, &addresses),
         shards: shard_metrics,
         ingest: ingest_metrics,
+        access: settings::access(&config.api),
         keeper,
         port: control_port,
         draining: Arc::clone(&draining),
@@ -167,7 +168,13 @@ fn bind_ingest(
 }
 
 fn facts(config: &Config, addresses: &Addresses) -> Facts {
-    Facts { version: env!("CARGO_PKG_VERSION"), public: addresses.public, dev: config.dev }
+    Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        name: host::name(),
+        uid: format!("{:016x}", rand_seed()),
+        public: addresses.public,
+        dev: config.dev,
+    }
 }
 
 fn log_start(addresses: &Addresses, shards: usize) {

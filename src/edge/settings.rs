@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::Access;
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
@@ -72,6 +73,15 @@ pub(super) fn shard(
         needs_token: config.token.has_keys() && !client.insecure,
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
+    }
+}
+
+/// How the HTTP API knows a backend.
+pub(super) fn access(config: &config::Api) -> Access {
+    match &config.key {
+        Some(key) => Access::Key(key.as_bytes().into()),
+        None if config.insecure => Access::Open,
+        None => Access::Closed,
     }
 }
 

@@ -175,6 +175,60 @@ metrics! {
 }
 
 metrics! {
+    /// What the control plane counts of the HTTP API.
+    ApiMetrics {
+        publish: Counter = "tidegate_api_requests" [method = "publish"]
+            "Requests to the HTTP API that showed the key, by method.";
+        broadcast: Counter = "tidegate_api_requests" [method = "broadcast"]
+            "Requests to the HTTP API that showed the key, by method.";
+        subscribe: Counter = "tidegate_api_requests" [method = "subscribe"]
+            "Requests to the HTTP API that showed the key, by method.";
+        unsubscribe: Counter = "tidegate_api_requests" [method = "unsubscribe"]
+            "Requests to the HTTP API that showed the key, by method.";
+        disconnect: Counter = "tidegate_api_requests" [method = "disconnect"]
+            "Requests to the HTTP API that showed the key, by method.";
+        refresh: Counter = "tidegate_api_requests" [method = "refresh"]
+            "Requests to the HTTP API that showed the key, by method.";
+        presence: Counter = "tidegate_api_requests" [method = "presence"]
+            "Requests to the HTTP API that showed the key, by method.";
+        presence_stats: Counter = "tidegate_api_requests" [method = "presence_stats"]
+            "Requests to the HTTP API that showed the key, by method.";
+        history: Counter = "tidegate_api_requests" [method = "history"]
+            "Requests to the HTTP API that showed the key, by method.";
+        history_remove: Counter = "tidegate_api_requests" [method = "history_remove"]
+            "Requests to the HTTP API that showed the key, by method.";
+        info: Counter = "tidegate_api_requests" [method = "info"]
+            "Requests to the HTTP API that showed the key, by method.";
+        channels: Counter = "tidegate_api_requests" [method = "channels"]
+            "Requests to the HTTP API that showed the key, by method.";
+        user_status: Counter = "tidegate_api_requests" [method = "user_status"]
+            "Requests to the HTTP API that showed the key, by method.";
+        batch: Counter = "tidegate_api_requests" [method = "batch"]
+            "Requests to the HTTP API that showed the key, by method.";
+        internal: Counter = "tidegate_api_errors" [code = "100"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        unauthorized: Counter = "tidegate_api_errors" [code = "101"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        unknown_channel: Counter = "tidegate_api_errors" [code = "102"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        forbidden: Counter = "tidegate_api_errors" [code = "103"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        unknown_method: Counter = "tidegate_api_errors" [code = "104"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        limit_exceeded: Counter = "tidegate_api_errors" [code = "106"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        bad_request: Counter = "tidegate_api_errors" [code = "107"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        not_available: Counter = "tidegate_api_errors" [code = "108"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        overloaded: Counter = "tidegate_api_errors" [code = "111"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+        unrecoverable_position: Counter = "tidegate_api_errors" [code = "112"]
+            "Requests to the HTTP API, and commands of its batches, that failed, by error code.";
+    }
+}
+
+metrics! {
     /// What the keeper of token keys counts.
     TokenMetrics {
         keys: Gauge = "tidegate_token_keys"

@@ -6,26 +6,19 @@
 //! No sockets here, and no clock: the caller says when the message came.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use crate::limits::CHANNELS_PER_COMMAND_MAX;
+use crate::protocol::argument;
 use crate::protocol::meta::{ContentType, Meta, Op};
-use crate::protocol::refusal::{META_BYTES_MAX, REASON_BYTES_MAX};
+use crate::protocol::refusal::META_BYTES_MAX;
 use crate::protocol::{
     ChannelName, Command, DecodeError, Malformed, Publication, RequestId, Target,
 };
 
 /// The topic of commands that have no channel of their own.
 pub const COMMAND_TOPIC: &[u8] = b"$cmd";
-
-/// The close code of `disconnect` unless it names one: the client must not connect again.
-pub const DISCONNECT_CODE: u16 = 3503;
-
-/// The close reason of `disconnect` unless it names one.
-pub const DISCONNECT_REASON: &str = "disconnected";
 
 /// A command, and what its sender said of itself.
 #[derive(Debug)]
@@ -103,7 +96,7 @@ fn command(
             Command::Publish { channel, publication: Arc::new(publication(&mut meta)?), key }
         }
         Op::Broadcast => Command::Broadcast {
-            channels: channels(op, meta.channels.take())?,
+            channels: argument::channels(&names(op, &mut meta)?)?,
             publication: Arc::new(publication(&mut meta)?),
             key,
         },
@@ -117,21 +110,21 @@ fn command(
         Op::All => Command::PublishAll { publication: Arc::new(publication(&mut meta)?) },
         _ if !payload.is_empty() => return Err(DecodeError::UnusedPayload(op)),
         Op::Subscribe => {
-            let channels = shared_channels(op, meta.channels.take())?;
-            Command::Subscribe { target: target(op, meta)?, channels }
+            let channels = argument::shared_channels(&names(op, &mut meta)?)?;
+            Command::Subscribe { target: target(op, &meta)?, channels }
         }
         Op::Unsubscribe => {
-            let channels = shared_channels(op, meta.channels.take())?;
-            Command::Unsubscribe { target: target(op, meta)?, channels }
+            let channels = argument::shared_channels(&names(op, &mut meta)?)?;
+            Command::Unsubscribe { target: target(op, &meta)?, channels }
         }
         Op::Disconnect => {
-            let code = close_code(meta.code)?;
-            let reason = close_reason(meta.reason.take())?;
-            Command::Disconnect { target: target(op, meta)?, code, reason }
+            let code = argument::close_code(meta.code)?;
+            let reason = argument::close_reason(meta.reason.as_deref())?;
+            Command::Disconnect { target: target(op, &meta)?, code, reason }
         }
         Op::Refresh => {
             let expires_at = Some(expiry(op, &meta)?);
-            Command::Refresh { target: target(op, meta)?, expires_at }
+            Command::Refresh { target: target(op, &meta)?, expires_at }
         }
         Op::HistoryRemove => {
             let name = meta.channel.ok_or(DecodeError::MissingKey { op, key: "channel" })?;
@@ -165,50 +158,13 @@ fn publication(
     Ok(Publication::new(text, payload, received_nanos))
 }
 
-fn channels(
-    op: &'static str,
-    names: Option<Vec<Cow<'_, str>>>,
-) -> Result<Vec<ChannelName>, DecodeError> {
-    let names = names.ok_or(DecodeError::MissingKey { op, key: "channels" })?;
-    if names.is_empty() {
-        return Err(DecodeError::NoChannels);
-    }
-    if names.len() > CHANNELS_PER_COMMAND_MAX {
-        return Err(DecodeError::TooManyChannels);
-    }
-    let mut seen = HashSet::with_capacity(names.len());
-    let mut channels = Vec::with_capacity(names.len());
-    for name in &names {
-        if seen.insert(name.as_ref()) {
-            let channel = ChannelName::parse(name.as_bytes()).map_err(DecodeError::BadChannel)?;
-            channels.push(channel);
-        }
-    }
-    Ok(channels)
+/// The names in `channels`, which the operation cannot do without.
+fn names<'a>(op: &'static str, meta: &mut Meta<'a>) -> Result<Vec<Cow<'a, str>>, DecodeError> {
+    meta.channels.take().ok_or(DecodeError::MissingKey { op, key: "channels" })
 }
 
-fn shared_channels(
-    op: &'static str,
-    names: Option<Vec<Cow<'_, str>>>,
-) -> Result<Vec<ChannelName>, DecodeError> {
-    let channels = channels(op, names)?;
-    if channels.iter().any(|channel| channel.user().is_some()) {
-        return Err(DecodeError::PersonalChannel);
-    }
-    Ok(channels)
-}
-
-fn target(op: &'static str, meta: Meta<'_>) -> Result<Target, DecodeError> {
-    match (meta.user, meta.client, meta.device) {
-        (Some(_), Some(_), _) => Err(DecodeError::ConflictingKeys("user", "client")),
-        (None, Some(_), Some(_)) => Err(DecodeError::ConflictingKeys("device", "client")),
-        (None, Some(client), None) => Ok(Target::Client(client)),
-        (Some(user), None, device) => {
-            let personal = ChannelName::personal(&user).map_err(DecodeError::BadUser)?;
-            Ok(Target::User { personal, device: device.map(|device| device.into()) })
-        }
-        (None, None, _) => Err(DecodeError::MissingKey { op, key: "user` or `client" }),
-    }
+fn target(op: &'static str, meta: &Meta<'_>) -> Result<Target, DecodeError> {
+    argument::target(op, meta.user.as_deref(), meta.client, meta.device.as_deref())
 }
 
 /// When connections expire; the first second of 1970 is as good as any that is over.
@@ -219,27 +175,6 @@ fn expiry(op: &'static str, meta: &Meta<'_>) -> Result<u64, DecodeError> {
         (None, true) => Ok(0),
         (None, false) => Err(DecodeError::MissingKey { op, key: "expires_at` or `expired" }),
     }
-}
-
-/// RFC 6455 section 7.4: 1005, 1006 and 1015 never stand in a frame, 1002, 1007, 1009 and 1010
-/// are the edge's own findings, and what is below 3000 otherwise belongs to the protocol.
-fn close_code(code: Option<u64>) -> Result<u16, DecodeError> {
-    match code {
-        None => Ok(DISCONNECT_CODE),
-        Some(code @ (1000 | 1001 | 1003 | 1008 | 1011..=1013 | 3000..=4999)) => Ok(code as u16),
-        Some(code) => Err(DecodeError::BadCode(code)),
-    }
-}
-
-fn close_reason(reason: Option<Cow<'_, str>>) -> Result<Box<str>, DecodeError> {
-    let Some(reason) = reason else { return Ok(DISCONNECT_REASON.into()) };
-    if reason.len() > REASON_BYTES_MAX {
-        return Err(DecodeError::ReasonTooLong);
-    }
-    if serde_json::from_str::<IgnoredAny>(&reason).is_ok() {
-        return Err(DecodeError::ReasonIsJson);
-    }
-    Ok(reason.into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::limits::TAGS_MAX;
+use crate::protocol::argument::{self, CLIENT_FORM, Tags, is_label};
 use crate::protocol::refusal::{LABEL_BYTES_MAX, shorten};
 use crate::protocol::value::{Value, read_map};
 use crate::protocol::{ClientId, DecodeError};
@@ -71,9 +71,6 @@ pub(super) struct Meta<'a> {
     /// One bit for each [`Key`] that was there.
     present: u32,
 }
-
-/// Names and values that go with a publication.
-pub(super) type Tags = Vec<(Box<str>, Box<str>)>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
@@ -283,7 +280,7 @@ fn text<'a>(key: &'static str, value: Value<'a>) -> Result<Cow<'a, str>, DecodeE
 
 fn label<'a>(key: &'static str, value: Value<'a>) -> Result<Cow<'a, str>, DecodeError> {
     match value {
-        Value::Text(text) if (1..=LABEL_BYTES_MAX).contains(&text.len()) => Ok(text),
+        Value::Text(text) if is_label(&text) => Ok(text),
         _ => bad(key, "text of 1 to 255 bytes"),
     }
 }
@@ -305,8 +302,6 @@ fn client(key: &'static str, value: Value<'_>) -> Result<ClientId, DecodeError> 
 /// Past the year 5000 a number is no time in seconds but one in milliseconds.
 const UNIX_SECOND_MAX: u64 = 99_999_999_999;
 
-const CLIENT_FORM: &str = "a client identity of 18 hexadecimal digits, as events name it";
-
 fn content_type(key: &'static str, value: Value<'_>) -> Result<ContentType, DecodeError> {
     match value {
         Value::Text(text) => match text.as_ref() {
@@ -320,18 +315,11 @@ fn content_type(key: &'static str, value: Value<'_>) -> Result<ContentType, Deco
     }
 }
 
-/// Names that stand twice are refused: which value somebody meant is anybody's guess.
 fn tags(key: &'static str, value: Value<'_>) -> Result<Tags, DecodeError> {
-    const FORM: &str = "a map of at most 32 different names to texts, each of at most 255 bytes";
-    let Value::Map(entries) = value else { return bad(key, FORM) };
-    let fits = |text: &str| text.len() <= LABEL_BYTES_MAX;
-    let is_good = |(place, (name, text)): (usize, &(Cow<'_, str>, Cow<'_, str>))| {
-        fits(name) && fits(text) && entries[..place].iter().all(|(earlier, _)| earlier != name)
-    };
-    if entries.len() > TAGS_MAX || !entries.iter().enumerate().all(is_good) {
-        return bad(key, FORM);
+    match value {
+        Value::Map(entries) => argument::tags(entries),
+        _ => bad(key, argument::TAGS_FORM),
     }
-    Ok(entries.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
 }
 
 fn request(key: &'static str, value: Value<'_>) -> Result<RequestId, DecodeError> {

@@ -1,8 +1,10 @@
 //! What backends say to the edge and hear from it: names, publications, commands, events.
 //!
 //! Everything here is plain data and pure functions. The same [`Command`] comes out of every
-//! entrance (ZeroMQ now, HTTP beside it), so that there is one meaning for each operation.
+//! entrance (ZeroMQ in `decode`, HTTP in `http_api`), so that there is one meaning for each
+//! operation.
 
+mod argument;
 pub mod centrifuge;
 mod channel;
 mod client;
@@ -10,19 +12,22 @@ mod command;
 mod decode;
 mod encode;
 mod event;
+pub mod http_api;
 mod info;
 mod meta;
 mod namespace;
+mod outcome;
 mod position;
 mod publication;
 mod push;
 mod refusal;
 mod value;
 
+pub use argument::{DISCONNECT_CODE, DISCONNECT_REASON};
 pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientIdError, ShardId};
 pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target, Ticket};
-pub use decode::{COMMAND_TOPIC, DISCONNECT_CODE, DISCONNECT_REASON, Decoded, decode_parts};
+pub use decode::{COMMAND_TOPIC, Decoded, decode_parts};
 pub use encode::{Accepted, EncodedEvent, encode_answer, encode_event};
 pub use event::{Event, EventKind};
 pub use info::ClientInfo;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// One life of a channel's stream. A stream that lost its history begins another, so that nobody
 /// takes its offsets for those of the former.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,12 @@ impl fmt::Display for Epoch {
     }
 }
 
+impl Serialize for Epoch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl FromStr for Epoch {
     type Err = EpochError;
 
@@ -31,7 +39,7 @@ impl FromStr for Epoch {
 }
 
 /// How far somebody has read a channel with history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Position {
     /// The number of the last publication; 0 before the first.
     pub offset: u64,

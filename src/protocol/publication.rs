@@ -96,6 +96,11 @@ impl Publication {
         self.frame.slice(usize::from(self.header_bytes)..)
     }
 
+    /// The payload as published, borrowed.
+    pub fn payload_bytes(&self) -> &[u8] {
+        &self.frame[usize::from(self.header_bytes)..]
+    }
+
     /// Whether the payload is text (UTF-8) rather than binary.
     pub fn is_text(&self) -> bool {
         self.text

@@ -191,6 +191,12 @@ fn limits() -> io::Result<libc::rlimit> {
     if result == 0 { Ok(limits) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The name of the host; empty if the kernel does not tell.
+pub fn name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// The cores that this process may run on, in ascending order; at least one.
 #[must_use]
 pub fn allowed_cpus() -> Vec<usize> {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate::api::{Control, Facts, Timing, serve};
+use tidegate::api::{Access, Control, Facts, Timing, serve};
 use tidegate::keys;
 use tidegate::mesh::{Asker, Envelope, Outbound, ShardPort, build};
 use tidegate::metrics::{IngestMetrics, ShardMetrics, TokenMetrics};
@@ -32,8 +32,21 @@ pub struct Edge {
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
+/// The key of [`Edge::with_key`].
+pub const KEY: &str = "a key for backends";
+
 impl Edge {
+    /// An edge whose API is open under `dev` and closed otherwise.
     pub fn start(dev: bool) -> Self {
+        Self::with_access(dev, if dev { Access::Open } else { Access::Closed })
+    }
+
+    /// An edge that asks for [`KEY`].
+    pub fn with_key() -> Self {
+        Self::with_access(false, Access::Key(KEY.as_bytes().into()))
+    }
+
+    fn with_access(dev: bool, access: Access) -> Self {
         let (ports, mut askers) = build(SHARDS, LINK_CAPACITY, 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,7 +59,14 @@ impl Edge {
         let keeper = keys::open(&Default::default(), timing).unwrap();
         let tokens = keeper.metrics();
         let control = Control {
-            facts: Facts { version: "1.2.3", public, dev },
+            facts: Facts {
+                version: "1.2.3",
+                name: "edge-1".to_owned(),
+                uid: "0123".to_owned(),
+                public,
+                dev,
+            },
+            access,
             shards: shards.clone(),
             ingest: Arc::clone(&ingest),
             keeper,
@@ -105,6 +125,12 @@ impl Edge {
         self.request("POST", "/try/publish", &headers, &body.to_string())
     }
 
+    /// Calls a method of the API with the key.
+    pub fn call(&self, method: &str, body: &str) -> Response {
+        let headers = [("X-API-Key", KEY)];
+        self.request("POST", &format!("/api/{method}"), &headers, body)
+    }
+
     /// Plays the shards until the body returns: `play` is given every envelope.
     pub fn with_shards<T>(
         &mut self,
@@ -127,12 +153,22 @@ impl Edge {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             });
+            // Set however the body ends: a failed test must not wait for its shards.
+            let ending = SetOnDrop(&done);
             result = Some(body(self));
-            done.store(true, Ordering::Relaxed);
+            drop(ending);
             shards.join().unwrap();
         });
         self.ports = ports;
         result.unwrap()
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -171,6 +207,15 @@ impl Response {
 
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// A failed call of the API, with a word of the message.
+    #[track_caller]
+    pub fn assert_fault(&self, status: u16, code: u32, word: &str) {
+        let error = &self.json()["error"];
+        assert_eq!((self.status, error["code"].as_u64()), (status, Some(code.into())), "{self:?}");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains(word), "{self:?} lacks {word}");
     }
 
     #[track_caller]

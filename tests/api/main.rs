@@ -2,11 +2,14 @@
 //!
 //! Promises: metrics are complete and well-formed; health tells the drain; the try page is locked
 //! in by its policy; publishing reaches the right shards, adds their answers up, and fails with the
-//! right status; hostile HTTP clients cannot hang the server.
+//! right status; hostile HTTP clients cannot hang the server. The promises of the API of backends
+//! are in `backend` and `openapi`.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod backend;
 mod edge;
 mod metrics;
+mod openapi;
 
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering;

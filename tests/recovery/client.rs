@@ -27,7 +27,7 @@ pub(crate) enum Heard {
     /// It was told to subscribe again.
     CutOff,
     /// The connection is closed.
-    Closed(u16),
+    Closed,
     /// It is connected.
     Connected,
 }
@@ -85,7 +85,7 @@ impl Client {
             let payload = payload.to_vec();
             self.input.drain(..size);
             match opcode {
-                8 => heard.push(Heard::Closed(u16::from_be_bytes([payload[0], payload[1]]))),
+                8 => heard.push(Heard::Closed),
                 1 => {
                     let reply = serde_json::from_slice(&payload).expect("a reply is JSON");
                     self.hear(&reply, names, &mut heard);

@@ -375,7 +375,7 @@ impl World {
                 Heard::NotRecovered => self.met.note("could not recover"),
                 Heard::CutOff => self.met.note("told to subscribe again"),
                 Heard::Connected => {}
-                Heard::Closed(_) => return self.lose(index),
+                Heard::Closed => return self.lose(index),
             }
         }
     }

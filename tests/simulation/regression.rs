@@ -6,7 +6,7 @@ use tidegate::hub::{Batch, Effect, Hub, Session, Settings};
 use tidegate::mesh::{Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::{
-    Answer, ChannelName, ClientId, Command, Event, Publication, ShardId, Target, Ticket,
+    Answer, ChannelName, ClientId, Command, Publication, ShardId, Target, Ticket,
 };
 
 /// One hub, the first of some shards, whose other shards the test plays.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::TAGS_MAX;
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
 use crate::protocol::{ClientId, LABEL_BYTES_MAX, NameError, ShardId};
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {

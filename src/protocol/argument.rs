@@ -1,0 +1,117 @@
+//! What the entrances for backends check alike, in whatever form an argument came: lists of
+//! channels, connections, labels, close codes and reasons.
+
+use std::collections::HashSet;
+
+use serde::de::IgnoredAny;
+
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
+use crate::protocol::refusal::{LABEL_BYTES_MAX, REASON_BYTES_MAX};
+use crate::protocol::{ChannelName, ClientId, DecodeError, Target};
+
+/// The close code of `disconnect` unless it names one: the client must not connect again.
+pub const DISCONNECT_CODE: u16 = 3503;
+
+/// The close reason of `disconnect` unless it names one.
+pub const DISCONNECT_REASON: &str = "disconnected";
+
+/// What a client identity must be.
+pub(super) const CLIENT_FORM: &str =
+    "a client identity of 18 hexadecimal digits, as events name it";
+
+/// What tags must be.
+pub(super) const TAGS_FORM: &str =
+    "a map of at most 32 different names to texts, each of at most 255 bytes";
+
+/// Names and values that managed clients get beside a payload.
+pub(super) type Tags = Vec<(Box<str>, Box<str>)>;
+
+/// Names that stand twice are refused: which value somebody meant is anybody's guess.
+pub(super) fn tags<T>(entries: Vec<(T, T)>) -> Result<Tags, DecodeError>
+where
+    T: AsRef<str> + Into<Box<str>>,
+{
+    let fits = |text: &T| text.as_ref().len() <= LABEL_BYTES_MAX;
+    let is_good = |(place, (name, text)): (usize, &(T, T))| {
+        let mut earlier = entries[..place].iter();
+        fits(name) && fits(text) && earlier.all(|(other, _)| other.as_ref() != name.as_ref())
+    };
+    if entries.len() > TAGS_MAX || !entries.iter().enumerate().all(is_good) {
+        return Err(DecodeError::BadValue { key: "tags", expected: TAGS_FORM });
+    }
+    Ok(entries.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
+}
+
+/// Names become channels, each once, in the order of their first mention.
+pub(super) fn channels<N: AsRef<str>>(names: &[N]) -> Result<Vec<ChannelName>, DecodeError> {
+    if names.is_empty() {
+        return Err(DecodeError::NoChannels);
+    }
+    if names.len() > CHANNELS_PER_COMMAND_MAX {
+        return Err(DecodeError::TooManyChannels);
+    }
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut channels = Vec::with_capacity(names.len());
+    for name in names.iter().map(AsRef::as_ref) {
+        if seen.insert(name) {
+            let channel = ChannelName::parse(name.as_bytes()).map_err(DecodeError::BadChannel)?;
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
+}
+
+/// Names of channels that sessions can be added to and taken from.
+pub(super) fn shared_channels<N: AsRef<str>>(names: &[N]) -> Result<Vec<ChannelName>, DecodeError> {
+    let channels = channels(names)?;
+    if channels.iter().any(|channel| channel.user().is_some()) {
+        return Err(DecodeError::PersonalChannel);
+    }
+    Ok(channels)
+}
+
+/// The connections that an operation is about: one client, or a user's, perhaps of one device.
+pub(super) fn target(
+    op: &'static str,
+    user: Option<&str>,
+    client: Option<ClientId>,
+    device: Option<&str>,
+) -> Result<Target, DecodeError> {
+    match (user, client, device) {
+        (Some(_), Some(_), _) => Err(DecodeError::ConflictingKeys("user", "client")),
+        (None, Some(_), Some(_)) => Err(DecodeError::ConflictingKeys("device", "client")),
+        (None, Some(client), None) => Ok(Target::Client(client)),
+        (Some(user), None, device) => {
+            let personal = ChannelName::personal(user).map_err(DecodeError::BadUser)?;
+            Ok(Target::User { personal, device: device.map(Into::into) })
+        }
+        (None, None, _) => Err(DecodeError::MissingKey { op, key: "user` or `client" }),
+    }
+}
+
+/// Whether a text is short enough to name a device, a publisher or a publication.
+pub(super) fn is_label(text: &str) -> bool {
+    (1..=LABEL_BYTES_MAX).contains(&text.len())
+}
+
+/// RFC 6455 section 7.4: 1005, 1006 and 1015 never stand in a frame, 1002, 1007, 1009 and 1010
+/// are the edge's own findings, and what is below 3000 otherwise belongs to the protocol.
+pub(super) fn close_code(code: Option<u64>) -> Result<u16, DecodeError> {
+    match code {
+        None => Ok(DISCONNECT_CODE),
+        Some(code @ (1000 | 1001 | 1003 | 1008 | 1011..=1013 | 3000..=4999)) => Ok(code as u16),
+        Some(code) => Err(DecodeError::BadCode(code)),
+    }
+}
+
+/// A close reason that fits a close frame and that no client SDK takes for JSON.
+pub(super) fn close_reason(reason: Option<&str>) -> Result<Box<str>, DecodeError> {
+    let Some(reason) = reason else { return Ok(DISCONNECT_REASON.into()) };
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(DecodeError::ReasonTooLong);
+    }
+    if serde_json::from_str::<IgnoredAny>(reason).is_ok() {
+        return Err(DecodeError::ReasonIsJson);
+    }
+    Ok(reason.into())
+}

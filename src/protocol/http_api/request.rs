@@ -1,0 +1,463 @@
+//! Bodies of requests, decoded and checked.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::limits::{BATCH_COMMANDS_MAX, CHANNEL_NAME_BYTES_MAX};
+use crate::protocol::argument::{self, CLIENT_FORM, is_label};
+use crate::protocol::centrifuge::ClientError;
+use crate::protocol::http_api::field::{Pairs, Text, Unused, raw, refuse};
+use crate::protocol::http_api::{Fault, Method};
+use crate::protocol::{
+    ChannelName, Command, DecodeError, Epoch, HistoryFilter, Position, Publication, Target,
+};
+
+/// One request, decoded and checked.
+#[derive(Debug)]
+pub enum Request {
+    /// What the edge says of itself: no shard is asked.
+    Info,
+    /// Something for shards, and what the reply will look like.
+    Command(Command, Form),
+}
+
+/// What the reply to a command looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Where the publication stands.
+    Published,
+    /// Where it stands in each of these channels, which may repeat.
+    Responses(Vec<ChannelName>),
+    /// How many sessions were acted upon.
+    Acted,
+    /// Nothing.
+    Done,
+    /// Publications and the position.
+    History,
+    /// Who is subscribed.
+    Presence,
+    /// How many are subscribed.
+    PresenceStats,
+    /// The sessions of this user.
+    UserStatus(Box<str>),
+    /// Channels with their subscribers.
+    Channels,
+}
+
+/// Several requests in one body.
+#[derive(Debug)]
+pub struct Batch {
+    /// Each with its method. What is wrong with one concerns no other.
+    pub requests: Vec<(Option<Method>, Result<Request, Fault>)>,
+    /// Whether they may be carried out at the same time.
+    pub parallel: bool,
+}
+
+/// Decodes the body of any method but `batch`. An empty one stands for `{}`.
+pub fn decode_request(method: Method, body: &[u8], received_nanos: u64) -> Result<Request, Fault> {
+    let body = object(if body.is_empty() { b"{}" } else { body })?;
+    match method {
+        Method::Publish | Method::Broadcast => {
+            serde_json::from_slice::<Publish<'_>>(body)?.request(method, received_nanos)
+        }
+        Method::Subscribe | Method::Unsubscribe => {
+            serde_json::from_slice::<Subscribe>(body)?.request(method)
+        }
+        Method::Disconnect => serde_json::from_slice::<Disconnect>(body)?.request(),
+        Method::Refresh => serde_json::from_slice::<Refresh>(body)?.request(),
+        Method::History => serde_json::from_slice::<History>(body)?.request(),
+        Method::HistoryRemove | Method::Presence | Method::PresenceStats => {
+            serde_json::from_slice::<OneChannel>(body)?.request(method)
+        }
+        Method::Info => {
+            serde_json::from_slice(body).map(|Nothing {}| Request::Info).map_err(Fault::from)
+        }
+        Method::Channels => serde_json::from_slice::<Channels>(body)?.request(),
+        Method::UserStatus => serde_json::from_slice::<UserStatus>(body)?.request(),
+        Method::Batch => Err(Fault::bad("a batch cannot be inside a batch")),
+    }
+}
+
+/// Decodes the body of `batch`.
+pub fn decode_batch(body: &[u8], received_nanos: u64) -> Result<Batch, Fault> {
+    let BatchBody { commands, parallel } = serde_json::from_slice(object(body)?)?;
+    if commands.is_empty() {
+        return Err(Fault::bad("`commands` must have at least one command"));
+    }
+    if commands.len() > BATCH_COMMANDS_MAX {
+        let message = format!("`commands` has at most {BATCH_COMMANDS_MAX} commands; send several");
+        return Err(Fault::new(ClientError::LimitExceeded, message));
+    }
+    let requests = commands.iter().map(|command| decode_entry(command, received_nanos)).collect();
+    Ok(Batch { requests, parallel: parallel.unwrap_or_default() })
+}
+
+/// Lets only an object through: serde would also take a list of values in the order of the keys.
+fn object(body: &[u8]) -> Result<&[u8], Fault> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object.then_some(body).ok_or_else(|| Fault::bad("the body must be a JSON object"))
+}
+
+fn decode_entry(
+    command: &RawValue,
+    received_nanos: u64,
+) -> (Option<Method>, Result<Request, Fault>) {
+    let Entry { name, body } = match serde_json::from_str(command.get()) {
+        Ok(entry) => entry,
+        Err(error) => return (None, Err(Fault::from(error))),
+    };
+    let Some(method) = Method::parse(&name) else {
+        return (None, Err(Fault::new(ClientError::MethodNotFound, "there is no such method")));
+    };
+    (Some(method), decode_request(method, body.get().as_bytes(), received_nanos))
+}
+
+/// The body of `batch`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchBody<'a> {
+    #[serde(borrow)]
+    commands: Vec<&'a RawValue>,
+    parallel: Option<bool>,
+}
+
+/// One command of a batch: an object with the method as its only key.
+struct Entry<'a> {
+    name: String,
+    body: &'a RawValue,
+}
+
+impl<'de> Deserialize<'de> for Entry<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyKey;
+        impl<'de> Visitor<'de> for OnlyKey {
+            type Value = Entry<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with one method")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry<'de>, A::Error> {
+                let missing = || serde::de::Error::custom("a command names one method");
+                let (name, body) = map.next_entry()?.ok_or_else(missing)?;
+                match map.next_key::<String>()? {
+                    None => Ok(Entry { name, body }),
+                    Some(_) => Err(missing()),
+                }
+            }
+        }
+        deserializer.deserialize_map(OnlyKey)
+    }
+}
+
+/// The body of `publish`, which has `channel`, and of `broadcast`, which has `channels`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Publish<'a> {
+    channel: Text,
+    channels: Option<Vec<String>>,
+    #[serde(borrow, deserialize_with = "raw")]
+    data: Option<&'a RawValue>,
+    b64data: Text,
+    tags: Option<Pairs>,
+    idempotency_key: Text,
+    skip_history: Unused,
+    delta: Unused,
+    version: Unused,
+    version_epoch: Unused,
+}
+
+impl Publish<'_> {
+    fn request(mut self, method: Method, received_nanos: u64) -> Result<Request, Fault> {
+        refuse(&[
+            ("skip_history", &self.skip_history),
+            ("delta", &self.delta),
+            ("version", &self.version),
+            ("version_epoch", &self.version_epoch),
+        ])?;
+        let key = self.key()?;
+        let publication = self.publication(method, received_nanos)?;
+        let op = method.name();
+        if method == Method::Publish {
+            if self.channels.is_some() {
+                return Err(DecodeError::UnusedKey { op, key: "channels" }.into());
+            }
+            let channel = self.channel.channel(method)?;
+            let command = Command::Publish { channel, publication, key };
+            return Ok(Request::Command(command, Form::Published));
+        }
+        if self.channel.get().is_some() {
+            return Err(DecodeError::UnusedKey { op, key: "channel" }.into());
+        }
+        let names = self.channels.ok_or(DecodeError::MissingKey { op, key: "channels" })?;
+        let channels = argument::channels(&names)?;
+        let places: HashMap<&str, usize> =
+            channels.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let order = names.iter().map(|name| channels[places[name.as_str()]].clone()).collect();
+        let command = Command::Broadcast { channels, publication, key };
+        Ok(Request::Command(command, Form::Responses(order)))
+    }
+
+    fn key(&self) -> Result<Option<Box<str>>, DecodeError> {
+        match self.idempotency_key.get() {
+            Some(key) if !is_label(key) => {
+                let expected = "text of at most 255 bytes";
+                Err(DecodeError::BadValue { key: "idempotency_key", expected })
+            }
+            key => Ok(key.map(Into::into)),
+        }
+    }
+
+    fn publication(
+        &mut self,
+        method: Method,
+        received_nanos: u64,
+    ) -> Result<Arc<Publication>, DecodeError> {
+        let publication = match (self.data, self.b64data.get()) {
+            (Some(data), Some(_)) if data.get() != "null" => {
+                return Err(DecodeError::ConflictingKeys("data", "b64data"));
+            }
+            (_, Some(encoded)) => {
+                let expected = "base64 of the standard alphabet, with padding";
+                let wrong = |_| DecodeError::BadValue { key: "b64data", expected };
+                let payload = STANDARD.decode(encoded).map_err(wrong)?;
+                let is_text = simdutf8::basic::from_utf8(&payload).is_ok();
+                Publication::new(is_text, &payload, received_nanos)
+            }
+            (Some(data), None) => Publication::new(true, data.get().as_bytes(), received_nanos),
+            (None, None) => {
+                let key = "data` or `b64data";
+                return Err(DecodeError::MissingKey { op: method.name(), key });
+            }
+        };
+        let tags = self.tags.take().unwrap_or_default();
+        Ok(Arc::new(publication.with_tags(argument::tags(tags.0)?)))
+    }
+}
+
+/// The connections that a request is about. Published clients always send `user`, so it may stand
+/// beside `client`, which alone decides then.
+fn target(
+    method: Method,
+    user: &Text,
+    client: &Text,
+    device: &Text,
+) -> Result<Target, DecodeError> {
+    let wrong = |_| DecodeError::BadValue { key: "client", expected: CLIENT_FORM };
+    let client = client.get().map(|client| client.parse().map_err(wrong)).transpose()?;
+    let user = user.get().filter(|_| client.is_none());
+    if device.get().is_some_and(|device| !is_label(device)) {
+        return Err(DecodeError::BadValue { key: "device", expected: "text of 1 to 255 bytes" });
+    }
+    argument::target(method.name(), user, client, device.get())
+}
+
+/// The body of `subscribe` and of `unsubscribe`; both refuse the keys that only the former has.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Subscribe {
+    user: Text,
+    client: Text,
+    device: Text,
+    channel: Text,
+    session: Unused,
+    expire_at: Unused,
+    info: Unused,
+    b64info: Unused,
+    data: Unused,
+    b64data: Unused,
+    recover_since: Unused,
+    r#override: Unused,
+}
+
+impl Subscribe {
+    fn request(self, method: Method) -> Result<Request, Fault> {
+        refuse(&[
+            ("session", &self.session),
+            ("expire_at", &self.expire_at),
+            ("info", &self.info),
+            ("b64info", &self.b64info),
+            ("data", &self.data),
+            ("b64data", &self.b64data),
+            ("recover_since", &self.recover_since),
+            ("override", &self.r#override),
+        ])?;
+        let target = target(method, &self.user, &self.client, &self.device)?;
+        let channel = self.channel.channel(method)?;
+        let channels = argument::shared_channels(&[channel.as_str()])?;
+        let command = match method {
+            Method::Subscribe => Command::Subscribe { target, channels },
+            _ => Command::Unsubscribe { target, channels },
+        };
+        Ok(Request::Command(command, Form::Acted))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Disconnect {
+    user: Text,
+    client: Text,
+    device: Text,
+    disconnect: Option<Close>,
+    session: Unused,
+    whitelist: Unused,
+}
+
+/// How a connection ends. A code of 0 is none.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Close {
+    code: Option<u64>,
+    reason: Option<String>,
+}
+
+impl Disconnect {
+    fn request(self) -> Result<Request, Fault> {
+        refuse(&[("session", &self.session), ("whitelist", &self.whitelist)])?;
+        let target = target(Method::Disconnect, &self.user, &self.client, &self.device)?;
+        let Close { code, reason } = self.disconnect.unwrap_or_default();
+        let code = argument::close_code(code.filter(|&code| code != 0))?;
+        let reason = argument::close_reason(reason.as_deref())?;
+        Ok(Request::Command(Command::Disconnect { target, code, reason }, Form::Acted))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Refresh {
+    user: Text,
+    client: Text,
+    device: Text,
+    expired: Option<bool>,
+    expire_at: Option<u64>,
+    session: Unused,
+    info: Unused,
+}
+
+impl Refresh {
+    fn request(self) -> Result<Request, Fault> {
+        refuse(&[("session", &self.session), ("info", &self.info)])?;
+        let target = target(Method::Refresh, &self.user, &self.client, &self.device)?;
+        // The first second of 1970 is in the past, and the connection expires at once.
+        let expires_at = match self.expired {
+            Some(true) => Some(0),
+            _ => self.expire_at.filter(|&second| second != 0),
+        };
+        Ok(Request::Command(Command::Refresh { target, expires_at }, Form::Acted))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct History {
+    channel: Text,
+    limit: Option<i64>,
+    since: Option<Since>,
+    reverse: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Since {
+    offset: u64,
+    epoch: String,
+}
+
+impl History {
+    fn request(self) -> Result<Request, Fault> {
+        let channel = self.channel.channel(Method::History)?;
+        let limit = match self.limit.unwrap_or_default() {
+            -1 => None,
+            limit => Some(usize::try_from(limit).map_err(|_| DecodeError::BadValue {
+                key: "limit",
+                expected: "a number, or -1 for no limit",
+            })?),
+        };
+        let since = self.since.map(Since::position).transpose()?;
+        let filter = HistoryFilter { limit, since, reverse: self.reverse.unwrap_or_default() };
+        Ok(Request::Command(Command::History { channel, filter }, Form::History))
+    }
+}
+
+impl Since {
+    /// An epoch that is none of ours is one of another life of the stream.
+    fn position(self) -> Result<Position, Fault> {
+        let epoch = self.epoch.parse::<Epoch>().map_err(|error| {
+            let message = format!("the position is not one of this stream: {error}");
+            Fault::new(ClientError::UnrecoverablePosition, message)
+        })?;
+        Ok(Position { offset: self.offset, epoch })
+    }
+}
+
+/// The body of methods that take a channel and nothing else.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct OneChannel {
+    channel: Text,
+}
+
+impl OneChannel {
+    fn request(self, method: Method) -> Result<Request, Fault> {
+        let channel = self.channel.channel(method)?;
+        Ok(match method {
+            Method::HistoryRemove => {
+                Request::Command(Command::HistoryRemove { channel }, Form::Done)
+            }
+            Method::Presence => Request::Command(Command::Presence { channel }, Form::Presence),
+            _ => Request::Command(Command::PresenceStats { channel }, Form::PresenceStats),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Channels {
+    pattern: Text,
+}
+
+impl Channels {
+    fn request(self) -> Result<Request, Fault> {
+        let pattern = self.pattern.get();
+        if pattern.is_some_and(|pattern| pattern.len() > CHANNEL_NAME_BYTES_MAX) {
+            let expected = "text of at most 255 bytes";
+            return Err(DecodeError::BadValue { key: "pattern", expected }.into());
+        }
+        // Elsewhere these mean something, which a publisher would rely on.
+        if pattern.is_some_and(|pattern| pattern.contains(['?', '[', ']', '{', '}', '\\'])) {
+            let expected = "a pattern with `*` alone; `?`, `[`, `{` and `\\` mean nothing here";
+            return Err(DecodeError::BadValue { key: "pattern", expected }.into());
+        }
+        let pattern = pattern.map(Into::into);
+        Ok(Request::Command(Command::Channels { pattern }, Form::Channels))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct UserStatus {
+    user: Text,
+}
+
+impl UserStatus {
+    fn request(self) -> Result<Request, Fault> {
+        let user = self.user.needed(Method::UserStatus, "user")?;
+        let personal = ChannelName::personal(user).map_err(DecodeError::BadUser)?;
+        Ok(Request::Command(Command::UserStatus { personal }, Form::UserStatus(user.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

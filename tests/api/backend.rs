@@ -1,0 +1,403 @@
+//! Promises: the API asks for its key; every method becomes its command and its outcome the reply
+//! that published clients read; what fails says so with the protocol's codes; nothing is half
+//! done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::mesh::{Envelope, ShardPort};
+use tidegate::protocol::{
+    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, Outcome, Position,
+    Publication, Push, PushBody, ShardId, Target,
+};
+
+use crate::edge::{Edge, KEY, LINK_CAPACITY, Response, command, say};
+
+pub const POSITION: Position = Position { offset: 7, epoch: Epoch(0xab) };
+const CLIENT: ClientId = ClientId { shard: ShardId(1), row: 2, generation: 3 };
+
+/// Plays a shard that does what it is asked: channels of the namespace `gone` do not exist, those
+/// of `plain` have no history.
+pub fn shard(port: &ShardPort, envelope: Envelope) {
+    let (command, ticket) = command(envelope);
+    let mut answer = Answer {
+        number: ticket.number,
+        is_first: true,
+        awaiting: 0,
+        sessions: 1,
+        error: None,
+        outcome: None,
+    };
+    match outcome(command, port.shard) {
+        Ok(outcome) => answer.outcome = outcome.map(Box::new),
+        Err((outcome, error)) => (answer.outcome, answer.error) = (outcome, Some(error)),
+    }
+    say(port, ticket, answer);
+}
+
+type Failed = (Option<Box<Outcome>>, CommandError);
+
+fn outcome(command: Command, shard: ShardId) -> Result<Option<Outcome>, Failed> {
+    let namespace = |channel: &ChannelName| channel.namespace().unwrap_or_default().to_owned();
+    let place = |channel: ChannelName| {
+        let position = (namespace(&channel) != "plain").then_some(POSITION);
+        (channel, position)
+    };
+    let exists = |channel: &ChannelName| match &*namespace(channel) {
+        "gone" => Err((None, CommandError::UnknownNamespace)),
+        "plain" => Err((None, CommandError::NotAvailable)),
+        _ => Ok(()),
+    };
+    Ok(match command {
+        Command::Publish { channel, .. } if namespace(&channel) == "gone" => {
+            return Err((None, CommandError::UnknownNamespace));
+        }
+        Command::Publish { channel, .. } => Some(Outcome::Published(vec![place(channel)])),
+        Command::Broadcast { channels, .. } => {
+            let count = channels.len();
+            let there = channels.into_iter().filter(|channel| namespace(channel) != "gone");
+            let published: Vec<_> = there.map(place).collect();
+            let is_whole = published.len() == count;
+            let published = Outcome::Published(published);
+            if !is_whole {
+                return Err((Some(Box::new(published)), CommandError::UnknownNamespace));
+            }
+            Some(published)
+        }
+        Command::History { channel, filter } => {
+            exists(&channel)?;
+            if filter.since.is_some_and(|since| since.epoch != POSITION.epoch) {
+                return Err((None, CommandError::UnrecoverablePosition(POSITION.epoch)));
+            }
+            let publication = Publication::new(true, b"{\"a\":1}", 0).into();
+            let body = PushBody::Publication { publication, offset: 7 };
+            let pushes = vec![Push::new(channel, body).into(); filter.limit.unwrap_or(9).min(1)];
+            Some(Outcome::History(pushes, POSITION))
+        }
+        Command::Presence { channel } => {
+            exists(&channel)?;
+            let (user, connection) = ("42".into(), Some("{\"name\":\"Ann\"}".into()));
+            let info = ClientInfo { client: CLIENT, user, connection, channel: None };
+            Some(Outcome::Presence(vec![info.into()]))
+        }
+        Command::PresenceStats { channel } => {
+            exists(&channel)?;
+            Some(Outcome::PresenceStats(3, 2))
+        }
+        Command::HistoryRemove { channel } => {
+            exists(&channel)?;
+            None
+        }
+        Command::UserStatus { .. } => Some(Outcome::UserStatus(vec![(CLIENT, None)])),
+        Command::Channels { pattern } => {
+            let all = ["news", "chat:1", "chat:2"].into_iter();
+            let names = all.filter(|name| pattern.is_none() || name.starts_with("chat:"));
+            let count = u32::from(shard.0) + 1;
+            let name = |name: &str| (ChannelName::parse(name.as_bytes()).unwrap(), count);
+            Some(Outcome::Channels(names.map(name).collect()))
+        }
+        Command::Disconnect { target: Target::Client(client), .. } if client != CLIENT => {
+            return Err((None, CommandError::UnknownClient));
+        }
+        _ => None,
+    })
+}
+
+#[track_caller]
+fn assert_result(response: &Response, result: Value) {
+    assert_eq!((response.status, response.json()), (200, json!({ "result": result })));
+    assert_eq!(response.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn every_method_is_answered_as_published_clients_expect() {
+    let client = CLIENT.to_string();
+    let info = json!({"client": client, "user": "42", "conn_info": {"name": "Ann"}});
+    let place = json!({"offset": 7, "epoch": "ab"});
+    let cases = [
+        (
+            "publish",
+            json!({"channel": "news", "data": {"a": 1}, "tags": {"t": "1"}}),
+            json!({"offset": 7, "epoch": "ab", "sessions": 1}),
+        ),
+        ("publish", json!({"channel": "plain:a", "b64data": "AA=="}), json!({"sessions": 1})),
+        ("subscribe", json!({"user": "42", "channel": "news"}), json!({"sessions": 1})),
+        ("unsubscribe", json!({"user": "42", "channel": "news"}), json!({"sessions": 1})),
+        ("disconnect", json!({"user": "42", "client": client}), json!({"sessions": 1})),
+        ("refresh", json!({"user": "42", "expired": true}), json!({"sessions": 1})),
+        (
+            "history",
+            json!({"channel": "news", "limit": 5}),
+            json!({
+                "publications": [{"offset": 7, "data": {"a": 1}}], "offset": 7, "epoch": "ab",
+            }),
+        ),
+        (
+            "history",
+            json!({"channel": "news"}),
+            json!({"publications": [], "offset": 7, "epoch": "ab"}),
+        ),
+        ("history_remove", json!({"channel": "news"}), json!({})),
+        ("presence", json!({"channel": "news"}), json!({"presence": {&client: info}})),
+        ("presence_stats", json!({"channel": "news"}), json!({"num_clients": 3, "num_users": 2})),
+        (
+            "user_status",
+            json!({"user": "42"}),
+            json!({"user": "42", "online": true, "sessions": [{"client": client}]}),
+        ),
+        (
+            "channels",
+            json!({"pattern": "chat:*"}),
+            json!({"channels": {"chat:1": {"num_clients": 3}, "chat:2": {"num_clients": 3}}}),
+        ),
+    ];
+    let mut edge = Edge::with_key();
+    edge.with_shards(shard, |edge| {
+        for (method, body, result) in cases {
+            assert_result(&edge.call(method, &body.to_string()), result);
+        }
+        let body = json!({"channels": ["plain:a", "gone:b", "news", "plain:a"], "data": 1});
+        let response = edge.call("broadcast", &body.to_string()).json();
+        let responses = response["result"]["responses"].as_array().unwrap().clone();
+        assert_eq!(responses[0], json!({"result": {}}));
+        assert_eq!(responses[1]["error"]["code"], 102);
+        assert_eq!((&responses[2], &responses[3]), (&json!({"result": place}), &responses[0]));
+    });
+}
+
+#[test]
+fn info_tells_of_the_one_node() {
+    let edge = Edge::with_key();
+    for (shard, count) in edge.shards.iter().zip([3, 4]) {
+        shard.connections.set(count);
+        shard.subscriptions.set(10 * count);
+        shard.channels.set(2);
+    }
+    let node = json!({
+        "uid": "0123", "name": "edge-1", "version": "1.2.3", "uptime": 0,
+        "num_clients": 7, "num_subs": 70, "num_channels": 4,
+    });
+    for body in ["", "{}"] {
+        assert_result(&edge.call("info", body), json!({ "nodes": [node] }));
+    }
+}
+
+#[test]
+fn nobody_gets_in_without_the_key() {
+    let edge = Edge::with_key();
+    let bearer = format!("Bearer {KEY}");
+    for (name, value) in
+        [("X-API-Key", "wrong"), ("X-API-Key", ""), ("Authorization", &*bearer), ("X-Other", KEY)]
+    {
+        for path in ["/api/info", "/api/publish", "/api/nothing"] {
+            let response = edge.request("POST", path, &[(name, value)], "{}");
+            response.assert_fault(401, 101, "X-API-Key");
+            assert_eq!(response.header("www-authenticate"), Some("apikey"));
+        }
+    }
+    let key = format!("apikey {KEY}");
+    let response = edge.request("POST", "/api/info", &[("Authorization", &key)], "{}");
+    assert_eq!(response.status, 200);
+    let closed = Edge::start(false);
+    closed.call("info", "{}").assert_fault(401, 101, "api.key");
+    // Operators' paths ask for none.
+    assert_eq!((closed.get("/health").status, closed.get("/metrics").status), (200, 200));
+}
+
+#[test]
+fn an_open_api_is_closed_to_foreign_pages() {
+    let edge = Edge::start(true);
+    let json = ("Content-Type", "application/json");
+    let info = |headers: &[(&str, &str)]| edge.request("POST", "/api/info", headers, "{}");
+    assert_eq!(info(&[json]).status, 200);
+    info(&[json, ("Host", "evil.example")]).assert_fault(403, 103, "Host");
+    info(&[json, ("Origin", "http://evil.example")]).assert_fault(403, 103, "origins");
+    info(&[("Content-Type", "text/plain")]).assert_fault(415, 107, "application/json");
+    let metrics = edge.get("/metrics").body;
+    assert!(metrics.contains("tidegate_api_errors_total{code=\"103\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("tidegate_api_requests_total{method=\"info\"} 1\n"), "{metrics}");
+}
+
+#[test]
+fn failures_stand_in_the_body_or_in_the_status() {
+    let cases = [
+        ("publish", r#"{"channel":"gone:a","data":1}"#, 102, 404, "namespace"),
+        ("publish", r#"{"channel":"news","data":1,"skip_history":true}"#, 107, 400, "skip_history"),
+        ("publish", "{", 107, 400, "object"),
+        ("presence", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
+        ("presence_stats", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
+        ("history", r#"{"channel":"news","since":{"offset":1,"epoch":"1"}}"#, 112, 416, "epoch"),
+        ("history_remove", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
+        ("broadcast", r#"{"channels":[""],"data":1}"#, 107, 400, "channels"),
+    ];
+    let mut edge = Edge::with_key();
+    edge.with_shards(shard, |edge| {
+        for (method, body, code, status, word) in cases {
+            edge.call(method, body).assert_fault(200, code, word);
+            let headers = [("X-API-Key", KEY), ("X-Centrifugo-Error-Mode", "transport")];
+            let path = format!("/api/{method}");
+            edge.request("POST", &path, &headers, body).assert_fault(status, code, word);
+        }
+        // Nobody is there to disconnect: shards say so, and none is the shard of the second.
+        for client in ["010000000900000001", "ff0000000900000001"] {
+            let response = edge.call("disconnect", &json!({ "client": client }).to_string());
+            assert_result(&response, json!({"sessions": 0}));
+        }
+    });
+    edge.call("nothing", "{}").assert_fault(404, 104, "openapi.json");
+    assert_eq!(edge.get("/api/publish").status, 405);
+    let metrics = edge.get("/metrics").body;
+    for line in [
+        "tidegate_api_requests_total{method=\"publish\"} 6\n",
+        "tidegate_api_requests_total{method=\"disconnect\"} 2\n",
+        "tidegate_api_errors_total{code=\"102\"} 2\n",
+        "tidegate_api_errors_total{code=\"104\"} 1\n",
+        "tidegate_api_errors_total{code=\"108\"} 6\n",
+        "tidegate_api_errors_total{code=\"112\"} 2\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in\n{metrics}");
+    }
+}
+
+#[test]
+fn bodies_have_a_limit_and_a_deadline() {
+    let edge = Edge::with_key();
+    let head = |rest: &str| {
+        format!(
+            "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             X-API-Key: {KEY}\r\n{rest}\r\n\r\n"
+        )
+    };
+    let long = head("Content-Length: 1048577");
+    edge.exchange(long.as_bytes()).assert_fault(413, 106, "1048576");
+    let slow = head("Content-Length: 10") + "{";
+    edge.exchange(slow.as_bytes()).assert_fault(408, 107, "in time");
+}
+
+#[test]
+fn overload_and_silence_have_a_status() {
+    let edge = Edge::with_key();
+    let body = r#"{"pattern":""}"#;
+    for _ in 0..LINK_CAPACITY {
+        edge.call("channels", body).assert_fault(504, 100, "may still");
+    }
+    let full = edge.call("channels", body);
+    full.assert_fault(503, 111, "nothing was sent");
+    assert_eq!(full.header("retry-after"), Some("1"));
+    edge.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    let draining = edge.call("channels", body);
+    draining.assert_fault(503, 111, "draining");
+    assert_eq!(draining.header("retry-after"), Some("1"));
+}
+
+#[test]
+fn a_batch_is_answered_in_its_order() {
+    let mut edge = Edge::with_key();
+    let commands = json!([
+        {"publish": {"channel": "news", "data": 1}},
+        {"publish": {"channel": "gone:a", "data": 1}},
+        {"info": {}},
+        {"nothing": {}},
+        {"presence_stats": {"channel": "news"}},
+        {"disconnect": {"client": "ff0000000900000001"}},
+    ]);
+    edge.with_shards(shard, |edge| {
+        for parallel in [false, true] {
+            let body = json!({"commands": commands, "parallel": parallel});
+            let response = edge.call("batch", &body.to_string());
+            assert_eq!(response.status, 200, "{response:?}");
+            let response = response.json();
+            let replies = response["replies"].as_array().unwrap();
+            assert_eq!(replies.len(), 6, "{response}");
+            assert_eq!(replies[0]["publish"]["offset"], 7);
+            assert_eq!(replies[1]["error"]["code"], 102);
+            assert_eq!(replies[2]["info"]["nodes"][0]["name"], "edge-1");
+            assert_eq!(replies[3]["error"]["code"], 104);
+            assert_eq!(replies[4], json!({"presence_stats": {"num_clients": 3, "num_users": 2}}));
+            assert_eq!(replies[5], json!({"disconnect": {"sessions": 0}}));
+        }
+        let info = edge.call("batch", r#"{"commands":[{"info":{}}],"parallel":true}"#);
+        assert_eq!(info.json()["replies"][0]["info"]["nodes"][0]["uid"], "0123");
+    });
+    let many = vec![json!({"info": {}}); 257];
+    for (body, code, word) in [
+        ("{}".to_owned(), 107, "commands"),
+        (r#"{"commands":[]}"#.to_owned(), 107, "at least one"),
+        (json!({ "commands": many }).to_string(), 106, "256"),
+    ] {
+        edge.call("batch", &body).assert_fault(400, code, word);
+    }
+}
+
+#[test]
+fn a_parallel_batch_is_taken_whole_or_not_at_all() {
+    let edge = Edge::with_key();
+    // One part for each link and command: one more than fits.
+    let commands = vec![json!({"channels": {}}); LINK_CAPACITY + 1];
+    let body = json!({"commands": commands, "parallel": true}).to_string();
+    edge.call("batch", &body).assert_fault(503, 111, "nothing was sent");
+    for port in &edge.ports {
+        assert!((0..port.inbox.queue_count()).all(|queue| port.inbox.is_empty_at(queue)));
+    }
+}
+
+#[test]
+fn a_batch_in_order_ends_where_one_does_not_get_through() {
+    let mut edge = Edge::with_key();
+    let play = |port: &ShardPort, envelope: Envelope| {
+        let Envelope::Command { command, .. } = &envelope else { panic!("not a command") };
+        // The third command is never answered.
+        if !matches!(**command, Command::PresenceStats { .. }) {
+            shard(port, envelope);
+        }
+    };
+    let body = json!({"commands": [
+        {"publish": {"channel": "news", "data": 1}},
+        {"publish": {"channel": "gone:a", "data": 1}},
+        {"presence_stats": {"channel": "news"}},
+        {"publish": {"channel": "news", "data": 2}},
+    ]});
+    edge.with_shards(play, |edge| {
+        let begin = std::time::Instant::now();
+        let response = edge.call("batch", &body.to_string()).json();
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        let codes = [1, 2, 3].map(|place| response["replies"][place]["error"]["code"].clone());
+        assert_eq!(response["replies"][0]["publish"]["offset"], 7, "{response}");
+        assert_eq!(codes, [json!(102), json!(100), json!(111)], "{response}");
+        // Where nothing was begun the whole request has failed.
+        let body = json!({"commands": [{"presence_stats": {"channel": "news"}}]});
+        edge.call("batch", &body.to_string()).assert_fault(504, 100, "may still");
+    });
+}
+
+#[test]
+fn long_answers_are_refused() {
+    let push = {
+        let payload = format!("\"{}\"", "x".repeat(1 << 20));
+        let publication = Publication::new(true, payload.as_bytes(), 0).into();
+        let body = PushBody::Publication { publication, offset: 7 };
+        Arc::new(Push::new(ChannelName::parse(b"news").unwrap(), body))
+    };
+    let play = |port: &ShardPort, envelope: Envelope| {
+        let (_, ticket) = command(envelope);
+        let outcome = Outcome::History(vec![Arc::clone(&push); 17], POSITION);
+        let answer = Answer {
+            number: ticket.number,
+            is_first: true,
+            awaiting: 0,
+            sessions: 0,
+            error: None,
+            outcome: Some(Box::new(outcome)),
+        };
+        say(port, ticket, answer);
+    };
+    let mut edge = Edge::with_key();
+    edge.with_shards(play, |edge| {
+        edge.call("history", r#"{"channel":"news","limit":-1}"#).assert_fault(200, 106, "too long");
+        let body = r#"{"commands":[{"info":{}},{"history":{"channel":"news"}},{"info":{}}]}"#;
+        let replies = edge.call("batch", body).json()["replies"].clone();
+        assert_eq!(replies[1]["error"]["code"], 106);
+        assert!(replies[0]["info"].is_object() && replies[2]["info"].is_object());
+    });
+}

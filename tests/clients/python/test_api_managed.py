@@ -1,0 +1,76 @@
+"""Backends over HTTP, through the published client `cent`: who is there, what channels remember,
+and when connections expire."""
+
+import asyncio
+
+from cent import (
+    AsyncClient,
+    CentApiResponseError,
+    ChannelsRequest,
+    HistoryRemoveRequest,
+    HistoryRequest,
+    PresenceRequest,
+    PresenceStatsRequest,
+    PublishRequest,
+    RefreshRequest,
+)
+from edge import Edge
+from peers import clients, expect
+
+KEY = "a-key-for-these-tests"
+
+
+def backend(edge):
+    """A client of the API, to be used in an `async with` statement."""
+    return AsyncClient(f"{edge.internal}/api", KEY)
+
+
+async def error_of(call):
+    """The code of the error that a call ends with."""
+    try:
+        await call
+    except CentApiResponseError as error:
+        return error.code
+    raise AssertionError("the call succeeded")
+
+
+async def test_channels_are_listed_with_their_subscribers():
+    with Edge(f"api.key={KEY}") as edge:
+        paths = ["/websocket/42?channels=a,b", "/websocket/43?channels=a"]
+        async with backend(edge) as api, clients(edge, *paths):
+            channels = (await api.channels(ChannelsRequest())).channels
+            counts = {name: info.num_clients for name, info in channels.items()}
+            expect(counts, {"a": 2, "b": 1, "#42": 1, "#43": 1})
+            channels = (await api.channels(ChannelsRequest(pattern="#*"))).channels
+            expect(sorted(channels), ["#42", "#43"])
+
+
+async def test_history_is_read_and_forgotten():
+    with Edge(f"api.key={KEY}", "channels.history_size=2") as edge:
+        async with backend(edge) as api:
+            for number in range(3):
+                result = await api.publish(PublishRequest(channel="a", data=number))
+                expect(result.offset, number + 1)
+            history = await api.history(HistoryRequest(channel="a", limit=-1))
+            expect([(one.offset, one.data) for one in history.publications], [(2, 1), (3, 2)])
+            expect((history.offset, history.epoch), (3, result.epoch))
+            await api.history_remove(HistoryRemoveRequest(channel="a"))
+            history = await api.history(HistoryRequest(channel="a", limit=-1))
+            expect(history.publications, [])
+
+
+async def test_expired_connections_are_closed():
+    with Edge(f"api.key={KEY}") as edge:
+        async with backend(edge) as api, clients(edge, "/websocket/42") as (client,):
+            await api.refresh(RefreshRequest(user="42", expired=True))
+            await asyncio.wait_for(client.wait_closed(), 10)
+            expect(client.close_code, 3005)
+
+
+async def test_what_is_switched_off_or_unknown_is_said():
+    with Edge(f"api.key={KEY}") as edge:
+        async with backend(edge) as api:
+            expect(await error_of(api.presence(PresenceRequest(channel="a"))), 108)
+            expect(await error_of(api.presence_stats(PresenceStatsRequest(channel="a"))), 108)
+            expect(await error_of(api.history(HistoryRequest(channel="a", limit=1))), 108)
+            expect(await error_of(api.publish(PublishRequest(channel="no:a", data=1))), 102)
