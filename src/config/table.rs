@@ -178,7 +178,7 @@ options! {
     /// What channels with history remember, all together.
     History {
         /// Most memory for the publications that this process remembers. Past it the channels
-        /// that were unused longest lose their history and begin a new epoch.
+        /// that were unused longest lose their history, and, without subscribers, their epoch.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
         /// it could not be recovered.
