@@ -366,7 +366,8 @@ impl Hub {
         kind: EventKind,
     ) {
         self.tally.events += 1;
-        let event = Event { kind, client, personal, device, sequence: self.tally.events };
+        let (shard, sequence) = (self.settings.shard, self.tally.events);
+        let event = Event { kind, client, personal, device, shard, sequence };
         let tell = Effect::Tell(Asker::Ingest.place(), Outbound::Event(Box::new(event)));
         self.queues.effects.push_back(tell);
     }

@@ -56,7 +56,7 @@ pub fn encode_event(event: &Event) -> EncodedEvent {
         client: event.client.to_string(),
         user: event.personal.as_ref().and_then(|personal| personal.user()),
         device: event.device.as_deref(),
-        shard: event.client.shard.0,
+        shard: event.shard.0,
         seq: event.sequence,
         channel: None,
         code: None,
@@ -208,6 +208,7 @@ mod tests {
             client,
             personal: Some(ChannelName::personal("42").unwrap()),
             device: Some("phone".into()),
+            shard: ShardId(1),
             sequence: 7,
         };
         let encoded = encode_event(&event);
@@ -247,8 +248,9 @@ mod tests {
             (EventKind::Left { channel: channel() }, "$event.left", r#","channel":"chat:lobby"}"#),
         ] {
             let personal = Some(ChannelName::personal("42").unwrap());
-            let encoded =
-                encode_event(&Event { kind, client, personal, device: None, sequence: 7 });
+            let (device, shard, sequence) = (None, ShardId(1), 7);
+            let event = Event { kind, client, personal, device, shard, sequence };
+            let encoded = encode_event(&event);
             assert_eq!((encoded.topic, encoded.payload.len()), (topic, 0));
             assert_eq!(text(encoded.meta), format!("{who}{rest}"));
         }

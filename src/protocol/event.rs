@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::protocol::{ChannelName, ClientId};
+use crate::protocol::{ChannelName, ClientId, ShardId};
 
 /// One event, on its way from a shard to the `PUB` and `XPUB` endpoints.
 #[derive(Clone, Debug)]
@@ -15,7 +15,9 @@ pub struct Event {
     pub personal: Option<ChannelName>,
     /// The device it named, if it did.
     pub device: Option<Box<str>>,
-    /// The number of this event among all events of its shard, from 1: a jump is a loss.
+    /// The shard that tells it: the connection's, or the home that knows of it.
+    pub shard: ShardId,
+    /// The number of this event among all that its shard tells, from 1: a jump is a loss.
     pub sequence: u64,
 }
 

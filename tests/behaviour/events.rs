@@ -41,6 +41,26 @@ fn the_life_of_a_connection_is_told() {
 }
 
 #[test]
+fn users_come_online_with_their_first_session_and_go_with_their_last() {
+    let edge = Edge::start();
+    let events = edge.events();
+    let of_user = |name: &str| loop {
+        let event = events.next_of_all();
+        if event.meta["user"] == "42" && event.name.starts_with("user_") {
+            break assert_eq!(event.name, name);
+        }
+    };
+    let sessions = [edge.connect("42", &[]), edge.connect("42", &[])];
+    of_user("user_online");
+    for session in sessions {
+        session.close(1000);
+    }
+    of_user("user_offline");
+    edge.connect("42", &[]);
+    of_user("user_online");
+}
+
+#[test]
 fn the_echo_door_is_silent() {
     let edge = Edge::start();
     let events = edge.events();

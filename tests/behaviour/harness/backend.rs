@@ -47,7 +47,7 @@ pub struct Events(zmq::Socket);
 /// One event.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// `connected`, `message` or `disconnected`.
+    /// What its topic says behind `$event.`.
     pub name: String,
     /// What the client sent.
     pub payload: Vec<u8>,
@@ -74,17 +74,20 @@ impl Events {
         Self(socket)
     }
 
-    /// The next event of any connection but the probes; every event is well-formed.
+    /// The next event of any connection but the probes; every event is well-formed. Those of users
+    /// and channels come from other shards, in between.
     pub fn next(&self) -> Event {
         loop {
             let event = self.next_of_all();
-            if event.meta["user"] != PROBE {
+            let is_of_connection =
+                matches!(event.name.as_str(), "connected" | "message" | "disconnected");
+            if is_of_connection && event.meta["user"] != PROBE {
                 return event;
             }
         }
     }
 
-    /// The next event, those of probes among them.
+    /// The next event, those of probes, users and channels among them.
     pub fn next_of_all(&self) -> Event {
         let parts = self.0.recv_multipart(0).expect("an event comes");
         let [topic, payload, meta] = &parts[..] else { panic!("{} parts", parts.len()) };
