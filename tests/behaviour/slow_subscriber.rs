@@ -355,3 +355,63 @@ fn a_flood_of_pings_without_reading_is_closed_by_age() {
     edge.expect_metric("tidegate_connections", 0);
     eventually("nothing waits", || edge.metric("tidegate_outbox_bytes") == 0);
 }
+
+/// The next JSON message that is not a ping.
+fn hear_json(peer: &mut Raw) -> serde_json::Value {
+    loop {
+        let heard = peer.hear().expect("the connection stays open");
+        assert_eq!(heard.first, 0x81, "{heard:?}");
+        if heard.payload != b"{}" {
+            return serde_json::from_slice(&heard.payload).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_managed_client_subscribes_again_and_misses_nothing() {
+    const MESSAGES: u64 = 2000;
+    let options = [
+        "slow.lag_bytes_max=64KiB",
+        "slow.outbox_bytes_max=128MiB",
+        "channels.history_size=2000",
+        "history.recovery_publications_max=2000",
+    ];
+    let edge = Edge::with(&options);
+    let mut peer = narrow(&edge, "/connection/websocket");
+    peer.send_frame(
+        0x81,
+        b"{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"c\"}}",
+    );
+    assert!(hear_json(&mut peer)["connect"].is_object());
+    let epoch = hear_json(&mut peer)["subscribe"]["epoch"].clone();
+    for number in 1..=MESSAGES {
+        edge.publish("c", format!("{number:8192}"));
+    }
+    edge.expect_metric("tidegate_subscriptions_cut_off_total", 1);
+    let mut seen = 0;
+    let mut see = |publication: &serde_json::Value| {
+        seen += 1;
+        assert_eq!((&publication["offset"], &publication["data"]), (&seen.into(), &seen.into()));
+        seen
+    };
+    let mut last = 0;
+    let unsubscribed = loop {
+        let message = hear_json(&mut peer);
+        if message["push"]["pub"].is_null() {
+            break message;
+        }
+        last = see(&message["push"]["pub"]);
+    };
+    assert_eq!(unsubscribed["push"]["unsubscribe"]["code"], 2500);
+    assert!((1..MESSAGES).contains(&last), "{last} before that");
+    let again =
+        serde_json::json!({ "channel": "c", "recover": true, "epoch": epoch, "offset": last });
+    let again = serde_json::json!({ "id": 3, "subscribe": again });
+    peer.send_frame(0x81, again.to_string().as_bytes());
+    let result = hear_json(&mut peer)["subscribe"].clone();
+    assert_eq!(result["recovered"], true);
+    for publication in result["publications"].as_array().unwrap() {
+        last = see(publication);
+    }
+    assert_eq!(last, MESSAGES);
+}
