@@ -186,7 +186,7 @@ impl World {
         let channel = self.random.below(self.names.len());
         self.next += 1;
         let payload = u64::from(self.next);
-        let size = self.random.pick(&[0, 0, 300]);
+        let size = self.random.pick(&[0, 0, 0, 300, 300, 20_000]);
         let text = format!("{}{payload}", " ".repeat(size));
         let publication = Arc::new(Publication::new(true, text.as_bytes(), 0));
         self.under_way.insert(self.next, (channel, payload));
@@ -451,6 +451,7 @@ impl World {
             self.command(Command::Presence { channel: name });
         }
         while !self.network.is_empty() {
+            self.now += 1;
             self.receive();
             self.flush();
         }
