@@ -65,10 +65,8 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet without connections. `notes_receivers`: see [`Tally::last_receivers`].
     pub fn new(target: Target, notes_receivers: bool) -> io::Result<Self> {
-        let mut ring = Ring::new(None)?;
-        ring.end_sleep();
         Ok(Self {
-            ring,
+            ring: Ring::new()?,
             target,
             clients: Vec::new(),
             free: Vec::new(),

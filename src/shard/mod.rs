@@ -1,11 +1,12 @@
 //! The I/O shell of the data plane: one pinned thread with its ring, its listener and its hub.
 //!
-//! `monoio` runs the thread: it is what the shard sleeps in, and where slow paths will live. The
-//! connections themselves are rows, not tasks; their accepts, readiness and sends go through a
-//! ring of the shard's own (see [`crate::sys::ring`]), because a task for each would cost 27 times
-//! the memory. The shard never blocks but in one place (`sleep`), does a bounded amount of each
-//! kind of work per turn (`turn`), and owns everything that it touches except links and
-//! publications.
+//! `monoio` runs the thread: the shard is a future of its executor, which has the timer and what
+//! else is no connection. The connections themselves are rows, not tasks; their accepts, readiness
+//! and sends go through a ring of the shard's own (see [`crate::sys::ring`]), because a task for
+//! each would cost 27 times the memory. That ring is also what an idle shard sleeps in, because
+//! what wakes it is there. The shard never blocks but in one file (`sleep`, which says why the two
+//! rings do not miss each other), does a bounded amount of each kind of work per turn (`turn`), and
+//! owns everything that it touches except links and publications.
 //!
 //! `accept` and `door` take a connection in, `read` hears it, `write` serves it, `life` times it
 //! and ends it, `drain` ends them all.
@@ -115,8 +116,9 @@ impl Shard {
     fn new(start: Start) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
         let Start { settings, listener, port, metrics, clock, drain } = start;
-        let mut ring = Ring::new(Some(port.inbox.bell().as_raw_fd()))?;
-        ring.end_sleep();
+        let mut ring = Ring::new()?;
+        ring.watch_event(port.inbox.bell().as_raw_fd());
+        ring.tick_after(sleep::TICK_NANOS);
         ring.accept(listener.as_raw_fd());
         let shards = port.shards.len();
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);

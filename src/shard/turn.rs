@@ -83,6 +83,7 @@ impl Shard {
         match kind {
             Kind::Accept => self.handle_accept(result, has_more),
             Kind::Tick => self.handle_tick(),
+            Kind::Event => self.handle_event(has_more),
             Kind::Readable | Kind::Writable => {
                 let is_current = (row as usize) < self.sockets.len()
                     && completion.is_of(self.hub.client_id(row).generation)
