@@ -14,10 +14,16 @@ use crate::wheel::{Tick, Wheel};
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
+/// How many timers one turn runs. A ping takes some microseconds, and equal heartbeats of a million
+/// connections should not keep their messages waiting.
+const TIMERS_PER_TURN: u32 = 128;
+
 impl Shard {
+    /// Runs timers that are due, in order and no more than a turn's worth of them.
     pub(super) fn run_timers(&mut self) {
         self.admit_waiting();
-        while let Some(row) = self.wheel.pop_expired(self.work.now) {
+        let mut steps = TIMERS_PER_TURN;
+        while let Some(row) = self.wheel.pop_expired(self.work.now, &mut steps) {
             match self.sockets[row as usize].state {
                 State::Free => {}
                 State::Handshake | State::Joining => {
@@ -28,6 +34,7 @@ impl Shard {
                 State::Closing | State::Lingering => self.teardown(row),
             }
         }
+        self.work.are_timers_left = steps == 0;
     }
 
     fn run_open_timer(&mut self, row: u32) {

@@ -68,6 +68,7 @@ impl Shard {
         } else if self.ring.has_completions()
             || self.hub.has_work()
             || self.has_readable()
+            || self.work.are_timers_left
             || self.has_envelopes()
         {
             Turn::More
