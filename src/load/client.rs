@@ -11,6 +11,7 @@ use super::handshake;
 use super::message::Message;
 use super::sequence::{Sequence, Verdict};
 use super::tally::Tally;
+use super::verified::Verified;
 use crate::ws::frame::{Header, Opcode};
 
 /// No server that is tested sends frames as long as this.
@@ -58,6 +59,7 @@ pub(super) struct Echo {
 
 /// What a client needs while it hears.
 pub(super) struct Round<'a> {
+    pub(super) verified: &'a mut Verified,
     pub(super) tally: &'a mut Tally,
     pub(super) replies: &'a mut Vec<u8>,
     pub(super) echo: Option<Echo>,
@@ -144,7 +146,7 @@ impl Client {
     fn take_message(&mut self, payload: &[u8], round: &mut Round<'_>) {
         let tally = &mut *round.tally;
         tally.last_nanos = round.now;
-        let Some(message) = Message::decode(payload) else {
+        let Some(message) = round.verified.decode(payload) else {
             tally.damaged += 1;
             return;
         };

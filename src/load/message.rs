@@ -35,10 +35,16 @@ impl Message {
 
     /// Reads a payload; `None` when it is too short or damaged.
     pub fn decode(payload: &[u8]) -> Option<Self> {
-        let number = u32::from_le_bytes(payload.get(..4)?.try_into().ok()?);
+        let message = Self::read(payload)?;
         let claimed = u32::from_le_bytes(payload.get(4..8)?.try_into().ok()?);
+        (checksum(payload) == claimed).then_some(message)
+    }
+
+    /// Reads a payload without looking at the checksum; `None` when it is too short.
+    pub(super) fn read(payload: &[u8]) -> Option<Self> {
+        let number = u32::from_le_bytes(payload.get(..4)?.try_into().ok()?);
         let published_nanos = u64::from_le_bytes(payload.get(8..16)?.try_into().ok()?);
-        (checksum(payload) == claimed).then_some(Self { number, published_nanos })
+        Some(Self { number, published_nanos })
     }
 }
 

@@ -14,7 +14,7 @@
 //!   fleet     many connections in one thread on one io_uring; `opener` opens them at a pace
 //!     client  one connection: `handshake`, frames, `sequence`
 //!   tally     what all of them have seen; processes' tallies are added up
-//!   message   the payload
+//!   message   the payload; `verified` remembers those that were right
 //! ```
 
 mod client;
@@ -34,6 +34,7 @@ mod share;
 mod tally;
 mod target;
 mod usage;
+mod verified;
 mod worker;
 mod workers;
 

@@ -193,6 +193,9 @@ impl Shard {
 
     fn tell(&mut self, asker: u8, outbound: Outbound) {
         let is_event = matches!(outbound, Outbound::Event(_));
+        if is_event && !self.settings.has_event_endpoint {
+            return self.metrics.events_unheard.increment();
+        }
         let told = self.port.askers[usize::from(asker)].try_send(outbound);
         self.work.are_askers_touched = true;
         if told.is_err() {
