@@ -57,6 +57,9 @@ pub(super) struct Arguments {
     /// Source addresses to use in turn [default: 127.1.x.y towards loopback].
     #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
     sources: Vec<IpAddr>,
+    /// Seconds between the last opening and the begin, for the server to become quiet.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    settle: f64,
     /// How long to run; for a storm how long it may take.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
@@ -131,6 +134,7 @@ impl Arguments {
             scenario: self.scenario.into(),
             connections: self.connections,
             processes: self.processes,
+            settle_seconds: self.settle,
             seconds: self.seconds,
             rate: self.rate,
             bytes: self.bytes,

@@ -101,6 +101,9 @@ pub struct Plan {
     pub connections: u32,
     /// Processes to spread them over; none means as many as descriptors demand.
     pub processes: Option<u32>,
+    /// How long nothing is done once all are open: memory that was needed only while opening goes
+    /// back to the system with some delay, and not every server has subscribed who is open.
+    pub settle_seconds: f64,
     /// How long. A storm may take so long.
     pub seconds: u32,
     /// Publications per second, or connections per second in `churn`.
@@ -135,6 +138,8 @@ impl Plan {
             |holds: bool, otherwise| if holds { Ok(()) } else { Err(Error::Options(otherwise)) };
         must(self.connections > 0, "--connections must be at least 1")?;
         must((1..=3600).contains(&self.seconds), "--seconds must be from 1 to 3600")?;
+        let settles = (0.0..=3600.0).contains(&self.settle_seconds);
+        must(settles, "--settle must be from 0 to 3600")?;
         must(self.rate > 0.0 && self.rate.is_finite(), "--rate must be above zero")?;
         let messages = self.rate * f64::from(self.seconds);
         must(messages <= MESSAGES_MAX, "--rate times --seconds must be at most 10,000,000")?;

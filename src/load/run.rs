@@ -13,9 +13,6 @@ use super::usage::Usage;
 use super::workers::{See, Sum, Workers};
 use crate::sys::Clock;
 
-/// Memory that was needed only while opening goes back to the system with some delay.
-const SETTLE: Duration = Duration::from_millis(500);
-
 /// How far a run is.
 #[derive(Clone, Debug)]
 pub struct Progress {
@@ -61,9 +58,7 @@ pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
     let opening = began.elapsed();
     let opened = Usage::of(&pids)?;
     let mut run = Run { plan, shares: &shares, workers, published: 0, late: Duration::ZERO };
-    if !pids.is_empty() {
-        run.workers.attend(SETTLE, &mut |_| {})?;
-    }
+    run.workers.attend(Duration::from_secs_f64(plan.settle_seconds), &mut |_| {})?;
     let open = Usage::of(&pids)?;
     let began = Instant::now();
     let begin_nanos = Clock::shared_nanos();
