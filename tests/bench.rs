@@ -250,7 +250,7 @@ fn what_is_missing_is_said() {
         (format!("fanout --url {here} --endpoint http://{gone} --publish-body x"), "{base64}"),
         ("idle --url http://127.0.0.1".to_owned(), "ws://HOST:PORT/PATH"),
         ("idle --seconds 0".to_owned(), "--seconds must be"),
-        ("idle --settle -1".to_owned(), "--settle must be"),
+        ("idle --settle=-1".to_owned(), "--settle must be"),
         ("fanout --bytes 3".to_owned(), "--bytes must be"),
     ] {
         let error = refusal(&arguments);
