@@ -2,9 +2,10 @@
 # `make test` tests it. Both install what they need and is missing, and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup lint unit conformance clients browser fuzz bench clean
+.PHONY: help run build test setup lint unit conformance clients browser fuzz bench versus clean
 
-# Further options of `tidegate serve`, for example ARGS="--shards 1".
+# Further options of `tidegate serve`, for example ARGS="--shards 1"; for `make versus` those of
+# benches/versus/run.py, for example ARGS="--install --peers tidegate,nchan".
 ARGS ?=
 # How long each fuzz target runs.
 export FUZZ_SECONDS ?= 5
@@ -54,8 +55,12 @@ bench: ## Micro benches.
 	@tests/setup.sh build
 	cargo bench --locked
 
+versus: ## The same work for tidegate and for other servers: see benches/versus/README.md.
+	@python3 benches/versus/run.py $(ARGS)
+
 clean: ## Remove everything that was built or installed here.
-	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts .venv tests/clients/node_modules
+	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts .venv tests/clients/node_modules \
+		benches/versus/node/node_modules
 
 .venv/installed: tests/clients/requirements.txt
 	python3 -m venv --clear .venv

@@ -6,7 +6,10 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is not one that can be used.
-    #[error("{0:?} is no address of a WebSocket: write it as ws://HOST:PORT/PATH")]
+    #[error(
+        "{0:?} is no address that can be used: write it as ws://HOST:PORT/PATH, and an --endpoint \
+         for HTTP as http://HOST:PORT/PATH"
+    )]
     Url(String),
     /// The host of an address is unknown.
     #[error("the host of {0:?} cannot be found: check its name")]
@@ -38,6 +41,14 @@ pub enum Error {
         endpoint: String,
         /// What it said.
         source: zmq::Error,
+    },
+    /// A server refuses a message over HTTP.
+    #[error("cannot publish to {url} ({reason}): check that the server runs, and --endpoint")]
+    Post {
+        /// Where.
+        url: String,
+        /// What it answered, or what the system said.
+        reason: String,
     },
     /// The connections do not fit the descriptors.
     #[error(

@@ -178,9 +178,9 @@ impl Fleet {
         &self.tally
     }
 
-    /// Takes what has happened.
-    pub fn into_tally(self) -> Tally {
-        self.tally
+    /// Takes what has happened; the connections stay.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// How many connections are being opened.

@@ -9,7 +9,7 @@
 //!   plan      what to run, checked before anything is started
 //!   workers   processes with a share of the connections each; `share` is what they are told
 //!   server    tidegate itself, started for the run; `usage` is what a server costs
-//!   publisher ZeroMQ PUSH at a rate
+//!   publisher ZeroMQ PUSH, or `post` to servers of other kinds
 //! worker      the other side of `workers`: opens a share, plays its part, reports a tally
 //!   fleet     many connections in one thread on one io_uring; `opener` opens them at a pace
 //!     client  one connection: `handshake`, frames, `sequence`
@@ -25,6 +25,7 @@ pub mod message;
 mod opener;
 mod outgoing;
 mod plan;
+mod post;
 mod publisher;
 mod report;
 mod run;

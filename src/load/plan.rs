@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::message::PAYLOAD_BYTES_MIN;
+use super::post::{BASE64, Post};
+use super::publisher::Publisher;
 use super::share::{Part, Share};
 use super::target::{Door, Target};
 use crate::limits::DESCRIPTORS_RESERVED;
@@ -54,7 +56,7 @@ impl Scenario {
         }
     }
 
-    /// Whether messages are published over ZeroMQ.
+    /// Whether messages are published.
     #[must_use]
     pub fn publishes(self) -> bool {
         matches!(self, Self::Fanout | Self::Unicast | Self::Slow)
@@ -81,8 +83,10 @@ pub enum ServerChoice {
     Running {
         /// `ws://host:port/path`; without a path the scenario's own.
         url: String,
-        /// Where its PULL socket is.
+        /// Where its PULL socket is, or the `http://` address that it takes messages at.
         endpoint: String,
+        /// What is posted to the latter, with the message as `{base64}`; none means the message.
+        body: Option<String>,
         /// Its processes, to be measured.
         pids: Vec<u32>,
     },
@@ -97,6 +101,9 @@ pub struct Plan {
     pub connections: u32,
     /// Processes to spread them over; none means as many as descriptors demand.
     pub processes: Option<u32>,
+    /// How long nothing is done once all are open: memory that was needed only while opening goes
+    /// back to the system with some delay, and not every server has subscribed who is open.
+    pub settle_seconds: f64,
     /// How long. A storm may take so long.
     pub seconds: u32,
     /// Publications per second, or connections per second in `churn`.
@@ -131,6 +138,8 @@ impl Plan {
             |holds: bool, otherwise| if holds { Ok(()) } else { Err(Error::Options(otherwise)) };
         must(self.connections > 0, "--connections must be at least 1")?;
         must((1..=3600).contains(&self.seconds), "--seconds must be from 1 to 3600")?;
+        let settles = (0.0..=3600.0).contains(&self.settle_seconds);
+        must(settles, "--settle must be from 0 to 3600")?;
         must(self.rate > 0.0 && self.rate.is_finite(), "--rate must be above zero")?;
         let messages = self.rate * f64::from(self.seconds);
         must(messages <= MESSAGES_MAX, "--rate times --seconds must be at most 10,000,000")?;
@@ -159,8 +168,32 @@ impl Plan {
 
     /// The servers of a running one's address, after a look whether it is there.
     pub(super) fn target(&self, url: &str) -> Result<Target, Error> {
+        let (address, host, path) = self.locate("ws://", url)?;
+        let mut target = self.target_at(address);
+        host.clone_into(&mut target.host);
+        if path.len() > 1 {
+            target.door = Door::WebSocket(path.to_owned());
+        }
+        if self.scenario == Scenario::Unicast
+            && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
+        {
+            return Err(Error::Options("the path of --url needs {n} where the user stands"));
+        }
+        TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(|error| {
+            let reason = error.to_string();
+            Error::Absent { address: address.to_string(), reason }
+        })?;
+        Ok(target)
+    }
+
+    /// Address, host and path of a URL that may be aimed at.
+    fn locate<'a>(
+        &self,
+        scheme: &str,
+        url: &'a str,
+    ) -> Result<(SocketAddr, &'a str, &'a str), Error> {
         let bad = || Error::Url(url.to_owned());
-        let rest = url.strip_prefix("ws://").ok_or_else(bad)?;
+        let rest = url.strip_prefix(scheme).ok_or_else(bad)?;
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let port_follows = host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
         let place = if port_follows { host.to_owned() } else { format!("{host}:80") };
@@ -176,20 +209,34 @@ impl Plan {
         if !address.ip().is_loopback() && !self.allows_remote {
             return Err(Error::Remote(address.to_string()));
         }
-        let mut target = self.target_at(address);
-        target.host = host.to_owned();
-        if path.len() > 1 {
-            target.door = Door::WebSocket(path.to_owned());
+        Ok((address, host, path))
+    }
+
+    /// What messages are published through.
+    pub(super) fn publisher(&self, endpoints: &[String]) -> Result<Publisher, Error> {
+        let body = match &self.server {
+            ServerChoice::Running { body, .. } => body.clone(),
+            ServerChoice::Serve { .. } => None,
+        };
+        let Some(url) = endpoints.iter().find(|endpoint| endpoint.starts_with("http://")) else {
+            if body.is_some() {
+                return Err(Error::Options("--publish-body is for an --endpoint with http://"));
+            }
+            endpoints.iter().try_for_each(|endpoint| self.check_endpoint(endpoint))?;
+            return Publisher::connect(endpoints);
+        };
+        if body.as_ref().is_some_and(|body| !body.contains(BASE64)) {
+            return Err(Error::Options("--publish-body needs {base64} where the message stands"));
         }
-        if self.scenario == Scenario::Unicast
-            && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
-        {
-            return Err(Error::Options("the path of --url needs {n} where the user stands"));
+        let names_user = |text: &str| text.contains("{n}");
+        let has_user = names_user(url) || body.as_deref().is_some_and(names_user);
+        if self.scenario == Scenario::Unicast && !has_user {
+            let otherwise = "--endpoint or --publish-body needs {n} where the user stands";
+            return Err(Error::Options(otherwise));
         }
-        TcpStream::connect_timeout(&address, PATIENCE)
-            .map(drop)
-            .map_err(|error| Error::Absent { address: place, reason: error.to_string() })?;
-        Ok(target)
+        let (address, host, path) = self.locate("http://", url)?;
+        let path = if path.is_empty() { "/" } else { path };
+        Ok(Publisher::Post(Post { address, host: host.to_owned(), path: path.to_owned(), body }))
     }
 
     /// The scenario's own door of a server.
@@ -201,7 +248,7 @@ impl Plan {
     }
 
     /// Whether an endpoint may be published to.
-    pub(super) fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
+    fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
         let Some(place) = endpoint.strip_prefix("tcp://") else { return Ok(()) };
         let addresses = place.to_socket_addrs().map_err(|_| Error::Host(endpoint.to_owned()))?;
         let is_remote = addresses.into_iter().any(|address| !address.ip().is_loopback());

@@ -110,6 +110,8 @@ pub struct ServerCost {
     pub cpu_opening_cores: f64,
     /// CPU time per second of the run.
     pub cpu_run_cores: f64,
+    /// CPU time from the first message until the last has arrived, for each that did.
+    pub cpu_per_delivery_ns: Option<f64>,
 }
 
 /// The figures of a run.

@@ -5,16 +5,13 @@ use std::time::{Duration, Instant};
 use super::error::Error;
 use super::message::Message;
 use super::plan::{Plan, Scenario, ServerChoice};
-use super::publisher::Publisher;
+use super::publisher::{Audience, Publisher};
 use super::report::{Delivery, Opening, Quantiles, Report, ServerCost, SlowShare};
 use super::server::Server;
 use super::share::{Order, Share};
 use super::usage::Usage;
 use super::workers::{See, Sum, Workers};
 use crate::sys::Clock;
-
-/// Memory that was needed only while opening goes back to the system with some delay.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// How far a run is.
 #[derive(Clone, Debug)]
@@ -46,17 +43,13 @@ pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
                 servers.iter().map(Server::pid).collect(),
             )
         }
-        ServerChoice::Running { url, endpoint, pids } => {
+        ServerChoice::Running { url, endpoint, pids, .. } => {
             (vec![plan.target(url)?], vec![endpoint.clone()], pids.clone())
         }
     };
     let shares = plan.shares(&targets, processes)?;
-    let publisher = if plan.scenario.publishes() {
-        endpoints.iter().try_for_each(|endpoint| plan.check_endpoint(endpoint))?;
-        Some(Publisher::connect(&endpoints)?)
-    } else {
-        None
-    };
+    let publisher =
+        if plan.scenario.publishes() { Some(plan.publisher(&endpoints)?) } else { None };
     let before = Usage::of(&pids)?;
     let began = Instant::now();
     let mut workers = Workers::start(&shares)?;
@@ -65,18 +58,17 @@ pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
     let opening = began.elapsed();
     let opened = Usage::of(&pids)?;
     let mut run = Run { plan, shares: &shares, workers, published: 0, late: Duration::ZERO };
-    if !pids.is_empty() {
-        run.workers.attend(SETTLE, &mut |_| {})?;
-    }
+    run.workers.attend(Duration::from_secs_f64(plan.settle_seconds), &mut |_| {})?;
     let open = Usage::of(&pids)?;
     let began = Instant::now();
     let begin_nanos = Clock::shared_nanos();
     run.load(publisher.as_ref(), see)?;
     let load = began.elapsed();
     let done = Usage::of(&pids)?;
-    let Run { workers, published, late, .. } = run;
+    let Run { mut workers, published, late, .. } = run;
     let total = published_to_all(&shares, published, plan.scenario);
     let sum = workers.wait_done(&mut |done| see(&Progress { stage: "finishing", done, total }))?;
+    let finished = Usage::of(&pids)?;
     let figures = Figures { plan, processes, sum, published, late, opening, load, begin_nanos };
     let mut report = figures.report();
     report.servers_started = servers.len();
@@ -89,6 +81,10 @@ pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
             resident_per_connection_bytes: holds.then(|| bytes / f64::from(plan.connections)),
             cpu_opening_cores: cores(before, opened, opening),
             cpu_run_cores: cores(open, done, load),
+            cpu_per_delivery_ns: report.delivery.as_ref().and_then(|delivery| {
+                let nanos = finished.cpu_nanos.saturating_sub(open.cpu_nanos) as f64;
+                (delivery.received > 0).then(|| nanos / delivery.received as f64)
+            }),
         });
     }
     Ok(report)
@@ -146,10 +142,11 @@ impl Run<'_> {
 
     fn fan_out(&mut self, publisher: &Publisher, see: See<'_>) -> Result<(), Error> {
         let (bytes, channel) = (self.plan.bytes, self.plan.channel.clone());
+        let audience = Audience::Channel(&channel);
         self.publish(see, |number| {
             let message = Message { number, published_nanos: Clock::shared_nanos() };
             let payload = message.encode(bytes);
-            (0..publisher.servers()).try_for_each(|at| publisher.send(at, &channel, &payload))
+            (0..publisher.servers()).try_for_each(|at| publisher.send(at, audience, &payload))
         })?;
         for (index, share) in self.shares.iter().enumerate() {
             let deliveries = self.published * u64::from(share.readers());
@@ -172,8 +169,8 @@ impl Run<'_> {
             let number = numbers[user];
             numbers[user] += 1;
             let message = Message { number, published_nanos: Clock::shared_nanos() };
-            let channel = format!("#{user}");
-            publisher.send(share % publisher.servers(), &channel, &message.encode(bytes))
+            let audience = Audience::User(user as u32);
+            publisher.send(share % publisher.servers(), audience, &message.encode(bytes))
         })?;
         for (index, share) in self.shares.iter().enumerate() {
             let users = share.first as usize..(share.first + share.count) as usize;

@@ -11,7 +11,6 @@ use super::error::Error;
 use super::fleet::{Event, Fleet};
 use super::opener::{IN_FLIGHT, Opener, POLL, open_all};
 use super::share::{Order, Part, Share, Word};
-use super::tally::Tally;
 use crate::sys::Clock;
 
 /// How long silence lasts before what is missing counts as lost.
@@ -53,8 +52,16 @@ pub fn work(
         }
     });
     let mut worker = Worker { share, orders, output, told: Instant::now() };
-    let word = worker.play().unwrap_or_else(|error| Word::Failed(error.to_string()));
-    worker.say(&word)
+    let (word, fleets) = match worker.play() {
+        Ok((word, fleets)) => (word, fleets),
+        Err(error) => (Word::Failed(error.to_string()), Vec::new()),
+    };
+    worker.say(&word)?;
+    // That connections close costs the server something which is no part of the run, so they stay
+    // until the server has been measured.
+    while worker.orders.recv().is_ok() {}
+    drop(fleets);
+    Ok(())
 }
 
 struct Worker<W> {
@@ -70,7 +77,8 @@ fn left_alone() -> Error {
 }
 
 impl<W: Write> Worker<W> {
-    fn play(&mut self) -> Result<Word, Error> {
+    /// The figures, and the connections that they are of.
+    fn play(&mut self) -> Result<(Word, Vec<Fleet>), Error> {
         let Share { target, first, count, .. } = self.share.clone();
         match self.share.part.clone() {
             Part::Listen { notes_receivers } => {
@@ -94,8 +102,9 @@ impl<W: Write> Worker<W> {
                 self.receive_all(&mut fleet, deliveries)?;
                 self.wake_up(&mut slow)?;
                 let still_open = slow.open() as u64;
-                let slow = Some(Box::new(slow.into_tally()));
-                Ok(Word::Done { tally: Box::new(fleet.into_tally()), slow, still_open })
+                let figures = Some(Box::new(slow.take_tally()));
+                let tally = Box::new(fleet.take_tally());
+                Ok((Word::Done { tally, slow: figures, still_open }, vec![fleet, slow]))
             }
             Part::Echo { in_flight, bytes, seconds } => {
                 let mut fleet = Fleet::new(target, false)?;
@@ -265,7 +274,7 @@ impl<W: Write> Worker<W> {
     }
 }
 
-fn done(fleet: Fleet) -> Word {
-    let still_open = fleet.open() as u64;
-    Word::Done { tally: Box::new(fleet.into_tally()), slow: None::<Box<Tally>>, still_open }
+fn done(mut fleet: Fleet) -> (Word, Vec<Fleet>) {
+    let (still_open, tally) = (fleet.open() as u64, Box::new(fleet.take_tally()));
+    (Word::Done { tally, slow: None, still_open }, vec![fleet])
 }

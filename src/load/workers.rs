@@ -85,7 +85,7 @@ impl Workers {
     }
 
     /// Waits for the figures of all.
-    pub(super) fn wait_done(mut self, see: &mut dyn FnMut(u64)) -> Result<Sum, Error> {
+    pub(super) fn wait_done(&mut self, see: &mut dyn FnMut(u64)) -> Result<Sum, Error> {
         while self.sum.done < self.workers.len() {
             self.listen(Duration::from_millis(100), see)?;
         }

@@ -97,8 +97,11 @@ fn server_cost(table: &mut Table, server: &ServerCost) {
         );
     }
     let (opening, run) = (server.cpu_opening_cores, server.cpu_run_cores);
-    table
-        .row("server CPU", &format!("{opening:.2} cores while opening, {run:.3} cores in the run"));
+    let mut cpu = format!("{opening:.2} cores while opening, {run:.3} cores in the run");
+    if let Some(nanos) = server.cpu_per_delivery_ns {
+        cpu += &format!(", {nanos:.0} ns per delivery");
+    }
+    table.row("server CPU", &cpu);
 }
 
 fn quantiles(table: &mut Table, name: &str, quantiles: Option<&Quantiles>) {
