@@ -95,8 +95,6 @@ struct Work {
     input: Vec<u8>,
     /// Replies to one read.
     replies: Vec<u8>,
-    /// A shard's own random numbers, for jitter.
-    random: u64,
     /// Links that have something new and whose receiver must be woken.
     is_touched: Vec<bool>,
     are_askers_touched: bool,
@@ -134,7 +132,6 @@ impl Shard {
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),
-            random: now_nanos | 1 | u64::from(settings.hub.shard.0) << 40,
             is_touched: vec![false; shards],
             are_askers_touched: false,
         };
