@@ -42,10 +42,25 @@ fn refusal(arguments: &str) -> String {
 fn idle_connections_stay_and_are_measured() {
     // Who did not answer pings would be closed, and that would be a problem of the run.
     let heartbeat = "--set heartbeat.ping_interval=1s --set heartbeat.pong_deadline=1s";
-    let figures = figures(&format!("idle --connections 2000 --seconds 4 {heartbeat}"));
+    let path = std::env::temp_dir().join(format!("pings-{}.svg", std::process::id()));
+    let plot = path.to_str().unwrap();
+    let arguments = format!("idle --connections 2000 --seconds 4 {heartbeat} --plot {plot}");
+    let figures = figures(&arguments);
     assert_eq!(figures["opening"]["opened"], 2000);
-    assert!(figures["server"]["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
-    assert!(figures["server"]["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+    let (server, kernel) = (&figures["server"], &figures["kernel"]);
+    assert!(server["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
+    assert!(server["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+    assert!(server["cpu_per_connection_second_ns"].as_f64().unwrap() > 0.0);
+    assert_eq!(kernel["sockets_per_connection"], 2);
+    assert!(kernel["per_socket_bytes"].is_number(), "{kernel}");
+    let pings = &figures["pings"];
+    let tenths = pings["per_100_ms"].as_array().unwrap();
+    assert!((39..=40).contains(&tenths.len()), "{pings}");
+    // Every second one to each, give or take those that the edges of the time cut off.
+    assert!((6000..=10_000).contains(&pings["count"].as_u64().unwrap()), "{pings}");
+    let picture = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(picture.contains("pings in 100 ms") && picture.contains("polyline"));
 }
 
 #[test]
@@ -68,6 +83,20 @@ fn every_message_of_a_fan_out_arrives_everywhere() {
 fn every_unicast_arrives_at_its_user() {
     let figures = figures("unicast -n 300 --processes 2 --rate 1000 --seconds 1");
     assert_eq!(figures["delivery"]["received"], 1000);
+}
+
+#[test]
+fn unicasts_and_broadcasts_go_together() {
+    let figures = figures("mixed -n 600 --processes 2 --rate 200 --seconds 2");
+    let delivery = &figures["delivery"];
+    let number = |value: &Value| value.as_u64().unwrap();
+    let broadcasts = number(&delivery["last_receiver"]["count"]);
+    assert!(broadcasts > 0, "{delivery}");
+    assert_eq!(number(&delivery["published"]), 400 + broadcasts);
+    assert_eq!(number(&delivery["received"]), 400 + 600 * broadcasts);
+    assert_eq!(delivery["latency"]["count"], 600 * broadcasts);
+    assert_eq!(delivery["unicast_quiet"]["count"], 200);
+    assert_eq!(delivery["unicast_busy"]["count"], 200);
 }
 
 #[test]
@@ -160,6 +189,8 @@ fn what_is_missing_is_said() {
         (format!("idle --url {here} --server-pid 4294967295"), "check --server-pid"),
         ("idle --url http://127.0.0.1".to_owned(), "ws://HOST:PORT/PATH"),
         ("idle --seconds 0".to_owned(), "--seconds must be"),
+        ("idle -n 4000000000 --serve".to_owned(), "cannot hold 4000000000 connections"),
+        ("idle -n 4000000000 --serve".to_owned(), "take a host with more memory"),
         ("fanout --bytes 3".to_owned(), "--bytes must be"),
     ] {
         let error = refusal(&arguments);

@@ -72,7 +72,7 @@ pub(super) struct Arguments {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
-    /// Draw the latencies by percentile into an SVG file.
+    /// Draw the latencies by percentile, or in idle the pings over time, into an SVG file.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
@@ -85,6 +85,8 @@ enum Name {
     Fanout,
     /// Publish to random users.
     Unicast,
+    /// Publish to random users, alone and then while broadcasts to all are under way.
+    Mixed,
     /// Send messages that come back.
     Echo,
     /// Open and close connections.
@@ -101,6 +103,7 @@ impl From<Name> for Scenario {
             Name::Idle => Self::Idle,
             Name::Fanout => Self::Fanout,
             Name::Unicast => Self::Unicast,
+            Name::Mixed => Self::Mixed,
             Name::Echo => Self::Echo,
             Name::Churn => Self::Churn,
             Name::Storm => Self::Storm,

@@ -178,8 +178,8 @@ impl Fleet {
     }
 
     /// Takes what has happened.
-    pub fn into_tally(self) -> Tally {
-        self.tally
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// How many connections are being opened.
