@@ -2,7 +2,7 @@
 # `make test` tests it. Both install what they need and is missing, and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup lint unit conformance clients browser fuzz bench clean
+.PHONY: help run build test setup lint unit conformance clients browser fuzz bench million clean
 
 # Further options of `tidegate serve`, for example ARGS="--shards 1".
 ARGS ?=
@@ -53,6 +53,10 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS (5), from its seeds.
 bench: ## Micro benches.
 	@tests/setup.sh build
 	cargo bench --locked
+
+million: build ## A broadcast to a million connections on this host, every receipt verified.
+	target/release/tidegate bench fanout --serve --connections 1000000 --open-rate 30000 \
+		--rate 0.05 --seconds 60 --set shards.count=1 --set heartbeat.ping_interval=10m
 
 clean: ## Remove everything that was built or installed here.
 	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts .venv tests/clients/node_modules

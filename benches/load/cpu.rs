@@ -5,22 +5,30 @@ use std::io;
 
 /// What was used when the bill was opened.
 pub(crate) struct Bill {
-    pid: u32,
-    softirq_pid: u32,
+    pids: Vec<u32>,
     used: u64,
 }
 
 impl Bill {
     /// Opens a bill for a process that runs on a core.
     pub(crate) fn open(pid: u32, core: usize) -> io::Result<Self> {
-        let softirq_pid = softirq_pid(core)?;
-        Ok(Self { pid, softirq_pid, used: used(pid)? + used(softirq_pid)? })
+        Self::open_all(vec![pid], core)
+    }
+
+    /// Opens a bill for processes that share a core.
+    pub(crate) fn open_all(mut pids: Vec<u32>, core: usize) -> io::Result<Self> {
+        pids.push(softirq_pid(core)?);
+        Ok(Self { used: used_by(&pids)?, pids })
     }
 
     /// How much was used since.
     pub(crate) fn close(self) -> io::Result<u64> {
-        Ok(used(self.pid)? + used(self.softirq_pid)? - self.used)
+        Ok(used_by(&self.pids)? - self.used)
     }
+}
+
+fn used_by(pids: &[u32]) -> io::Result<u64> {
+    pids.iter().map(|&pid| used(pid)).sum()
 }
 
 fn used(pid: u32) -> io::Result<u64> {

@@ -21,7 +21,7 @@ const RATES: [u32; 5] = [10, 50, 100, 200, 400];
 const RATE_SECONDS: u32 = 3;
 
 /// CPU that is still being used when the last receiver has its message belongs to the round.
-const AFTERMATH: Duration = Duration::from_millis(30);
+pub(crate) const AFTERMATH: Duration = Duration::from_millis(30);
 
 /// Single broadcasts, then publications at several rates.
 pub(crate) fn run(options: &Options) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! The whole server under load, in processes of their own, as ratios to what the kernel costs.
 //!
 //! ```text
-//! cargo bench --bench load -- [fan_out] [echo] [idle] [--connections N] [--bytes N] [--rounds N]
+//! cargo bench --bench load -- [fan_out] [echo] [idle] [large] [--connections N] [--bytes N]
+//!                               [--rounds N]
 //! ```
 //! Without a name all parts run. `cargo test --all-targets` runs each once with few connections,
 //! to see that it works; its figures mean nothing.
@@ -11,6 +12,7 @@ mod echo;
 mod epoll;
 mod fan_out;
 mod idle;
+mod large;
 mod process;
 mod report;
 
@@ -39,8 +41,8 @@ impl Options {
 /// One part of the bench.
 type Part = fn(&Options) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 3] =
-    [("fan_out", fan_out::run), ("echo", echo::run), ("idle", idle::run)];
+const PARTS: [(&str, Part); 4] =
+    [("fan_out", fan_out::run), ("echo", echo::run), ("idle", idle::run), ("large", large::run)];
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -77,7 +77,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on the senders' core.
     pub(crate) fn start() -> io::Result<Self> {
-        let mut role = Role::start("server", &[])?;
+        Self::start_with(&[])
+    }
+
+    /// Starts it with further options, each `SECTION.KEY=VALUE`.
+    pub(crate) fn start_with(options: &[&str]) -> io::Result<Self> {
+        let mut role = Role::start("server", options)?;
         let (mut public, mut pull) = (None, None);
         while public.is_none() || pull.is_none() {
             let line = role.hear()?;
@@ -212,7 +217,7 @@ impl EchoClients {
 /// Plays a role until the standard input ends.
 pub(crate) fn play(role: &str, arguments: &[String]) -> io::Result<()> {
     match role {
-        "server" => play_server(),
+        "server" => play_server(arguments),
         "epoll" => play_epoll(arguments[0].parse().expect("a count")),
         "echo" => play_echo(&arguments[0], arguments[1].parse().expect("a count")),
         "floor" => play_floor(arguments[0].parse().expect("a count")),
@@ -220,13 +225,14 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> io::Result<()> {
     }
 }
 
-fn play_server() -> io::Result<()> {
+fn play_server(options: &[String]) -> io::Result<()> {
     pin(SENDER_CORE);
     let endpoints = r#"ingest.endpoints=[{kind = "pull", endpoint = "tcp://127.0.0.1:*"}]"#;
     let error = Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["serve", "--dev", "--public-address", "127.0.0.1:0"])
         .args(["--internal-address", "127.0.0.1:0", "--log-level", "warn", "--set", endpoints])
         .args(["--set", "handshake.rate=0", "--set", "slow.lag_bytes_max=16MiB"])
+        .args(options.iter().flat_map(|option| ["--set", option]))
         .exec();
     Err(error)
 }
