@@ -9,6 +9,7 @@ use crate::shard::socket::{
     FIRST_PING_DUE, IS_COUNTED, IS_READY, OWES, PEER_CLOSED, PINGED, Socket, State,
 };
 use crate::shard::{KEPT_ROWS, Shard};
+use crate::sys::memory::{give_back, give_back_spare};
 use crate::sys::ring::Kind;
 use crate::wheel::{Tick, Wheel};
 use crate::ws::close::{CloseCode, encode_close};
@@ -206,15 +207,17 @@ impl Shard {
         self.teardown(row);
     }
 
-    /// After the last of many connections the tables that they filled are made anew. Only at the
+    /// After the last of many connections the tables that they filled are emptied. Only at the
     /// end of a turn, when nothing refers to a row by its number alone.
     pub(super) fn give_back_memory(&mut self) {
         if self.hub.connection_count() == 0 && self.sockets.len() > KEPT_ROWS {
-            let expected = self.sockets.capacity();
-            self.sockets = Vec::with_capacity(expected);
-            self.wheel = Wheel::with_capacity(self.work.now, expected);
+            self.sockets.clear();
+            give_back_spare(&mut self.sockets);
+            // Only when the old one is gone can the new one have its place.
+            self.wheel = Wheel::new(self.work.now);
+            self.wheel = Wheel::with_capacity(self.work.now, self.sockets.capacity());
             self.admission.forget();
-            crate::sys::memory::give_back();
+            give_back();
         }
     }
 
