@@ -146,13 +146,13 @@ mod tests {
         let found = check(&host.tree(), &million());
         assert_eq!(
             about(&found, "memory").needed,
-            "4.2 GB = 1,000,000 x (3,800 B kernel + 400 B user), and up to 536.8 MB owed to slow \
+            "4.6 GB = 1,000,000 x (4,200 B kernel + 400 B user), and up to 536.8 MB owed to slow \
              clients"
         );
         for (text, expected) in [
-            ("MemAvailable: 5000000 kB", Verdict::Ok),
-            ("MemAvailable: 4300000 kB", Verdict::Warn),
-            ("MemAvailable: 4100000 kB", Verdict::Fail),
+            ("MemAvailable: 5100000 kB", Verdict::Ok),
+            ("MemAvailable: 4700000 kB", Verdict::Warn),
+            ("MemAvailable: 4400000 kB", Verdict::Fail),
             ("MemAvailable: 0 kB", Verdict::Fail),
             ("MemAvailable: much", Verdict::Unknown),
             ("MemAvailable: -1 kB", Verdict::Unknown),
