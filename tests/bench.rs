@@ -46,10 +46,25 @@ fn refusal(arguments: &str) -> String {
 fn idle_connections_stay_and_are_measured() {
     // Who did not answer pings would be closed, and that would be a problem of the run.
     let heartbeat = "--set heartbeat.ping_interval=1s --set heartbeat.pong_deadline=1s";
-    let figures = figures(&format!("idle --connections 2000 --seconds 4 {heartbeat}"));
+    let path = std::env::temp_dir().join(format!("pings-{}.svg", std::process::id()));
+    let plot = path.to_str().unwrap();
+    let arguments = format!("idle --connections 2000 --seconds 4 {heartbeat} --plot {plot}");
+    let figures = figures(&arguments);
     assert_eq!(figures["opening"]["opened"], 2000);
-    assert!(figures["server"]["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
-    assert!(figures["server"]["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+    let (server, kernel) = (&figures["server"], &figures["kernel"]);
+    assert!(server["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
+    assert!(server["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+    assert!(server["cpu_per_connection_second_ns"].as_f64().unwrap() > 0.0);
+    assert_eq!(kernel["sockets_per_connection"], 2);
+    assert!(kernel["per_socket_bytes"].is_number(), "{kernel}");
+    let pings = &figures["pings"];
+    let tenths = pings["per_100_ms"].as_array().unwrap();
+    assert!((39..=40).contains(&tenths.len()), "{pings}");
+    // Every second one to each, give or take those that the edges of the time cut off.
+    assert!((6000..=10_000).contains(&pings["count"].as_u64().unwrap()), "{pings}");
+    let picture = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(picture.contains("pings in 100 ms") && picture.contains("polyline"));
 }
 
 #[test]
@@ -74,8 +89,12 @@ fn every_unicast_arrives_at_its_user() {
     assert_eq!(figures["delivery"]["received"], 1000);
 }
 
-/// A server of another kind, which has so many clients. All are sent what `unwrap` finds in a
-/// posted path and body, and then `answer` is the answer. It serves until the test ends.
+/// Clients that come before the run if the server is measured, and go.
+const WARMING: usize = 10;
+
+/// A server of another kind, which so many clients come to. All that are there are sent what
+/// `unwrap` finds in a posted path and body, and then `answer` is the answer. It serves until the
+/// test ends.
 fn stranger(
     clients: usize,
     answer: &'static str,
@@ -103,9 +122,7 @@ fn stranger(
             let mut body = vec![0; length.unwrap().trim().parse().unwrap()];
             input.read_exact(&mut body).unwrap();
             let message = unwrap(head[0].split(' ').nth(1).unwrap(), &body);
-            for socket in &mut sockets {
-                socket.send(Message::binary(message.clone())).unwrap();
-            }
+            sockets.retain_mut(|socket| socket.send(Message::binary(message.clone())).is_ok());
             input.get_mut().write_all(answer.as_bytes()).unwrap();
         }
     });
@@ -115,7 +132,7 @@ fn stranger(
 #[test]
 fn a_server_of_another_kind_is_published_to_over_http() {
     let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
-    let (url, http) = stranger(3, accepted, |path, body| {
+    let (url, http) = stranger(WARMING + 3, accepted, |path, body| {
         assert_eq!(path, "/pub?id=c");
         body.to_vec()
     });
@@ -153,6 +170,20 @@ fn a_refused_publication_ends_the_run() {
     let (url, http) = stranger(1, refused, |_, body| body.to_vec());
     let error = refusal(&format!("fanout -n 1 --seconds 1 --url {url} --endpoint {http}/pub"));
     assert!(error.contains("/pub (HTTP/1.1 403 Forbidden): check"), "{error}");
+}
+
+#[test]
+fn unicasts_and_broadcasts_go_together() {
+    let figures = figures("mixed -n 600 --processes 2 --rate 200 --seconds 2");
+    let delivery = &figures["delivery"];
+    let number = |value: &Value| value.as_u64().unwrap();
+    let broadcasts = number(&delivery["last_receiver"]["count"]);
+    assert!(broadcasts > 0, "{delivery}");
+    assert_eq!(number(&delivery["published"]), 400 + broadcasts);
+    assert_eq!(number(&delivery["received"]), 400 + 600 * broadcasts);
+    assert_eq!(delivery["latency"]["count"], 600 * broadcasts);
+    assert_eq!(delivery["unicast_quiet"]["count"], 200);
+    assert_eq!(delivery["unicast_busy"]["count"], 200);
 }
 
 #[test]
@@ -246,11 +277,15 @@ fn what_is_missing_is_said() {
         (format!("unicast --url {here}/fixed"), "needs {n}"),
         (format!("idle --url {here} --server-pid 4294967295"), "check --server-pid"),
         (format!("unicast --url {here}/{{n}} --endpoint http://{gone}"), "or --publish-body needs"),
+        (format!("mixed --url {here}/{{n}} --endpoint http://{gone}/{{n}}"), "needs a PULL socket"),
+        (format!("mixed --url {here}/fixed"), "needs {n}"),
         (format!("fanout -n 1 --url {here} --publish-body x{{base64}}"), "with http://"),
         (format!("fanout --url {here} --endpoint http://{gone} --publish-body x"), "{base64}"),
         ("idle --url http://127.0.0.1".to_owned(), "ws://HOST:PORT/PATH"),
         ("idle --seconds 0".to_owned(), "--seconds must be"),
         ("idle --settle=-1".to_owned(), "--settle must be"),
+        ("idle -n 4000000000 --serve".to_owned(), "cannot hold 4000000000 connections"),
+        ("idle -n 4000000000 --serve".to_owned(), "take a host with more memory"),
         ("fanout --bytes 3".to_owned(), "--bytes must be"),
     ] {
         let error = refusal(&arguments);

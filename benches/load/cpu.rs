@@ -1,11 +1,11 @@
-//! CPU time of a process and of its cores' ksoftirqd, in nanoseconds from `schedstat`.
+//! CPU time of processes and of their cores' ksoftirqd, in nanoseconds from `schedstat`.
 
 use std::fs;
 use std::io;
 
 /// What was used when the bill was opened.
 pub(crate) struct Bill {
-    pid: u32,
+    pids: Vec<u32>,
     softirq_pid: u32,
     used: Used,
 }
@@ -15,7 +15,7 @@ pub(crate) struct Bill {
 pub(crate) struct Used {
     /// The threads of shards.
     pub(crate) shards: u64,
-    /// All other threads of the process.
+    /// All other threads of the processes.
     pub(crate) others: u64,
     /// ksoftirqd of the core.
     pub(crate) softirq: u64,
@@ -32,23 +32,32 @@ impl Used {
         (self.shards + self.softirq) as f64
     }
 
-    fn now(pid: u32, softirq_pid: u32) -> io::Result<Self> {
-        let softirq = used_by_threads(softirq_pid)?;
-        let Self { shards, others, .. } = used_by_threads(pid)?;
-        Ok(Self { shards, others, softirq: softirq.others })
+    fn now(pids: &[u32], softirq_pid: u32) -> io::Result<Self> {
+        let mut sum = Self { softirq: used_by_threads(softirq_pid)?.others, ..Self::default() };
+        for &pid in pids {
+            let used = used_by_threads(pid)?;
+            sum.shards += used.shards;
+            sum.others += used.others;
+        }
+        Ok(sum)
     }
 }
 
 impl Bill {
     /// Opens a bill for a process that runs on a core.
     pub(crate) fn open(pid: u32, core: usize) -> io::Result<Self> {
+        Self::open_all(vec![pid], core)
+    }
+
+    /// Opens a bill for processes that share a core.
+    pub(crate) fn open_all(pids: Vec<u32>, core: usize) -> io::Result<Self> {
         let softirq_pid = softirq_pid(core)?;
-        Ok(Self { pid, softirq_pid, used: Used::now(pid, softirq_pid)? })
+        Ok(Self { used: Used::now(&pids, softirq_pid)?, pids, softirq_pid })
     }
 
     /// How much was used since.
     pub(crate) fn close(self) -> io::Result<Used> {
-        let now = Used::now(self.pid, self.softirq_pid)?;
+        let now = Used::now(&self.pids, self.softirq_pid)?;
         Ok(Used {
             shards: now.shards - self.used.shards,
             others: now.others - self.used.others,

@@ -3,9 +3,9 @@
 //! ```text
 //! cargo bench --bench load -- [PART ...] [--connections N] [--bytes N] [--rounds N]
 //! ```
-//! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle.
-//! `cargo test --all-targets` runs each once with few connections,
-//! to see that it works; its figures mean nothing.
+//! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle,
+//! large. `cargo test --all-targets` runs each once with few connections, to see that it works; its
+//! figures mean nothing.
 
 mod cpu;
 mod echo;
@@ -14,6 +14,7 @@ mod fan_out;
 mod floor;
 mod handshake;
 mod idle;
+mod large;
 mod mail;
 mod rates;
 mod receiver;
@@ -55,7 +56,7 @@ impl Options {
 /// One part of the bench.
 type Part = fn(&Options) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("sizes", sizes::run),
     ("rates", rates::run),
     ("saturated", saturated::run),
@@ -64,6 +65,7 @@ const PARTS: [(&str, Part); 8] = [
     ("handshake", handshake::run),
     ("shards", shards::run),
     ("idle", idle::run),
+    ("large", large::run),
 ];
 
 fn main() -> io::Result<()> {

@@ -70,6 +70,7 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> io::Result<()> {
             shards: count(0),
             high_water_mark: count(1),
             link_capacity: count(2),
+            ping_seconds: count(3),
         }),
         "floor" => floor::play(count(0)),
         "epoll" => epoll::play(),

@@ -16,11 +16,13 @@ pub(crate) struct Setup {
     pub(crate) high_water_mark: usize,
     /// Messages that wait on each link.
     pub(crate) link_capacity: usize,
+    /// How often connections are pinged.
+    pub(crate) ping_seconds: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, high_water_mark: 10_000, link_capacity: 4096 }
+        Self { shards: 1, high_water_mark: 10_000, link_capacity: 4096, ping_seconds: 25 }
     }
 }
 
@@ -46,8 +48,9 @@ impl Server {
 
     /// Starts it with other settings.
     pub(crate) fn with(setup: Setup) -> io::Result<Self> {
-        let Setup { shards, high_water_mark, link_capacity } = setup;
-        let numbers = [shards, high_water_mark, link_capacity].map(|number| number.to_string());
+        let Setup { shards, high_water_mark, link_capacity, ping_seconds } = setup;
+        let numbers = [shards, high_water_mark, link_capacity, ping_seconds];
+        let numbers = numbers.map(|number| number.to_string());
         let mut role = Role::start("server", &numbers.each_ref().map(String::as_str))?;
         let mut public = None;
         let mut endpoints = Vec::new();
@@ -109,6 +112,7 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
     let settings = [
         format!("ingest.endpoints=[{}]", endpoints.join(", ")),
         format!("links.capacity={}", setup.link_capacity),
+        format!("heartbeat.ping_interval={}s", setup.ping_seconds),
         "handshake.rate=0".to_owned(),
         "slow.lag_bytes_max=16MiB".to_owned(),
     ];

@@ -57,7 +57,8 @@ pub(super) struct Arguments {
     /// Source addresses to use in turn [default: 127.1.x.y towards loopback].
     #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
     sources: Vec<IpAddr>,
-    /// Seconds between the last opening and the begin, for the server to become quiet.
+    /// Seconds for which the server must be quiet between the last opening and the begin; if it
+    /// never is, the run begins all the same after 5.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     settle: f64,
     /// How long to run; for a storm how long it may take.
@@ -81,7 +82,7 @@ pub(super) struct Arguments {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
-    /// Draw the latencies by percentile into an SVG file.
+    /// Draw the latencies by percentile, or in idle the pings over time, into an SVG file.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
@@ -94,6 +95,8 @@ enum Name {
     Fanout,
     /// Publish to random users.
     Unicast,
+    /// Publish to random users, alone and then while broadcasts to all are under way.
+    Mixed,
     /// Send messages that come back.
     Echo,
     /// Open and close connections.
@@ -110,6 +113,7 @@ impl From<Name> for Scenario {
             Name::Idle => Self::Idle,
             Name::Fanout => Self::Fanout,
             Name::Unicast => Self::Unicast,
+            Name::Mixed => Self::Mixed,
             Name::Echo => Self::Echo,
             Name::Churn => Self::Churn,
             Name::Storm => Self::Storm,

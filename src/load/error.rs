@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::doctor::Finding;
+
 /// Why a run cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -13,7 +15,19 @@ pub enum Error {
     Url(String),
     /// The host of an address is unknown.
     #[error("the host of {0:?} cannot be found: check its name")]
-    Host(String),
+    Name(String),
+    /// The host has too little of something.
+    #[error(
+        "this host cannot hold {connections} connections and the clients that open them: {} is {}, \
+         needed {}; {}",
+        finding.setting, finding.value, finding.needed, finding.remedy
+    )]
+    Host {
+        /// How many connections.
+        connections: u32,
+        /// Of what, and what to do.
+        finding: Box<Finding>,
+    },
     /// Load is for machines whose owner knows of it.
     #[error("{0} is not on loopback: add --allow-remote if its owner knows of the load")]
     Remote(String),

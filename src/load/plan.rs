@@ -9,6 +9,7 @@ use super::post::{BASE64, Post};
 use super::publisher::Publisher;
 use super::share::{Part, Share};
 use super::target::{Door, Target};
+use crate::doctor::{Finding, Sockets, Tree, Verdict, examine_load};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::sys::host::raise_descriptor_limit;
 
@@ -31,6 +32,8 @@ pub enum Scenario {
     Fanout,
     /// Every message goes to the personal channel of one of them.
     Unicast,
+    /// Messages to one of them, first alone and then while every other message goes to all.
+    Mixed,
     /// What they send comes back.
     Echo,
     /// They are opened and closed at a rate.
@@ -49,6 +52,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Fanout => "fanout",
             Self::Unicast => "unicast",
+            Self::Mixed => "mixed",
             Self::Echo => "echo",
             Self::Churn => "churn",
             Self::Storm => "storm",
@@ -59,12 +63,13 @@ impl Scenario {
     /// Whether messages are published.
     #[must_use]
     pub fn publishes(self) -> bool {
-        matches!(self, Self::Fanout | Self::Unicast | Self::Slow)
+        matches!(self, Self::Fanout | Self::Unicast | Self::Mixed | Self::Slow)
     }
 
     fn default_path(self, channel: &str) -> String {
         match self {
             Self::Unicast => "/websocket/{n}".to_owned(),
+            Self::Mixed => format!("/websocket/{{n}}?channels={channel}"),
             Self::Echo => "/echo".to_owned(),
             _ => format!("/websocket?channels={channel}"),
         }
@@ -101,8 +106,9 @@ pub struct Plan {
     pub connections: u32,
     /// Processes to spread them over; none means as many as descriptors demand.
     pub processes: Option<u32>,
-    /// How long nothing is done once all are open: memory that was needed only while opening goes
-    /// back to the system with some delay, and not every server has subscribed who is open.
+    /// How long the server must do next to nothing once all are open: memory that was needed only
+    /// while opening goes back to the system with some delay, and not every server has subscribed
+    /// who is open.
     pub settle_seconds: f64,
     /// How long. A storm may take so long.
     pub seconds: u32,
@@ -166,6 +172,25 @@ impl Plan {
         }
     }
 
+    /// What the host lacks for as many sockets, if it is not so much that the run cannot be made.
+    pub(super) fn check_host(&self, processes: u32) -> Result<Vec<Finding>, Error> {
+        // The server of a run that may be remote is most likely there.
+        let ends = if self.allows_remote { 1 } else { 2 };
+        let sides = if matches!(self.server, ServerChoice::Serve { .. }) { 2 } else { 1 };
+        let sockets = Sockets {
+            ends: u64::from(self.connections) * ends,
+            processes: u64::from(processes) * sides,
+        };
+        let mut findings = examine_load(&Tree::host(), sockets);
+        match findings.first() {
+            Some(worst) if worst.verdict == Verdict::Fail => Err(Error::Host {
+                connections: self.connections,
+                finding: Box::new(findings.swap_remove(0)),
+            }),
+            _ => Ok(findings),
+        }
+    }
+
     /// The servers of a running one's address, after a look whether it is there.
     pub(super) fn target(&self, url: &str) -> Result<Target, Error> {
         let (address, host, path) = self.locate("ws://", url)?;
@@ -174,7 +199,7 @@ impl Plan {
         if path.len() > 1 {
             target.door = Door::WebSocket(path.to_owned());
         }
-        if self.scenario == Scenario::Unicast
+        if matches!(self.scenario, Scenario::Unicast | Scenario::Mixed)
             && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
         {
             return Err(Error::Options("the path of --url needs {n} where the user stands"));
@@ -200,7 +225,7 @@ impl Plan {
         if host.is_empty() || url.contains(char::is_whitespace) {
             return Err(bad());
         }
-        let unknown = || Error::Host(url.to_owned());
+        let unknown = || Error::Name(url.to_owned());
         let addresses: Vec<SocketAddr> = place.to_socket_addrs().map_err(|_| unknown())?.collect();
         // `localhost` has two addresses, and servers often listen on the older kind only.
         let address =
@@ -230,6 +255,9 @@ impl Plan {
         }
         let names_user = |text: &str| text.contains("{n}");
         let has_user = names_user(url) || body.as_deref().is_some_and(names_user);
+        if self.scenario == Scenario::Mixed {
+            return Err(Error::Options("mixed needs a PULL socket as --endpoint: tcp://HOST:PORT"));
+        }
         if self.scenario == Scenario::Unicast && !has_user {
             let otherwise = "--endpoint or --publish-body needs {n} where the user stands";
             return Err(Error::Options(otherwise));
@@ -250,7 +278,7 @@ impl Plan {
     /// Whether an endpoint may be published to.
     fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
         let Some(place) = endpoint.strip_prefix("tcp://") else { return Ok(()) };
-        let addresses = place.to_socket_addrs().map_err(|_| Error::Host(endpoint.to_owned()))?;
+        let addresses = place.to_socket_addrs().map_err(|_| Error::Name(endpoint.to_owned()))?;
         let is_remote = addresses.into_iter().any(|address| !address.ip().is_loopback());
         let is_refused = is_remote && !self.allows_remote;
         if is_refused { Err(Error::Remote(endpoint.to_owned())) } else { Ok(()) }
@@ -288,7 +316,7 @@ impl Plan {
         let &Self { seconds, bytes, in_flight, .. } = self;
         match self.scenario {
             Scenario::Idle | Scenario::Unicast => Part::Listen { notes_receivers: false },
-            Scenario::Fanout => Part::Listen { notes_receivers: true },
+            Scenario::Fanout | Scenario::Mixed => Part::Listen { notes_receivers: true },
             Scenario::Echo => Part::Echo { in_flight, bytes, seconds },
             Scenario::Churn => {
                 Part::Churn { per_second: self.rate / f64::from(processes), seconds }

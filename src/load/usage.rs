@@ -11,19 +11,22 @@ use super::error::Error;
 /// What processes use together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
+    /// Those that have memory of their own.
+    pub(super) processes: usize,
     pub(super) resident_bytes: u64,
     pub(super) cpu_nanos: u64,
 }
 
 impl Usage {
     pub(super) fn of(pids: &[u32]) -> Result<Self, Error> {
-        let mut sum = Self { resident_bytes: 0, cpu_nanos: 0 };
+        let mut sum = Self { processes: 0, resident_bytes: 0, cpu_nanos: 0 };
         for &pid in pids {
             let fail = |error: io::Error| Error::Usage { pid, reason: error.to_string() };
             let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(fail)?;
-            let resident_bytes = resident_bytes(&status);
-            sum.resident_bytes +=
-                resident_bytes.ok_or_else(|| fail(io::Error::other("it has ended")))?;
+            let resident_bytes =
+                resident_bytes(&status).ok_or_else(|| fail(io::Error::other("it has ended")))?;
+            sum.processes += usize::from(resident_bytes > 0);
+            sum.resident_bytes += resident_bytes;
             sum.cpu_nanos += cpu_nanos(pid).map_err(fail)?;
         }
         Ok(sum)

@@ -14,7 +14,7 @@ use super::share::{Order, Part, Share, Word};
 use crate::sys::Clock;
 
 /// How long silence lasts before what is missing counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long is listened for repetitions after everything has come.
 const AFTERMATH: Duration = Duration::from_millis(200);
@@ -52,16 +52,13 @@ pub fn work(
         }
     });
     let mut worker = Worker { share, orders, output, told: Instant::now() };
-    let (word, fleets) = match worker.play() {
-        Ok((word, fleets)) => (word, fleets),
-        Err(error) => (Word::Failed(error.to_string()), Vec::new()),
-    };
-    worker.say(&word)?;
-    // That connections close costs the server something which is no part of the run, so they stay
-    // until the server has been measured.
-    while worker.orders.recv().is_ok() {}
-    drop(fleets);
-    Ok(())
+    match worker.play() {
+        Ok((word, fleets)) => {
+            worker.say(&word)?;
+            worker.hold(fleets)
+        }
+        Err(error) => worker.say(&Word::Failed(error.to_string())),
+    }
 }
 
 struct Worker<W> {
@@ -77,7 +74,7 @@ fn left_alone() -> Error {
 }
 
 impl<W: Write> Worker<W> {
-    /// The figures, and the connections that they are of.
+    /// Plays the part; returns its figures and what is open still.
     fn play(&mut self) -> Result<(Word, Vec<Fleet>), Error> {
         let Share { target, first, count, .. } = self.share.clone();
         match self.share.part.clone() {
@@ -102,9 +99,10 @@ impl<W: Write> Worker<W> {
                 self.receive_all(&mut fleet, deliveries)?;
                 self.wake_up(&mut slow)?;
                 let still_open = slow.open() as u64;
-                let figures = Some(Box::new(slow.take_tally()));
                 let tally = Box::new(fleet.take_tally());
-                Ok((Word::Done { tally, slow: figures, still_open }, vec![fleet, slow]))
+                let word =
+                    Word::Done { tally, slow: Some(Box::new(slow.take_tally())), still_open };
+                Ok((word, vec![fleet, slow]))
             }
             Part::Echo { in_flight, bytes, seconds } => {
                 let mut fleet = Fleet::new(target, false)?;
@@ -136,6 +134,17 @@ impl<W: Write> Worker<W> {
                 Ok(done(fleet))
             }
         }
+    }
+
+    /// Keeps connections open, and pings answered, while the run is measured; then drops them.
+    fn hold(&self, mut fleets: Vec<Fleet>) -> Result<(), std::io::Error> {
+        while !matches!(self.orders.try_recv(), Err(TryRecvError::Disconnected)) {
+            for fleet in &mut fleets {
+                fleet.poll(POLL)?;
+                while fleet.next_event().is_some() {}
+            }
+        }
+        fleets.iter_mut().try_for_each(Fleet::drop_all)
     }
 
     fn open(&mut self, fleet: &mut Fleet, first: u32, count: u32, had: u64) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
 use crate::mesh;
 use crate::protocol::ChannelName;
 use crate::shard::Shard;
-use crate::shard::life::jitter;
+use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
@@ -92,8 +92,7 @@ impl Shard {
         socket.set(IS_COUNTED, true);
         self.metrics.connections.add(1);
         self.metrics.handshakes_accepted.increment();
-        let interval = self.settings.ping_interval.0;
-        let first_ping = jitter(&mut self.work.random, interval);
+        let first_ping = first_ping(row, self.settings.ping_interval.0);
         self.wheel.insert_or_move(row, self.work.now.plus(first_ping));
         self.reply(row, &response);
         if !early.is_empty() && self.sockets[row as usize].state == State::Open {

@@ -96,8 +96,6 @@ struct Work {
     input: Vec<u8>,
     /// Replies to one read.
     replies: Vec<u8>,
-    /// A shard's own random numbers, for jitter.
-    random: u64,
     /// Timers may be due that the last turn did not run.
     are_timers_left: bool,
     /// Links that have something new and whose receiver must be woken.
@@ -138,7 +136,6 @@ impl Shard {
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),
-            random: now_nanos | 1 | u64::from(settings.hub.shard.0) << 40,
             are_timers_left: false,
             is_touched: vec![false; shards],
             are_askers_touched: false,
