@@ -33,6 +33,7 @@ STEPS = {
         [PYTHON, CLIENTS / "python/run.py"],
         [PYTHON, CLIENTS / "node/run.py"],
         [PYTHON, CLIENTS / "snippets/run.py"],
+        [PYTHON, ROOT / "examples/flash-sale/run.py"],
     ],
     "browser": [BUILD, [PYTHON, CLIENTS / "browser/run.py"]],
     "fuzz": [[ROOT / "fuzz/run.sh", os.environ.get("FUZZ_SECONDS", "5")]],

@@ -8,7 +8,7 @@ use super::channel::{Permission, Rules};
 use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
 use super::error::{Error, Origin};
 use super::group::Reader;
-use super::table::Config;
+use super::table::{Config, Token};
 
 /// Checks everything, rounds what is to be rounded and applies `--dev`.
 pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
@@ -34,6 +34,16 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
     }
 }
 
+impl Token {
+    /// Whether there is anything to verify tokens with.
+    pub fn has_keys(&self) -> bool {
+        self.hmac_secret.is_some()
+            || !self.public_keys.is_empty()
+            || self.jwks_file.is_some()
+            || self.jwks_url.is_some()
+    }
+}
+
 /// The options or endpoint that a check is about.
 struct Place(String);
 
@@ -52,11 +62,17 @@ impl Place {
 
 fn check_doors(config: &Config, reader: &mut Reader) {
     let (public, internal) = (&config.public, &config.internal);
+    let asks_for_tokens = config.token.has_keys() && !config.client.insecure;
     let doors = [
-        ("public", public.address, public.allow_anonymous, "public.allow_anonymous"),
-        ("internal", internal.address, internal.allow_remote, "internal.allow_remote"),
+        (
+            "public",
+            public.address,
+            public.allow_anonymous || asks_for_tokens,
+            "set a key in [token] and not client.insecure, or set public.allow_anonymous = true",
+        ),
+        ("internal", internal.address, internal.allow_remote, "set internal.allow_remote = true"),
     ];
-    for (section, address, allowed, option) in doors {
+    for (section, address, allowed, remedy) in doors {
         if address.ip().is_loopback() {
             continue;
         }
@@ -66,7 +82,7 @@ fn check_doors(config: &Config, reader: &mut Reader) {
             let remedy = "--dev opens every door, so leave it out or listen on 127.0.0.1";
             place.conflict("address", (&reason, remedy), reader);
         } else if !allowed {
-            let remedy = format!("set {option} = true if everybody who reaches it may use it");
+            let remedy = format!("{remedy} if everybody who reaches it may use it");
             place.conflict("address", (&reason, &remedy), reader);
         }
     }

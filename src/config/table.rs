@@ -55,8 +55,8 @@ options! {
         /// Host header names and no other; "https://*.example.org" means every name below
         /// example.org, "*" means any.
         allowed_origins: Vec<String> as WebOrigins = Vec::new();
-        /// Whether clients may connect when the address is not loopback. Nothing proves who a
-        /// client is: whoever reaches the address may take any user name.
+        /// Whether the address may be other than loopback although clients need no token: no key
+        /// is set, or client.insecure is. Whoever reaches it may take any user name.
         allow_anonymous: bool as Flag = false;
         /// Whether /echo answers every message with the same message, for tests and benches.
         echo: bool as Flag = false;
@@ -64,7 +64,7 @@ options! {
 }
 
 options! {
-    /// Tokens (JWT) of managed clients: which keys sign them and what they must say.
+    /// Tokens (JWT) of clients: which keys sign them and what they must say.
     Token {
         /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here.
         hmac_secret: Option<Secret> as Optional<SharedSecret> = None;
@@ -178,7 +178,7 @@ options! {
     /// What channels with history remember, all together.
     History {
         /// Most memory for the publications that this process remembers. Past it the channels
-        /// that were unused longest lose their history and begin a new epoch.
+        /// that were unused longest lose their history, and, without subscribers, their epoch.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
         /// it could not be recovered.

@@ -137,7 +137,7 @@ fn all_mistakes_of_all_sources_are_reported_with_their_place() {
          5: websocket.message_bytes_max: found \"64KB\", expected a size in B, KiB, MiB or GiB \
          such as \"64KiB\"\n\
          variable TIDEGATE_SHARDS__COUNT: shards.count: found 300, expected a whole number, 0 to \
-         255\n\
+         253\n\
          variable TIDEGATE_LOG_LEVEL: unknown option log_level; did you mean \
          TIDEGATE_LOG__LEVEL?\n\
          variable TIDEGATE_LOG__LEVEL: log.level: found bytes that are not UTF-8, expected text\n\
@@ -385,6 +385,10 @@ fn doors_to_the_world_need_a_second_option() {
         assert!(allowed.is_ok(), "{allowed:?}");
     }
     assert!(load("[[ingest.endpoints]]\nkind='sub'\nendpoint='tcp://x:1'\nmode='connect'").is_ok());
+    let asks = "public.address = '0.0.0.0:80'\n\
+                token.hmac_secret = 'a secret of at least thirty-two bytes'";
+    assert!(load(asks).is_ok(), "who connects proves who it is");
+    assert!(load(&format!("{asks}\nclient.insecure = true")).is_err());
 }
 
 #[test]

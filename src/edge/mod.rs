@@ -86,8 +86,7 @@ type Ended = (&'static str, Result<(), String>);
 pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
     let clock = Clock::start();
     let cores = host::allowed_cpus();
-    let shard_count = if config.shards.count == 0 { cores.len() } else { config.shards.count };
-    let shard_count = shard_count.clamp(1, crate::limits::SHARDS_MAX);
+    let shard_count = shard_count(config, cores.len());
     let (shard_ports, asker_ports) =
         mesh::build(shard_count as u8, config.links.capacity, rand_seed())
             .map_err(|source| Error::Thread { thread: "shard", source })?;
@@ -101,11 +100,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let listeners = public_listeners(config, shard_count)?;
     let internal_listener = internal_listener(config)?;
     let ingest = bind_ingest(config, ingest_port, Arc::clone(&ingest_metrics), clock)?;
-    let addresses = Addresses {
-        public: address_of(&listeners[0], config.public.address),
-        internal: address_of(&internal_listener, config.internal.address),
-        ingest: ingest.addresses().to_vec(),
-    };
+    let addresses = addresses(config, &listeners[0], &internal_listener, &ingest);
 
     let drain = Arc::new(Drain::new(shard_count));
     let draining = Arc::new(AtomicBool::new(false));
@@ -262,6 +257,24 @@ fn public_listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener>
 fn internal_listener(config: &Config) -> Result<TcpListener, Error> {
     let address = config.internal.address;
     TcpListener::bind(address).map_err(|source| listen_error(address, "internal.address", source))
+}
+
+fn shard_count(config: &Config, cores: usize) -> usize {
+    let count = if config.shards.count == 0 { cores } else { config.shards.count };
+    count.clamp(1, crate::limits::SHARDS_MAX)
+}
+
+fn addresses(
+    config: &Config,
+    public: &TcpListener,
+    internal: &TcpListener,
+    ingest: &Ingest,
+) -> Addresses {
+    Addresses {
+        public: address_of(public, config.public.address),
+        internal: address_of(internal, config.internal.address),
+        ingest: ingest.addresses().to_vec(),
+    }
 }
 
 fn address_of(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

@@ -75,7 +75,7 @@ pub(super) fn shard(
         connect_deadline: client.connect_deadline.into(),
         anonymous: client.anonymous,
         insecure: client.insecure,
-        needs_token: has_keys(&config.token) && !client.insecure,
+        needs_token: config.token.has_keys() && !client.insecure,
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
     }
@@ -88,14 +88,6 @@ pub(super) fn access(config: &config::Api) -> Access {
         None if config.insecure => Access::Open,
         None => Access::Closed,
     }
-}
-
-/// Whether there is anything to verify tokens with.
-fn has_keys(token: &config::Token) -> bool {
-    token.hmac_secret.is_some()
-        || !token.public_keys.is_empty()
-        || token.jwks_file.is_some()
-        || token.jwks_url.is_some()
 }
 
 /// What all shards of a run share.

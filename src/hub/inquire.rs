@@ -39,7 +39,7 @@ impl Hub {
             | Command::Refresh { .. } => return,
         };
         match result {
-            Ok(outcome) => self.answer_with(ticket, true, 0, Ok(0), Some(outcome)),
+            Ok(outcome) => self.answer_with(ticket, 0, 0, outcome),
             Err(error) => self.answer(ticket, true, 0, Err(error)),
         }
     }

@@ -62,6 +62,8 @@ pub enum Asked {
     Unsubscribe(u32, ChannelName),
     /// `publish`.
     Publish(u32, ChannelName, Bytes),
+    /// `send`: whether it is text, and the message. It has no reply.
+    Send(bool, Bytes),
     /// `presence`.
     Presence(u32, ChannelName),
     /// `presence_stats`.
@@ -199,7 +201,7 @@ impl Asked {
             | Self::PresenceStats(_, channel)
             | Self::History(_, channel, _)
             | Self::SubRefresh(_, channel, _) => Some(channel),
-            Self::Connect(..) | Self::Refresh(..) | Self::Refused(..) => None,
+            Self::Connect(..) | Self::Send(..) | Self::Refresh(..) | Self::Refused(..) => None,
         }
     }
 }
@@ -250,13 +252,11 @@ impl Hub {
         self.devices.get(&row).map(AsRef::as_ref)
     }
 
-    /// A client tells backends something; false if it has told too much in this second.
-    pub fn send(&mut self, row: u32, text: bool, payload: Bytes) -> bool {
-        let is_allowed = self.is_connected(row) && self.spend(row, true).is_ok();
-        if is_allowed {
+    /// A client tells backends something, unless it has told too much in this second.
+    pub(super) fn send(&mut self, row: u32, text: bool, payload: Bytes) {
+        if self.spend(row, true).is_ok() {
             self.raise(row, EventKind::Message { text, payload });
         }
-        is_allowed
     }
 
     fn must_wait(&self, row: u32, asked: &Asked) -> bool {

@@ -407,25 +407,32 @@ impl Hub {
         awaiting: u32,
         result: Result<u32, CommandError>,
     ) {
-        self.answer_with(ticket, is_first, awaiting, result, None);
-    }
-
-    /// Answers a part of a command with more than numbers.
-    fn answer_with(
-        &mut self,
-        ticket: Option<Ticket>,
-        is_first: bool,
-        awaiting: u32,
-        result: Result<u32, CommandError>,
-        outcome: Option<Outcome>,
-    ) {
         let Some(Ticket { asker, number }) = ticket else { return };
         let (sessions, error) = match result {
             Ok(sessions) => (sessions, None),
             Err(error) => (0, Some(error)),
         };
-        let outcome = outcome.map(Box::new);
-        let answer = Answer { number, is_first, awaiting, sessions, error, outcome };
+        self.post_answer(
+            asker,
+            Answer { number, is_first, awaiting, sessions, error, outcome: None },
+        );
+    }
+
+    /// Answers the first part of a command with more than numbers.
+    fn answer_with(
+        &mut self,
+        ticket: Option<Ticket>,
+        awaiting: u32,
+        sessions: u32,
+        outcome: Outcome,
+    ) {
+        let Some(Ticket { asker, number }) = ticket else { return };
+        let outcome = Some(Box::new(outcome));
+        let answer = Answer { number, is_first: true, awaiting, sessions, error: None, outcome };
+        self.post_answer(asker, answer);
+    }
+
+    fn post_answer(&mut self, asker: u8, answer: Answer) {
         match Asker::shard_at(asker) {
             Some(shard) => self.post(shard, Envelope::Answered(Box::new(answer))),
             None => {

@@ -107,7 +107,7 @@ impl Hub {
         let sessions = all.iter().map(|(_, published)| published.sessions).sum();
         let position = |(channel, published): (_, Published)| (channel, published.position);
         let outcome = Outcome::Published(all.into_iter().map(position).collect());
-        self.answer_with(ticket, true, awaiting, Ok(sessions), Some(outcome));
+        self.answer_with(ticket, awaiting, sessions, outcome);
     }
 
     // HOT PATH 4/6: the home publishes. Every shard with a subscriber gets a reference to the same

@@ -27,7 +27,14 @@ impl Hub {
         }
         let id = match asked {
             Asked::Connect(id, grant) => return self.connect(row, id, *grant),
-            Asked::Refused(id, error) => return self.reply(row, id, &Reply::Error(error)),
+            Asked::Refused(id, error) => {
+                let error = self.spend(row, false).err().unwrap_or(error);
+                return self.reply(row, id, &Reply::Error(error));
+            }
+            Asked::Send(text, payload) if self.is_connected(row) => {
+                return self.send(row, text, payload);
+            }
+            Asked::Send(..) => 0,
             Asked::Subscribe(id, _)
             | Asked::Unsubscribe(id, _)
             | Asked::Publish(id, ..)
@@ -46,7 +53,7 @@ impl Hub {
             return self.reply(row, id, &Reply::Error(error));
         }
         let refused = match asked {
-            Asked::Connect(..) | Asked::Refused(..) => Ok(()),
+            Asked::Connect(..) | Asked::Send(..) | Asked::Refused(..) => Ok(()),
             Asked::Subscribe(id, subscribe) => self.client_subscribe(row, id, *subscribe),
             Asked::Unsubscribe(id, channel) => self.client_unsubscribe(row, id, &channel),
             Asked::Publish(id, channel, data) => self.client_publish(row, id, channel, &data),

@@ -4,8 +4,6 @@
 //! is pinged in its own protocol, and at the same interval however much it sends: it takes silence
 //! of ours for a broken connection (protocol fact).
 
-use bytes::Bytes;
-
 use crate::hub::{Asked, Cause, ChannelGrant, Grant, Subscribe};
 use crate::protocol::centrifuge::{
     ClientError, ConnectRequest, Method, Request, SubscribeRequest, decode_requests, ping_frame,
@@ -64,13 +62,20 @@ impl Shard {
 
     fn hear_request(&mut self, row: u32, variant: Variant, request: Request) -> Option<End> {
         let Request { id, method } = request;
+        if self.hub.is_unknown(row) && !matches!(method, Method::Connect(_) | Method::Pong) {
+            return Some(BAD_REQUEST);
+        }
         let channel_of = |name: String| {
             let channel = ChannelName::parse(name.as_bytes());
             channel.map_err(|_| Denial::Error(ClientError::BadRequest))
         };
         let asked = match method {
             Method::Pong => return None,
-            Method::Send { data } => return self.hear_send(row, variant, data),
+            Method::Send { data } => {
+                self.metrics.messages_received.increment();
+                let text = variant == Variant::Json || simdutf8::basic::from_utf8(&data).is_ok();
+                Ok(Asked::Send(text, data))
+            }
             Method::Connect(request) => {
                 self.grant(&request).map(|grant| Asked::Connect(id, Box::new(grant)))
             }
@@ -104,16 +109,6 @@ impl Shard {
             Err(Denial::Error(error)) => self.hub.ask(row, Asked::Refused(id, error)),
             Err(Denial::End(end)) => return Some(end),
         }
-        None
-    }
-
-    fn hear_send(&mut self, row: u32, variant: Variant, data: Bytes) -> Option<End> {
-        if self.hub.is_unknown(row) {
-            return Some(BAD_REQUEST);
-        }
-        let text = variant == Variant::Json || simdutf8::basic::from_utf8(&data).is_ok();
-        self.metrics.messages_received.increment();
-        self.hub.send(row, text, data);
         None
     }
 

@@ -15,6 +15,7 @@ mod framing;
 mod handshake;
 mod heartbeat;
 mod hostile;
+mod managed;
 mod metrics;
 mod publish;
 mod reconnect;

@@ -10,11 +10,13 @@
 mod backend;
 mod client;
 mod edge;
+mod managed;
 mod raw;
 
 pub use backend::{Asker, Events, parts};
 pub use client::{Client, Heard};
 pub use edge::{Edge, run};
+pub use managed::{HMAC_SECRET, Managed, token};
 pub use raw::{Raw, Response, frame, masked, request};
 
 use std::time::{Duration, Instant};

@@ -112,6 +112,8 @@ CHECKS = [
     (publishes, "publish.py"),
     (publishes, "publish.mjs"),
     (listens, "listen.mjs"),
+    (listens, "managed.mjs"),
+    (listens, "managed.py"),
     (asks, "ask.py"),
     (encrypts, "curve_ask.py"),
     (signs, "sign.py"),

@@ -1,0 +1,424 @@
+//! The promise: clients of the client protocol are told who may do what, in order, and get what
+//! they missed or are told that they do not.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+use crate::harness::{Client, Edge, HMAC_SECRET, Heard, Managed, request, token};
+
+const HISTORY: &str = "channels.history_size=3";
+
+fn on(channel: &str) -> Value {
+    json!({ "channel": channel })
+}
+
+fn seconds_from_now(seconds: u64) -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds
+}
+
+/// What a client that comes back asks for.
+fn again(channel: &str, seen: &Value, flag: u32) -> Value {
+    let (epoch, offset) = (&seen["epoch"], &seen["offset"]);
+    json!({ "channel": channel, "recover": true, "epoch": epoch, "offset": offset, "flag": flag })
+}
+
+fn data_of(publications: &Value) -> Vec<&str> {
+    let list = publications.as_array().expect("there are publications");
+    list.iter().map(|publication| publication["data"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn connect_comes_first_and_once() {
+    let edge = Edge::start();
+    for first in [
+        r#"{"id":1,"subscribe":{"channel":"news"}}"#,
+        r#"{"id":1,"rpc":{"method":"x"}}"#,
+        r#"{"id":1,"subscribe":{"channel":"news","type":1}}"#,
+        r#"{"send":{"data":1}}"#,
+        r#"{"id":1,"connect":{}"#,
+        r#"{"connect":{}}"#,
+        r#"{"id":1,"connect":{},"ping":{}}"#,
+        "connect",
+        "",
+    ] {
+        let client = Managed::open(&edge);
+        client.say(first);
+        assert_eq!(client.client().hear(), close(3501, "bad request"), "{first}");
+    }
+    let client = Managed::open(&edge);
+    client.client().send(Message::binary(b"\x04\x08\x01\x22\x00".to_vec()));
+    client.expect_close(3501);
+    let client = Managed::connect(&edge);
+    client.begin("connect", json!({}));
+    client.expect_close(3501);
+}
+
+fn close(code: u16, reason: &str) -> Heard {
+    Heard::Close(code, reason.to_owned())
+}
+
+#[test]
+fn connect_comes_in_time() {
+    let edge = Edge::with(&["client.connect_deadline=200ms"]);
+    let connected = Managed::connect(&edge);
+    let reason = Managed::open(&edge).expect_close(3502);
+    assert_eq!(reason, "no connect command in time");
+    assert_eq!(edge.publish("news", "x"), 0);
+    connected.done("subscribe", on("news"));
+}
+
+#[test]
+fn pings_keep_their_interval_and_want_an_answer() {
+    let edge = Edge::with(&["heartbeat.ping_interval=1s", "heartbeat.pong_deadline=1s"]);
+    let talks = Managed::open(&edge);
+    let result = talks.done("connect", json!({}));
+    assert_eq!((&result["ping"], &result["pong"]), (&json!(1), &json!(true)));
+    let start = Instant::now();
+    let mut pings = 0;
+    while pings < 3 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{pings} pings");
+        talks.begin("unsubscribe", on("news"));
+        loop {
+            let Heard::Text(text) = talks.client().hear() else { panic!("it ended") };
+            if text != "{}" {
+                break;
+            }
+            talks.say("{}");
+            pings += 1;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let silent = Managed::connect(&edge);
+    assert_eq!(silent.client().hear(), Heard::Text("{}".to_owned()));
+    silent.expect_close(3012);
+}
+
+#[test]
+fn commands_of_one_frame_are_carried_out_in_order() {
+    let edge = Edge::with(&["channels.publish=everybody"]);
+    let client = Managed::open(&edge);
+    let commands = [
+        json!({ "id": 1, "connect": {} }),
+        json!({ "id": 2, "subscribe": on("news") }),
+        json!({ "id": 3, "unsubscribe": on("news") }),
+        json!({ "id": 4, "subscribe": on("news") }),
+        json!({ "id": 5, "publish": { "channel": "news", "data": { "n": 1 } } }),
+    ];
+    client.say(&commands.map(|command| command.to_string()).join("\n"));
+    for (id, method) in [(1, "connect"), (2, "subscribe"), (3, "unsubscribe"), (4, "subscribe")] {
+        let reply = client.hear();
+        assert!(reply["id"] == id && reply[method].is_object(), "{reply}");
+    }
+    let last = [client.hear(), client.hear()];
+    let published = json!({ "id": 5, "publish": {} });
+    assert!(last.contains(&published), "{last:?}");
+    let data = last.iter().find_map(|message| message["push"]["pub"].get("data"));
+    assert_eq!(data, Some(&json!({ "n": 1 })));
+}
+
+#[test]
+fn what_is_not_there_has_a_code() {
+    let edge = Edge::with(&["client.channels_max=2", "namespaces.hidden.subscribe=nobody"]);
+    let client = Managed::connect(&edge);
+    client.done("subscribe", on("a"));
+    assert_eq!(client.refused("subscribe", on("other:a")), 102);
+    assert_eq!(client.refused("subscribe", on("hidden:a")), 103);
+    assert_eq!(client.refused("subscribe", on("#42")), 103);
+    assert_eq!(client.refused("publish", json!({ "channel": "a", "data": 1 })), 103);
+    assert_eq!(client.refused("ping", json!({})), 104);
+    assert_eq!(client.refused("subscribe", on("a")), 105);
+    assert_eq!(client.refused("subscribe", on("$all")), 107);
+    for (method, what) in [
+        ("rpc", json!({ "method": "x" })),
+        ("subscribe", json!({ "channel": "b", "type": 1 })),
+        ("presence", on("a")),
+        ("presence_stats", on("a")),
+        ("history", on("a")),
+    ] {
+        assert_eq!(client.refused(method, what), 108, "{method}");
+    }
+    client.done("subscribe", on("b"));
+    assert_eq!(client.refused("subscribe", on("c")), 106);
+    edge.expect_metric("tidegate_client_errors_total", 13);
+}
+
+#[test]
+fn rates_hold_for_each_connection() {
+    let edge = Edge::with(&["client.commands_per_second=2"]);
+    let client = Managed::connect(&edge);
+    let line = |id: u32| match id % 2 {
+        0 => json!({ "id": id, "unsubscribe": on("a") }).to_string(),
+        _ => json!({ "id": id, "rpc": {} }).to_string(),
+    };
+    client.say(&(2..12).map(line).collect::<Vec<_>>().join("\n"));
+    let refused = (2..12).filter(|_| client.hear()["error"]["code"] == 111).count();
+    // A second may have ended in between.
+    assert!((6..=8).contains(&refused), "{refused}");
+    let other = Managed::connect(&edge);
+    other.done("unsubscribe", on("a"));
+}
+
+#[test]
+fn presence_lists_joins_and_leaves() {
+    let options = ["channels.presence=true", "channels.join_leave=true", "presence.clients_max=2"];
+    let edge = Edge::with(&[&options[..], &[HMAC_SECRET]].concat());
+    let ada = Managed::open(&edge);
+    let claims = json!({ "sub": "ada", "info": { "name": "Ada" } });
+    let id = ada.done("connect", json!({ "token": token(claims) }))["client"].clone();
+    ada.done("subscribe", on("news"));
+    assert_eq!(ada.push()["join"]["info"]["client"], id);
+    let bob = Managed::connect_as(&edge, "bob");
+    bob.done("subscribe", on("news"));
+    assert_eq!(ada.push()["join"]["info"]["user"], "bob");
+    let presence = bob.done("presence", on("news"))["presence"].clone();
+    assert_eq!(presence.as_object().unwrap().len(), 2);
+    let entry = &presence[id.as_str().unwrap()];
+    assert_eq!((&entry["user"], &entry["conn_info"]["name"]), (&json!("ada"), &json!("Ada")));
+    let carol = Managed::connect(&edge);
+    carol.done("subscribe", on("news"));
+    assert_eq!(carol.refused("presence", on("news")), 106);
+    let stats = carol.done("presence_stats", on("news"));
+    assert_eq!(stats, json!({ "num_clients": 3, "num_users": 3 }));
+    drop(bob);
+    let mut left = ada.push();
+    while left["join"].is_object() {
+        left = ada.push();
+    }
+    assert_eq!(left["leave"]["info"]["user"], "bob");
+}
+
+#[test]
+fn tokens_say_who_connects() {
+    let edge = Edge::strict(&[HMAC_SECRET]);
+    assert_eq!(Managed::open(&edge).refused("connect", json!({})), 101);
+    let expired = token(json!({ "sub": "42", "exp": 1 }));
+    assert_eq!(Managed::open(&edge).refused("connect", json!({ "token": expired })), 109);
+    let forged = format!("{}x", token(json!({ "sub": "42" })));
+    let of_channel = token(json!({ "sub": "42", "channel": "news" }));
+    for invalid in ["x", &forged, &of_channel] {
+        let client = Managed::open(&edge);
+        client.begin("connect", json!({ "token": invalid }));
+        assert_eq!(client.expect_close(3500), "invalid token");
+    }
+    let client = Managed::open(&edge);
+    let claims = json!({ "sub": "42", "channels": ["news"], "exp": seconds_from_now(60) });
+    let result = client.done("connect", json!({ "token": token(claims) }));
+    assert_eq!(result["expires"], true);
+    assert!((50..=60).contains(&result["ttl"].as_u64().unwrap()), "{result}");
+    let mut subs: Vec<_> = result["subs"].as_object().unwrap().keys().collect();
+    subs.sort();
+    assert_eq!(subs, ["#42", "news"]);
+    assert_eq!(client.refused("unsubscribe", on("news")), 103);
+    edge.command("mail", r#"{"op":"user","user":"42"}"#);
+    assert_eq!(client.data(), "mail");
+}
+
+#[test]
+fn tokens_say_who_subscribes() {
+    let edge = Edge::with(&[HMAC_SECRET, "channels.subscribe=token", "channels.publish=token"]);
+    let client = Managed::connect_as(&edge, "42");
+    let with = |claims: Value| json!({ "channel": "news", "token": token(claims) });
+    assert_eq!(client.refused("subscribe", on("news")), 103);
+    for (claims, code) in [
+        (json!({ "sub": "43", "channel": "news" }), 103),
+        (json!({ "sub": "42", "channel": "sport" }), 103),
+        (json!({ "sub": "42", "channel": "news", "client": "x" }), 103),
+        (json!({ "sub": "42" }), 103),
+        (json!({ "sub": "42", "channel": "news", "exp": 1 }), 109),
+    ] {
+        assert_eq!(client.refused("subscribe", with(claims.clone())), code, "{claims}");
+    }
+    let publication = json!({ "channel": "news", "data": "x" });
+    assert_eq!(client.refused("publish", publication.clone()), 103);
+    client.done("subscribe", with(json!({ "sub": "42", "channel": "news" })));
+    client.done("publish", publication);
+    assert_eq!(client.data(), "x");
+}
+
+#[test]
+fn what_expires_ends_after_the_grace_unless_it_is_renewed() {
+    let edge = Edge::with(&[HMAC_SECRET, "client.refresh_grace=1s"]);
+    let client = Managed::open(&edge);
+    let soon = |channel: Option<&str>| {
+        let mut claims = json!({ "sub": "42", "exp": seconds_from_now(2) });
+        if let Some(channel) = channel {
+            claims["channel"] = channel.into();
+        }
+        token(claims)
+    };
+    client.done("connect", json!({ "token": soon(None) }));
+    for channel in ["a", "b"] {
+        let request = json!({ "channel": channel, "token": soon(Some(channel)) });
+        assert_eq!(client.done("subscribe", request)["expires"], true);
+    }
+    let other = Managed::open(&edge);
+    other.done("connect", json!({ "token": soon(None) }));
+    let later = seconds_from_now(600);
+    let renewed = token(json!({ "sub": "42", "exp": later }));
+    let result = client.done("refresh", json!({ "token": renewed }));
+    assert!((590..=600).contains(&result["ttl"].as_u64().unwrap()), "{result}");
+    let renewed = token(json!({ "sub": "42", "channel": "a", "exp": later }));
+    client.done("sub_refresh", json!({ "channel": "a", "token": renewed }));
+    assert_eq!(other.expect_close(3005), "expired");
+    let push = client.push();
+    assert_eq!((&push["channel"], &push["unsubscribe"]["code"]), (&json!("b"), &json!(2501)));
+    assert_eq!(edge.publish("a", "x"), 1);
+    assert_eq!(client.data(), "x");
+    client.begin("refresh", json!({ "token": token(json!({ "sub": "43" })) }));
+    client.expect_close(3500);
+}
+
+#[test]
+fn backends_subscribe_unsubscribe_and_end() {
+    let edge = Edge::with(&[HMAC_SECRET, HISTORY]);
+    let client = Managed::connect_as(&edge, "42");
+    edge.command("", r#"{"op":"subscribe","user":"42","channels":["news"]}"#);
+    let push = client.push();
+    assert_eq!(push["channel"], "news");
+    assert_eq!(push["subscribe"]["recoverable"], true);
+    edge.publish("news", "x");
+    assert_eq!(client.data(), "x");
+    edge.command("", r#"{"op":"unsubscribe","user":"42","channels":["news"]}"#);
+    let push = client.push();
+    assert_eq!((&push["channel"], &push["unsubscribe"]["code"]), (&json!("news"), &json!(2000)));
+    assert_eq!(edge.publish("news", "y"), 0);
+    edge.command("", r#"{"op":"refresh","user":"42","expired":true}"#);
+    assert_eq!(client.expect_close(3005), "expired");
+    let client = Managed::connect_as(&edge, "42");
+    edge.command("", r#"{"op":"disconnect","user":"42"}"#);
+    client.expect_close(3503);
+}
+
+#[test]
+fn who_comes_back_gets_what_it_missed_or_is_told() {
+    let edge = Edge::with(&[HISTORY]);
+    let client = Managed::connect(&edge);
+    let seen = client.done("subscribe", on("news"));
+    assert_eq!((&seen["recoverable"], &seen["positioned"]), (&json!(true), &json!(true)));
+    edge.publish("news", "seen");
+    let offset = client.push()["pub"]["offset"].clone();
+    let seen = json!({ "epoch": seen["epoch"], "offset": offset });
+    drop(client);
+    for payload in ["1", "two", "3"] {
+        edge.publish("news", format!("\"{payload}\""));
+    }
+    let client = Managed::connect(&edge);
+    let result = client.done("subscribe", again("news", &seen, 0));
+    assert_eq!((&result["recovered"], &result["was_recovering"]), (&json!(true), &json!(true)));
+    assert_eq!(data_of(&result["publications"]), ["1", "two", "3"]);
+    edge.publish("news", "\"4\"");
+    assert_eq!(client.data(), "4");
+
+    let late = Managed::connect(&edge);
+    let result = late.done("subscribe", again("news", &seen, 0));
+    assert_ne!(result["recovered"], true, "one is forgotten");
+    assert_eq!((&result["was_recovering"], &result["offset"]), (&json!(true), &json!(5)));
+    late.done("unsubscribe", on("news"));
+    assert_eq!(late.refused("subscribe", again("news", &seen, 2)), 112);
+    let wrong = json!({ "epoch": "other", "offset": 5 });
+    assert_ne!(late.done("subscribe", again("news", &wrong, 0))["recovered"], true);
+    let request = json!({ "channel": "news", "limit": -1 });
+    let history = late.done("history", request);
+    assert_eq!(data_of(&history["publications"]), ["two", "3", "4"]);
+}
+
+#[test]
+fn personal_channels_are_recovered_by_connect() {
+    let edge = Edge::with(&[HMAC_SECRET, "personal.history_size=10"]);
+    let client = Managed::open(&edge);
+    let connection = token(json!({ "sub": "42" }));
+    let seen = client.done("connect", json!({ "token": connection }))["subs"]["#42"].clone();
+    drop(client);
+    edge.command("mail", r#"{"op":"user","user":"42","id":"order-7"}"#);
+    let client = Managed::open(&edge);
+    let subs = json!({ "#42": again("#42", &seen, 0) });
+    let result = client.done("connect", json!({ "token": connection, "subs": subs }));
+    let personal = &result["subs"]["#42"];
+    assert_eq!(personal["recovered"], true, "{result}");
+    assert_eq!(data_of(&personal["publications"]), ["mail"]);
+}
+
+#[test]
+fn a_repeated_id_is_delivered_once() {
+    let edge = Edge::with(&[HISTORY]);
+    let client = Managed::connect(&edge);
+    client.done("subscribe", on("news"));
+    let ask = |payload: &str| edge.ask(&[b"news", payload.as_bytes(), br#"{"id":"order-7"}"#]);
+    let first = ask("first");
+    let second = ask("second");
+    assert_eq!((&first["offset"], &first["epoch"]), (&second["offset"], &second["epoch"]));
+    edge.publish("news", "last");
+    assert_eq!((client.data(), client.data()), (json!("first"), json!("last")));
+}
+
+#[test]
+fn everybody_hears_what_is_said_to_all() {
+    let edge = Edge::with(&["channels.publish=everybody"]);
+    let raw = edge.connect("raw", &["news"]);
+    let client = Managed::connect(&edge);
+    let binary = edge.open("/connection/websocket?format=protobuf");
+    binary.send(Message::binary(b"\x04\x08\x01\x22\x00".to_vec()));
+    assert!(matches!(binary.hear(), Heard::Binary(reply) if reply[1..4] == *b"\x08\x01\x2a"));
+    let answer = edge.command("hi", r#"{"op":"all"}"#);
+    assert_eq!(answer["sessions"], 3);
+    raw.expect("hi");
+    assert_eq!(client.push(), json!({ "message": { "data": "hi" } }));
+    binary.expect_binary(b"\x08\x22\x06\x42\x04\x0a\x02hi");
+    client.done("publish", json!({ "channel": "news", "data": { "n": 1 } }));
+    raw.expect(r#"{"n":1}"#);
+}
+
+#[test]
+fn raw_clients_bring_tokens_too() {
+    let edge = Edge::strict(&[HMAC_SECRET, "namespaces.vip.subscribe=token"]);
+    let claims = json!({ "sub": "42", "channels": ["vip:lounge"] });
+    let (own, other) = (token(claims), token(json!({ "sub": "43" })));
+    let path = |user: &str, token: &str| format!("/websocket/{user}?channels=news&token={token}");
+    let status = |path: &str| Client::try_open(edge.public, path).map(drop).unwrap_err();
+    assert_eq!(status("/websocket/42"), "401");
+    assert_eq!(status("/websocket?channels=news"), "401");
+    assert_eq!(status(&path("42", "x")), "401");
+    assert_eq!(status(&path("42", &token(json!({ "sub": "42", "exp": 1 })))), "401");
+    assert_eq!(status(&path("42", &other)), "403");
+    assert_eq!(status(&format!("/websocket/43?channels=vip:lounge&token={other}")), "403");
+    let by_query = edge.open(&path("42", &own));
+    let mut by_subprotocol = edge.tcp();
+    let line = format!("Sec-WebSocket-Protocol: tidegate, token.{own}");
+    by_subprotocol.send(request("/websocket/42?channels=vip:lounge", &[&line]).as_bytes());
+    by_subprotocol.expect_open();
+    edge.command("mail", r#"{"op":"user","user":"42"}"#);
+    by_query.expect("mail");
+    by_subprotocol.expect(0x81, b"mail");
+    edge.publish("vip:lounge", "x");
+    by_subprotocol.expect(0x81, b"x");
+}
+
+#[test]
+fn devices_are_named_by_a_header_of_connect() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let connect = |device: &str| {
+        let client = Managed::open(&edge);
+        let headers = json!({ "X-Device": device });
+        let token = token(json!({ "sub": "42" }));
+        client.done("connect", json!({ "token": token, "headers": headers }));
+        client
+    };
+    let (phone, laptop) = (connect("phone"), connect("laptop"));
+    let answer = edge.command("ring", r#"{"op":"user","user":"42","device":"phone"}"#);
+    assert_eq!(answer["sessions"], 1);
+    edge.command("both", r#"{"op":"user","user":"42"}"#);
+    assert_eq!((phone.data(), phone.data()), (json!("ring"), json!("both")));
+    assert_eq!(laptop.data(), "both");
+}
+
+#[test]
+fn the_drain_closes_managed_clients_too() {
+    let mut edge = Edge::with(&["drain.window=0s", "drain.close_code=1001"]);
+    let (client, silent) = (Managed::connect(&edge), Managed::open(&edge));
+    edge.signal("TERM");
+    client.expect_close(1001);
+    silent.expect_close(1001);
+    assert!(edge.wait().success());
+}
