@@ -235,8 +235,9 @@ impl World {
         if connection.closing_since.is_some() {
             return;
         }
-        for channel in self.clients[index].wanted[1..].to_vec() {
+        for place in 1..self.clients[index].wanted.len() {
             let client = &mut self.clients[index];
+            let channel = client.wanted[place];
             let position = claim(client, channel).unwrap_or_default();
             let id = client.next_id();
             let subscription = client.subscriptions.get_mut(&channel).expect("wanted");
