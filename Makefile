@@ -2,9 +2,11 @@
 # `make test` tests it. Both install what they need and is missing, and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup lint unit conformance clients browser fuzz bench clean
+.PHONY: help run build test setup lint unit conformance clients browser fuzz bench million versus \
+	clean
 
-# Further options of `tidegate serve`, for example ARGS="--shards 1".
+# Further options of `tidegate serve`, for example ARGS="--shards 1"; for `make versus` those of
+# benches/versus/run.py, for example ARGS="--install --peers tidegate,nchan".
 ARGS ?=
 # How long each fuzz target runs.
 export FUZZ_SECONDS ?= 5
@@ -54,8 +56,16 @@ bench: ## Micro benches.
 	@tests/setup.sh build
 	cargo bench --locked
 
+million: build ## A broadcast to a million connections on this host, every receipt verified.
+	target/release/tidegate bench fanout --serve --connections 1000000 --open-rate 30000 \
+		--rate 0.05 --seconds 60 --set shards.count=1 --set heartbeat.ping_interval=10m
+
+versus: ## The same work for tidegate and for other servers: see benches/versus/README.md.
+	@python3 benches/versus/run.py $(ARGS)
+
 clean: ## Remove everything that was built or installed here.
-	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts .venv tests/clients/node_modules
+	rm -rf target fuzz/target fuzz/corpus fuzz/artifacts .venv tests/clients/node_modules \
+		benches/versus/node/node_modules
 
 .venv/installed: tests/clients/requirements.txt
 	python3 -m venv --clear .venv

@@ -28,6 +28,10 @@
 //!   channel `#user`.
 //! - A **link** ([`mesh::Link`]) is a bounded FIFO queue from one thread to one other. All links
 //!   into a thread share a [`mesh::Bell`], which costs a system call only if the thread sleeps.
+//! - A shard's thread belongs to a monoio executor, whose one task is the shard. With nothing to do
+//!   it sleeps in the **data ring** ([`sys::ring`]), where its sockets, its tick and its bell are:
+//!   one system call per wake-up. While it waits for room on a link it waits in the executor
+//!   (`shard/sleep.rs`).
 //! - What is shared: publications (immutable, behind an `Arc`), links, counters (one writer each),
 //!   the keys and revocations of tokens ([`token::Authority`], looked up once for each token), and
 //!   the two flags of the drain. Nothing else.

@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a failed set-up fails its test")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tungstenite::{Message, WebSocket, accept};
 
 fn bench(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
@@ -42,10 +46,25 @@ fn refusal(arguments: &str) -> String {
 fn idle_connections_stay_and_are_measured() {
     // Who did not answer pings would be closed, and that would be a problem of the run.
     let heartbeat = "--set heartbeat.ping_interval=1s --set heartbeat.pong_deadline=1s";
-    let figures = figures(&format!("idle --connections 2000 --seconds 4 {heartbeat}"));
+    let path = std::env::temp_dir().join(format!("pings-{}.svg", std::process::id()));
+    let plot = path.to_str().unwrap();
+    let arguments = format!("idle --connections 2000 --seconds 4 {heartbeat} --plot {plot}");
+    let figures = figures(&arguments);
     assert_eq!(figures["opening"]["opened"], 2000);
-    assert!(figures["server"]["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
-    assert!(figures["server"]["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+    let (server, kernel) = (&figures["server"], &figures["kernel"]);
+    assert!(server["resident_per_connection_bytes"].as_f64().unwrap() > 0.0);
+    assert!(server["cpu_opening_cores"].as_f64().unwrap() > 0.0);
+    assert!(server["cpu_per_connection_second_ns"].as_f64().unwrap() > 0.0);
+    assert_eq!(kernel["sockets_per_connection"], 2);
+    assert!(kernel["per_socket_bytes"].is_number(), "{kernel}");
+    let pings = &figures["pings"];
+    let tenths = pings["per_100_ms"].as_array().unwrap();
+    assert!((39..=40).contains(&tenths.len()), "{pings}");
+    // Every second one to each, give or take those that the edges of the time cut off.
+    assert!((6000..=10_000).contains(&pings["count"].as_u64().unwrap()), "{pings}");
+    let picture = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(picture.contains("pings in 100 ms") && picture.contains("polyline"));
 }
 
 #[test]
@@ -68,6 +87,103 @@ fn every_message_of_a_fan_out_arrives_everywhere() {
 fn every_unicast_arrives_at_its_user() {
     let figures = figures("unicast -n 300 --processes 2 --rate 1000 --seconds 1");
     assert_eq!(figures["delivery"]["received"], 1000);
+}
+
+/// Clients that come before the run if the server is measured, and go.
+const WARMING: usize = 10;
+
+/// A server of another kind, which so many clients come to. All that are there are sent what
+/// `unwrap` finds in a posted path and body, and then `answer` is the answer. It serves until the
+/// test ends.
+fn stranger(
+    clients: usize,
+    answer: &'static str,
+    unwrap: fn(&str, &[u8]) -> Vec<u8>,
+) -> (String, String) {
+    let public = TcpListener::bind("127.0.0.1:0").unwrap();
+    let posts = TcpListener::bind("127.0.0.1:0").unwrap();
+    let urls = (
+        format!("ws://{}", public.local_addr().unwrap()),
+        format!("http://{}", posts.local_addr().unwrap()),
+    );
+    std::thread::spawn(move || {
+        // The first connection only looks whether somebody listens.
+        drop(public.accept().unwrap());
+        let mut sockets: Vec<WebSocket<TcpStream>> =
+            (0..clients).map(|_| accept(public.accept().unwrap().0).unwrap()).collect();
+        for stream in posts.incoming() {
+            let mut input = BufReader::new(stream.unwrap());
+            let mut head = Vec::new();
+            while head.last().is_none_or(|line: &String| line != "\r\n") {
+                head.push(String::new());
+                input.read_line(head.last_mut().unwrap()).unwrap();
+            }
+            let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: "));
+            let mut body = vec![0; length.unwrap().trim().parse().unwrap()];
+            input.read_exact(&mut body).unwrap();
+            let message = unwrap(head[0].split(' ').nth(1).unwrap(), &body);
+            sockets.retain_mut(|socket| socket.send(Message::binary(message.clone())).is_ok());
+            input.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    urls
+}
+
+#[test]
+fn a_server_of_another_kind_is_published_to_over_http() {
+    let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+    let (url, http) = stranger(WARMING + 3, accepted, |path, body| {
+        assert_eq!(path, "/pub?id=c");
+        body.to_vec()
+    });
+    let pid = std::process::id();
+    let output = bench(&format!("fanout -n 3 --rate 20 --seconds 1 --json --server-pid {pid}"))
+        .args(["--url", &url, "--endpoint", &format!("{http}/pub?id=c")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["delivery"]["received"], 60);
+    assert!(figures["server"]["cpu_per_delivery_ns"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn what_is_posted_can_have_a_shape_and_name_a_user() {
+    let (url, http) = stranger(1, "HTTP/1.1 200 OK\r\n\r\n", |path, body| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!((path, &body["user"]), ("/", &0.into()));
+        STANDARD.decode(body["data"].as_str().unwrap()).unwrap()
+    });
+    let output = bench("unicast -n 1 --rate 30 --seconds 1 --json --publish-body")
+        .args([r#"{"user":{n},"data":"{base64}"}"#, "--endpoint", &http])
+        .args(["--url", &format!("{url}/{{n}}")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["delivery"]["received"], 30);
+}
+
+#[test]
+fn a_refused_publication_ends_the_run() {
+    let refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let (url, http) = stranger(1, refused, |_, body| body.to_vec());
+    let error = refusal(&format!("fanout -n 1 --seconds 1 --url {url} --endpoint {http}/pub"));
+    assert!(error.contains("/pub (HTTP/1.1 403 Forbidden): check"), "{error}");
+}
+
+#[test]
+fn unicasts_and_broadcasts_go_together() {
+    let figures = figures("mixed -n 600 --processes 2 --rate 200 --seconds 2");
+    let delivery = &figures["delivery"];
+    let number = |value: &Value| value.as_u64().unwrap();
+    let broadcasts = number(&delivery["last_receiver"]["count"]);
+    assert!(broadcasts > 0, "{delivery}");
+    assert_eq!(number(&delivery["published"]), 400 + broadcasts);
+    assert_eq!(number(&delivery["received"]), 400 + 600 * broadcasts);
+    assert_eq!(delivery["latency"]["count"], 600 * broadcasts);
+    assert_eq!(delivery["unicast_quiet"]["count"], 200);
+    assert_eq!(delivery["unicast_busy"]["count"], 200);
 }
 
 #[test]
@@ -145,6 +261,8 @@ fn only_loopback_is_aimed_at() {
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let error = refusal(&format!("fanout --url {url} --endpoint tcp://192.0.2.1:5560"));
     assert!(error.contains("not on loopback"), "{error}");
+    let error = refusal(&format!("fanout --url {url} --endpoint http://192.0.2.1/pub"));
+    assert!(error.contains("192.0.2.1:80 is not on loopback"), "{error}");
 }
 
 #[test]
@@ -158,8 +276,16 @@ fn what_is_missing_is_said() {
         (format!("idle -n 90000 --url {here} --sources 127.0.0.1"), "--sources or widen"),
         (format!("unicast --url {here}/fixed"), "needs {n}"),
         (format!("idle --url {here} --server-pid 4294967295"), "check --server-pid"),
+        (format!("unicast --url {here}/{{n}} --endpoint http://{gone}"), "or --publish-body needs"),
+        (format!("mixed --url {here}/{{n}} --endpoint http://{gone}/{{n}}"), "needs a PULL socket"),
+        (format!("mixed --url {here}/fixed"), "needs {n}"),
+        (format!("fanout -n 1 --url {here} --publish-body x{{base64}}"), "with http://"),
+        (format!("fanout --url {here} --endpoint http://{gone} --publish-body x"), "{base64}"),
         ("idle --url http://127.0.0.1".to_owned(), "ws://HOST:PORT/PATH"),
         ("idle --seconds 0".to_owned(), "--seconds must be"),
+        ("idle --settle=-1".to_owned(), "--settle must be"),
+        ("idle -n 4000000000 --serve".to_owned(), "cannot hold 4000000000 connections"),
+        ("idle -n 4000000000 --serve".to_owned(), "take a host with more memory"),
         ("fanout --bytes 3".to_owned(), "--bytes must be"),
     ] {
         let error = refusal(&arguments);

@@ -10,7 +10,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::Options;
-use crate::process::{Receiver, Server};
+use crate::receiver::Receiver;
+use crate::server::Server;
 
 /// Enough for allocators and page tables to show what they really do.
 const CONNECTIONS: usize = 15_000;

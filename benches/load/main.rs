@@ -1,18 +1,30 @@
 //! The whole server under load, in processes of their own, as ratios to what the kernel costs.
 //!
 //! ```text
-//! cargo bench --bench load -- [fan_out] [echo] [idle] [--connections N] [--bytes N] [--rounds N]
+//! cargo bench --bench load -- [PART ...] [--connections N] [--bytes N] [--rounds N]
 //! ```
-//! Without a name all parts run. `cargo test --all-targets` runs each once with few connections,
-//! to see that it works; its figures mean nothing.
+//! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle,
+//! large. `cargo test --all-targets` runs each once with few connections, to see that it works; its
+//! figures mean nothing.
 
 mod cpu;
 mod echo;
 mod epoll;
 mod fan_out;
+mod floor;
+mod handshake;
 mod idle;
-mod process;
+mod large;
+mod mail;
+mod rates;
+mod receiver;
 mod report;
+mod role;
+mod saturated;
+mod server;
+mod shards;
+mod sizes;
+mod unicast;
 
 use std::io;
 
@@ -23,7 +35,7 @@ const RECEIVER_CORE: usize = 1;
 /// What the command line asks for.
 struct Options {
     connections: Option<usize>,
-    bytes: usize,
+    bytes: Option<usize>,
     rounds: u32,
     /// True exactly when the bench runs only to see that it works.
     is_trial: bool,
@@ -34,27 +46,41 @@ impl Options {
     fn connections_or(&self, default: usize) -> usize {
         self.connections.unwrap_or(if self.is_trial { 50 } else { default })
     }
+
+    /// The size of messages in parts that have no sizes of their own.
+    fn bytes_or_usual(&self) -> usize {
+        self.bytes.unwrap_or(128)
+    }
 }
 
 /// One part of the bench.
 type Part = fn(&Options) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 3] =
-    [("fan_out", fan_out::run), ("echo", echo::run), ("idle", idle::run)];
+const PARTS: [(&str, Part); 9] = [
+    ("sizes", sizes::run),
+    ("rates", rates::run),
+    ("saturated", saturated::run),
+    ("unicast", unicast::run),
+    ("echo", echo::run),
+    ("handshake", handshake::run),
+    ("shards", shards::run),
+    ("idle", idle::run),
+    ("large", large::run),
+];
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| first.strip_prefix("--role=")) {
-        return process::play(role, &arguments[1..]);
+        return role::play(role, &arguments[1..]);
     }
     let is_trial = !arguments.iter().any(|argument| argument == "--bench");
     let options = Options {
         connections: option(&arguments, "--connections"),
-        bytes: option(&arguments, "--bytes").unwrap_or(128),
+        bytes: option(&arguments, "--bytes"),
         rounds: option(&arguments, "--rounds").unwrap_or(if is_trial { 2 } else { 15 }) as u32,
         is_trial,
     };
-    process::pin(RECEIVER_CORE);
+    role::pin([RECEIVER_CORE]);
     let is_named = |name: &str| arguments.iter().any(|argument| argument == name);
     let runs_all = !PARTS.iter().any(|(name, _)| is_named(name));
     for (name, run) in PARTS {

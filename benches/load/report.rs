@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// Prints a title and, above the columns of spreads, what they are.
+pub(crate) fn print_heading(title: &str) {
+    println!("\n{title}\n{:41}{:>7} {:>7} {:>7}", "", "min", "median", "max");
+}
+
 /// The spread of some figures.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {

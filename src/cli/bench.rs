@@ -30,10 +30,16 @@ pub(super) struct Arguments {
     /// scenario's].
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
-    /// The server's ZeroMQ PULL endpoint, for scenarios that publish.
+    /// The server's ZeroMQ PULL endpoint, for scenarios that publish; or http://HOST:PORT/PATH of a
+    /// server of another kind, to which each message is posted.
     #[arg(long, default_value = "tcp://127.0.0.1:5560")]
     endpoint: String,
-    /// A process of the server, to measure its memory and CPU; may be repeated.
+    /// What to post to an http endpoint, such as '{"channel":"c","b64data":"{base64}"}', with the
+    /// message as base64 in braces [default: the message itself].
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "serve")]
+    publish_body: Option<String>,
+    /// A process of the server, or a kernel thread that works for it, to measure its memory and
+    /// CPU; may be repeated.
     #[arg(long, value_name = "PID")]
     server_pid: Vec<u32>,
     /// Allow a server that is not on loopback. Its owner should know.
@@ -51,6 +57,10 @@ pub(super) struct Arguments {
     /// Source addresses to use in turn [default: 127.1.x.y towards loopback].
     #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
     sources: Vec<IpAddr>,
+    /// Seconds for which the server must be quiet between the last opening and the begin; if it
+    /// never is, the run begins all the same after 5.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    settle: f64,
     /// How long to run; for a storm how long it may take.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
@@ -72,7 +82,7 @@ pub(super) struct Arguments {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
-    /// Draw the latencies by percentile into an SVG file.
+    /// Draw the latencies by percentile, or in idle the pings over time, into an SVG file.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
@@ -85,6 +95,8 @@ enum Name {
     Fanout,
     /// Publish to random users.
     Unicast,
+    /// Publish to random users, alone and then while broadcasts to all are under way.
+    Mixed,
     /// Send messages that come back.
     Echo,
     /// Open and close connections.
@@ -101,6 +113,7 @@ impl From<Name> for Scenario {
             Name::Idle => Self::Idle,
             Name::Fanout => Self::Fanout,
             Name::Unicast => Self::Unicast,
+            Name::Mixed => Self::Mixed,
             Name::Echo => Self::Echo,
             Name::Churn => Self::Churn,
             Name::Storm => Self::Storm,
@@ -117,6 +130,7 @@ impl Arguments {
             ServerChoice::Running {
                 url: self.url.clone(),
                 endpoint: self.endpoint.clone(),
+                body: self.publish_body.clone(),
                 pids: self.server_pid.clone(),
             }
         };
@@ -124,6 +138,7 @@ impl Arguments {
             scenario: self.scenario.into(),
             connections: self.connections,
             processes: self.processes,
+            settle_seconds: self.settle,
             seconds: self.seconds,
             rate: self.rate,
             bytes: self.bytes,

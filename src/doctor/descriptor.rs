@@ -81,7 +81,7 @@ fn ceiling(tree: &Tree, plan: &Plan) -> Finding {
         .at_least(tree.sysctl("fs.nr_open"), plan.descriptors(), Verdict::Fail)
 }
 
-fn host_files(tree: &Tree, plan: &Plan) -> Finding {
+pub(super) fn host_files(tree: &Tree, plan: &Plan) -> Finding {
     let [used, ..] = tree.sysctls::<3>("fs.file-nr").unwrap_or_default();
     let needed = used.saturating_add(plan.descriptors());
     let text = format!("{} = {} open now + the edge's", grouped(needed), grouped(used));

@@ -23,14 +23,13 @@ pub(super) fn check(tree: &Tree, plan: &Plan) -> Vec<Finding> {
 }
 
 fn needed(plan: &Plan) -> String {
-    format!(
-        "{} = {} x ({} B kernel + {} B user), and up to {} owed to slow clients",
-        bytes(plan.idle_bytes()),
-        grouped(plan.connections),
-        grouped(KERNEL_BYTES),
-        grouped(USER_BYTES),
-        bytes(plan.owed_bytes())
-    )
+    let (sum, count) = (bytes(plan.idle_bytes()), grouped(plan.connections));
+    let (kernel, user) = (grouped(KERNEL_BYTES), grouped(USER_BYTES));
+    let idle = format!("{sum} = {count} x ({kernel} B kernel + {user} B user)");
+    match plan.owed_bytes() {
+        0 => idle,
+        owed => format!("{idle}, and up to {} owed to slow clients", bytes(owed)),
+    }
 }
 
 /// Idle connections must fit; what slow ones may be owed on top of them should.
@@ -45,7 +44,7 @@ fn judge(plan: &Plan, room: u64) -> Verdict {
     }
 }
 
-fn available(tree: &Tree, plan: &Plan) -> Finding {
+pub(super) fn available(tree: &Tree, plan: &Plan) -> Finding {
     let finding = Finding::new("memory", needed(plan))
         .breaks("the kernel kills the edge, or something else, before all are connected")
         .remedy(
@@ -59,7 +58,7 @@ fn available(tree: &Tree, plan: &Plan) -> Finding {
     finding.is(format!("{} available", bytes(room)), judge(plan, room))
 }
 
-fn group(tree: &Tree, plan: &Plan) -> Finding {
+pub(super) fn group(tree: &Tree, plan: &Plan) -> Finding {
     let finding = Finding::new("memory.max", "as memory: sockets count against the group too")
         .breaks("the group's limit kills the edge although the host has memory")
         .remedy("in the unit MemoryMax=infinity, or in a container a higher --memory");
@@ -70,7 +69,7 @@ fn group(tree: &Tree, plan: &Plan) -> Finding {
     }
 }
 
-fn tcp_mem(tree: &Tree, plan: &Plan) -> Finding {
+pub(super) fn tcp_mem(tree: &Tree, plan: &Plan) -> Finding {
     let key = "net.ipv4.tcp_mem";
     let pages = plan.connections;
     let needed = format!(
@@ -147,13 +146,13 @@ mod tests {
         let found = check(&host.tree(), &million());
         assert_eq!(
             about(&found, "memory").needed,
-            "4.2 GB = 1,000,000 x (3,800 B kernel + 400 B user), and up to 536.8 MB owed to slow \
+            "4.6 GB = 1,000,000 x (4,200 B kernel + 400 B user), and up to 536.8 MB owed to slow \
              clients"
         );
         for (text, expected) in [
-            ("MemAvailable: 5000000 kB", Verdict::Ok),
-            ("MemAvailable: 4300000 kB", Verdict::Warn),
-            ("MemAvailable: 4100000 kB", Verdict::Fail),
+            ("MemAvailable: 5100000 kB", Verdict::Ok),
+            ("MemAvailable: 4700000 kB", Verdict::Warn),
+            ("MemAvailable: 4400000 kB", Verdict::Fail),
             ("MemAvailable: 0 kB", Verdict::Fail),
             ("MemAvailable: much", Verdict::Unknown),
             ("MemAvailable: -1 kB", Verdict::Unknown),

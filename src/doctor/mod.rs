@@ -17,6 +17,7 @@ mod finding;
 mod fixture;
 mod interface;
 mod kernel;
+mod load;
 mod memory;
 mod network;
 mod plan;
@@ -28,6 +29,7 @@ mod tree;
 
 pub use file::{WriteError, write_files};
 pub use finding::{Finding, Verdict};
+pub use load::{Sockets, examine_load};
 pub use plan::Plan;
 pub use report::Report;
 pub use setting::SETTINGS;

@@ -70,7 +70,7 @@ fn quota(tree: &Tree, plan: &Plan) -> Finding {
     }
 }
 
-fn tasks(tree: &Tree, plan: &Plan) -> Finding {
+pub(super) fn tasks(tree: &Tree, plan: &Plan) -> Finding {
     let needed = setting::tasks(plan);
     let text = format!("{} = 16 for each of {} shards + 64", grouped(needed), plan.shards);
     let finding = Finding::new("pids.max", text)

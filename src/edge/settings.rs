@@ -55,6 +55,11 @@ pub(super) fn shard(
         core: core.filter(|_| config.shards.pin),
         origins: origins(&config.public.allowed_origins),
         echo: config.public.echo,
+        has_event_endpoint: config
+            .ingest
+            .endpoints
+            .iter()
+            .any(|endpoint| matches!(endpoint.kind, SocketKind::Pub | SocketKind::Xpub)),
         limits: Limits {
             message_bytes_max: config.websocket.message_bytes_max,
             fragments_max: u32::try_from(config.websocket.fragments_max).unwrap_or(u32::MAX),

@@ -17,8 +17,9 @@ use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 /// Ticks of a second.
 pub(super) const SECOND: u32 = 1000 / TICK_MILLIS;
 
-/// At most so many streams are looked at for each step of the clock.
-const EXPIRIES_PER_STEP: usize = 256;
+/// At most so many steps of the wheel are done for each tick of the clock; the rest comes with the
+/// next ticks.
+const STEPS_PER_TICK: u32 = 256;
 
 /// At most so many streams are looked at to make room for one publication. It takes one at most
 /// that is larger than the publication, so in the long run this is more than enough.
@@ -192,8 +193,8 @@ impl Hub {
     /// Forgets publications that are too old, and streams that nobody has used for long.
     pub(super) fn expire_history(&mut self) {
         let now = self.now.tick;
-        for _ in 0..EXPIRIES_PER_STEP {
-            let Some(row) = self.history.expiry.pop_expired(now) else { break };
+        let mut steps = STEPS_PER_TICK;
+        while let Some(row) = self.history.expiry.pop_expired(now, &mut steps) {
             let home = self.history.streams[row].home;
             let name = self.homes.rows[home].channel_name();
             let rules = self.settings.namespaces.of(name);

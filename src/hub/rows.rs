@@ -3,6 +3,8 @@
 //! A freed row is reused before the table grows. Numbers of four bytes instead of pointers of
 //! eight are half of what makes a connection small.
 
+use crate::sys::memory::give_back_spare;
+
 /// "No row": the end of a list, or nothing there.
 pub const NONE: u32 = u32::MAX;
 
@@ -11,8 +13,6 @@ pub const NONE: u32 = u32::MAX;
 pub struct Rows<T> {
     rows: Vec<T>,
     free: Vec<u32>,
-    /// Rows that the table has room for from the start.
-    expected: usize,
 }
 
 /// A table that was higher than this gives its memory back when its last row is freed.
@@ -28,7 +28,7 @@ impl<T> Rows<T> {
     /// A table with room for some rows. Room that is not used costs address space and no memory,
     /// while growing would copy the table and leave its old place behind.
     pub fn with_capacity(expected: usize) -> Self {
-        Self { rows: Vec::with_capacity(expected), free: Vec::new(), expected }
+        Self { rows: Vec::with_capacity(expected), free: Vec::new() }
     }
 }
 
@@ -50,11 +50,12 @@ impl<T: Default> Rows<T> {
         let value = std::mem::take(&mut self.rows[row as usize]);
         self.free.push(row);
         if self.free.len() == self.rows.len() {
-            if self.rows.len() > KEPT_ROWS {
-                *self = Self::with_capacity(self.expected);
-            } else {
-                self.rows.clear();
-                self.free.clear();
+            let is_large = self.rows.len() > KEPT_ROWS;
+            self.rows.clear();
+            self.free.clear();
+            if is_large {
+                self.free = Vec::new();
+                give_back_spare(&mut self.rows);
             }
         }
         value

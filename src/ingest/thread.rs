@@ -95,7 +95,7 @@ impl Ingest {
             complaints: Complaints::default(),
             metrics,
         };
-        let stop = Stop(Arc::new(EventFd::new(true)?));
+        let stop = Stop(Arc::new(EventFd::new()?));
         Ok(Self { inputs, outputs, xpubs, gate, addresses, stop, state })
     }
 

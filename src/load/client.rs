@@ -8,9 +8,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::Socket;
 
 use super::handshake;
-use super::message::Message;
+use super::message::{Message, Stream};
 use super::sequence::{Sequence, Verdict};
 use super::tally::Tally;
+use super::verified::Verified;
 use crate::ws::frame::{Header, Opcode};
 
 /// No server that is tested sends frames as long as this.
@@ -44,7 +45,10 @@ pub(super) struct Client {
     pub(super) unsent: Vec<u8>,
     /// A frame or a response that has come only in part.
     half: Vec<u8>,
+    /// Of the main stream.
     sequence: Sequence,
+    /// Of what is for this connection alone, in scenarios that have both.
+    own_sequence: Sequence,
     sent: u32,
 }
 
@@ -58,6 +62,7 @@ pub(super) struct Echo {
 
 /// What a client needs while it hears.
 pub(super) struct Round<'a> {
+    pub(super) verified: &'a mut Verified,
     pub(super) tally: &'a mut Tally,
     pub(super) replies: &'a mut Vec<u8>,
     pub(super) echo: Option<Echo>,
@@ -77,6 +82,7 @@ impl Client {
             unsent: Vec::new(),
             half: Vec::new(),
             sequence: Sequence::new(),
+            own_sequence: Sequence::new(),
             sent: 0,
         }
     }
@@ -124,7 +130,10 @@ impl Client {
 
     fn take(&mut self, opcode: Opcode, payload: &[u8], round: &mut Round<'_>) {
         match opcode {
-            Opcode::Ping => frame(Opcode::Pong, payload, round.replies),
+            Opcode::Ping => {
+                round.tally.note_ping(round.now);
+                frame(Opcode::Pong, payload, round.replies);
+            }
             Opcode::Close => self.take_close(payload, round),
             Opcode::Text | Opcode::Binary => self.take_message(payload, round),
             Opcode::Continuation | Opcode::Pong => {}
@@ -144,11 +153,20 @@ impl Client {
     fn take_message(&mut self, payload: &[u8], round: &mut Round<'_>) {
         let tally = &mut *round.tally;
         tally.last_nanos = round.now;
-        let Some(message) = Message::decode(payload) else {
+        let decoded = round
+            .verified
+            .decode(payload)
+            .and_then(|message| Some((message, Stream::of(message.number)?)));
+        let Some((message, (stream, number))) = decoded else {
             tally.damaged += 1;
             return;
         };
-        match self.sequence.take(message.number) {
+        let (sequence, latency) = match stream {
+            Stream::Main => (&mut self.sequence, &mut tally.latency),
+            Stream::UnicastQuiet => (&mut self.own_sequence, &mut tally.unicast_quiet),
+            Stream::UnicastBusy => (&mut self.own_sequence, &mut tally.unicast_busy),
+        };
+        match sequence.take(number) {
             Verdict::New { missing } => tally.lost += u64::from(missing),
             Verdict::Late => {
                 tally.lost -= 1;
@@ -161,9 +179,9 @@ impl Client {
         }
         tally.received += 1;
         let nanos = round.now.saturating_sub(message.published_nanos);
-        tally.latency.record(nanos);
-        if round.notes_receivers {
-            tally.note_receiver(message.number as usize, nanos);
+        latency.record(nanos);
+        if round.notes_receivers && stream == Stream::Main {
+            tally.note_receiver(number as usize, nanos);
         }
         if let Some(echo) = round.echo.filter(|echo| round.now < echo.until_nanos) {
             self.speak(echo.bytes, round.now, round.tally, round.replies);

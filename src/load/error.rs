@@ -2,15 +2,32 @@
 
 use std::io;
 
+use crate::doctor::Finding;
+
 /// Why a run cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is not one that can be used.
-    #[error("{0:?} is no address of a WebSocket: write it as ws://HOST:PORT/PATH")]
+    #[error(
+        "{0:?} is no address that can be used: write it as ws://HOST:PORT/PATH, and an --endpoint \
+         for HTTP as http://HOST:PORT/PATH"
+    )]
     Url(String),
     /// The host of an address is unknown.
     #[error("the host of {0:?} cannot be found: check its name")]
-    Host(String),
+    Name(String),
+    /// The host has too little of something.
+    #[error(
+        "this host cannot hold {connections} connections and the clients that open them: {} is {}, \
+         needed {}; {}",
+        finding.setting, finding.value, finding.needed, finding.remedy
+    )]
+    Host {
+        /// How many connections.
+        connections: u32,
+        /// Of what, and what to do.
+        finding: Box<Finding>,
+    },
     /// Load is for machines whose owner knows of it.
     #[error("{0} is not on loopback: add --allow-remote if its owner knows of the load")]
     Remote(String),
@@ -38,6 +55,14 @@ pub enum Error {
         endpoint: String,
         /// What it said.
         source: zmq::Error,
+    },
+    /// A server refuses a message over HTTP.
+    #[error("cannot publish to {url} ({reason}): check that the server runs, and --endpoint")]
+    Post {
+        /// Where.
+        url: String,
+        /// What it answered, or what the system said.
+        reason: String,
     },
     /// The connections do not fit the descriptors.
     #[error(

@@ -12,6 +12,7 @@ use super::handshake;
 use super::outgoing::Outgoing;
 use super::tally::{Latency, Tally};
 use super::target::{Door, Target};
+use super::verified::Verified;
 use crate::sys::Clock;
 use crate::sys::ring::{Completion, Kind, Ring};
 use crate::sys::socket::{receive, send};
@@ -58,6 +59,7 @@ pub struct Fleet {
     outgoing: Outgoing,
     events: VecDeque<Event>,
     tally: Tally,
+    verified: Verified,
     echo: Option<Echo>,
     notes_receivers: bool,
 }
@@ -65,10 +67,8 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet without connections. `notes_receivers`: see [`Tally::last_receivers`].
     pub fn new(target: Target, notes_receivers: bool) -> io::Result<Self> {
-        let mut ring = Ring::new(None)?;
-        ring.end_sleep();
         Ok(Self {
-            ring,
+            ring: Ring::new()?,
             target,
             clients: Vec::new(),
             free: Vec::new(),
@@ -80,6 +80,7 @@ impl Fleet {
             outgoing: Outgoing::default(),
             events: VecDeque::new(),
             tally: Tally::default(),
+            verified: Verified::new(),
             echo: None,
             notes_receivers,
         })
@@ -177,9 +178,9 @@ impl Fleet {
         &self.tally
     }
 
-    /// Takes what has happened.
-    pub fn into_tally(self) -> Tally {
-        self.tally
+    /// Takes what has happened; the connections stay.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// How many connections are being opened.
@@ -270,6 +271,7 @@ impl Fleet {
     fn hear(&mut self, row: u32, count: usize) -> io::Result<()> {
         let client = &mut self.clients[row as usize];
         let mut round = Round {
+            verified: &mut self.verified,
             tally: &mut self.tally,
             replies: &mut self.replies,
             echo: self.echo,

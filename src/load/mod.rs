@@ -5,19 +5,23 @@
 //! correct delivery, or it says what was lost. Nothing here prints.
 //!
 //! ```text
-//! run         one run from start to end: servers, workers, publications, report
+//! run         one run from start to end: servers, workers, load, readings, report
 //!   plan      what to run, checked before anything is started
+//!   drive     what is published, when, and to whom
 //!   workers   processes with a share of the connections each; `share` is what they are told
-//!   server    tidegate itself, started for the run; `usage` is what a server costs
-//!   publisher ZeroMQ PUSH at a rate
+//!   server    tidegate itself, started for the run
+//!   cost      what servers use (`usage`) and the kernel holds (`slab`) at the run's stations
+//!   publisher ZeroMQ PUSH, or `post` to servers of other kinds
 //! worker      the other side of `workers`: opens a share, plays its part, reports a tally
 //!   fleet     many connections in one thread on one io_uring; `opener` opens them at a pace
 //!     client  one connection: `handshake`, frames, `sequence`
 //!   tally     what all of them have seen; processes' tallies are added up
-//!   message   the payload
+//!   message   the payload; `verified` remembers those that were right
 //! ```
 
 mod client;
+mod cost;
+mod drive;
 mod error;
 mod fleet;
 mod handshake;
@@ -25,23 +29,27 @@ pub mod message;
 mod opener;
 mod outgoing;
 mod plan;
+mod post;
 mod publisher;
 mod report;
 mod run;
 mod sequence;
 mod server;
 mod share;
+mod slab;
 mod tally;
 mod target;
 mod usage;
+mod verified;
 mod worker;
 mod workers;
 
+pub use cost::{CacheCost, KernelCost, ServerCost};
 pub use error::Error;
 pub use fleet::{Event, Fleet};
 pub use opener::{Opener, open_all};
 pub use plan::{Plan, Scenario, ServerChoice};
-pub use report::{Delivery, Opening, Quantiles, Report, ServerCost, SlowShare};
+pub use report::{Delivery, Opening, Pings, Quantiles, Report, SlowShare};
 pub use run::{Progress, run};
 pub use server::become_server;
 pub use tally::{Latency, Tally};

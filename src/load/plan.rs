@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::message::PAYLOAD_BYTES_MIN;
+use super::post::{BASE64, Post};
+use super::publisher::Publisher;
 use super::share::{Part, Share};
 use super::target::{Door, Target};
+use crate::doctor::{Finding, Sockets, Tree, Verdict, examine_load};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::sys::host::raise_descriptor_limit;
 
@@ -29,6 +32,8 @@ pub enum Scenario {
     Fanout,
     /// Every message goes to the personal channel of one of them.
     Unicast,
+    /// Messages to one of them, first alone and then while every other message goes to all.
+    Mixed,
     /// What they send comes back.
     Echo,
     /// They are opened and closed at a rate.
@@ -47,6 +52,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Fanout => "fanout",
             Self::Unicast => "unicast",
+            Self::Mixed => "mixed",
             Self::Echo => "echo",
             Self::Churn => "churn",
             Self::Storm => "storm",
@@ -54,15 +60,16 @@ impl Scenario {
         }
     }
 
-    /// Whether messages are published over ZeroMQ.
+    /// Whether messages are published.
     #[must_use]
     pub fn publishes(self) -> bool {
-        matches!(self, Self::Fanout | Self::Unicast | Self::Slow)
+        matches!(self, Self::Fanout | Self::Unicast | Self::Mixed | Self::Slow)
     }
 
     fn default_path(self, channel: &str) -> String {
         match self {
             Self::Unicast => "/websocket/{n}".to_owned(),
+            Self::Mixed => format!("/websocket/{{n}}?channels={channel}"),
             Self::Echo => "/echo".to_owned(),
             _ => format!("/websocket?channels={channel}"),
         }
@@ -81,8 +88,10 @@ pub enum ServerChoice {
     Running {
         /// `ws://host:port/path`; without a path the scenario's own.
         url: String,
-        /// Where its PULL socket is.
+        /// Where its PULL socket is, or the `http://` address that it takes messages at.
         endpoint: String,
+        /// What is posted to the latter, with the message as `{base64}`; none means the message.
+        body: Option<String>,
         /// Its processes, to be measured.
         pids: Vec<u32>,
     },
@@ -97,6 +106,10 @@ pub struct Plan {
     pub connections: u32,
     /// Processes to spread them over; none means as many as descriptors demand.
     pub processes: Option<u32>,
+    /// How long the server must do next to nothing once all are open: memory that was needed only
+    /// while opening goes back to the system with some delay, and not every server has subscribed
+    /// who is open.
+    pub settle_seconds: f64,
     /// How long. A storm may take so long.
     pub seconds: u32,
     /// Publications per second, or connections per second in `churn`.
@@ -131,6 +144,8 @@ impl Plan {
             |holds: bool, otherwise| if holds { Ok(()) } else { Err(Error::Options(otherwise)) };
         must(self.connections > 0, "--connections must be at least 1")?;
         must((1..=3600).contains(&self.seconds), "--seconds must be from 1 to 3600")?;
+        let settles = (0.0..=3600.0).contains(&self.settle_seconds);
+        must(settles, "--settle must be from 0 to 3600")?;
         must(self.rate > 0.0 && self.rate.is_finite(), "--rate must be above zero")?;
         let messages = self.rate * f64::from(self.seconds);
         must(messages <= MESSAGES_MAX, "--rate times --seconds must be at most 10,000,000")?;
@@ -157,17 +172,60 @@ impl Plan {
         }
     }
 
+    /// What the host lacks for as many sockets, if it is not so much that the run cannot be made.
+    pub(super) fn check_host(&self, processes: u32) -> Result<Vec<Finding>, Error> {
+        // The server of a run that may be remote is most likely there.
+        let ends = if self.allows_remote { 1 } else { 2 };
+        let sides = if matches!(self.server, ServerChoice::Serve { .. }) { 2 } else { 1 };
+        let sockets = Sockets {
+            ends: u64::from(self.connections) * ends,
+            processes: u64::from(processes) * sides,
+        };
+        let mut findings = examine_load(&Tree::host(), sockets);
+        match findings.first() {
+            Some(worst) if worst.verdict == Verdict::Fail => Err(Error::Host {
+                connections: self.connections,
+                finding: Box::new(findings.swap_remove(0)),
+            }),
+            _ => Ok(findings),
+        }
+    }
+
     /// The servers of a running one's address, after a look whether it is there.
     pub(super) fn target(&self, url: &str) -> Result<Target, Error> {
+        let (address, host, path) = self.locate("ws://", url)?;
+        let mut target = self.target_at(address);
+        host.clone_into(&mut target.host);
+        if path.len() > 1 {
+            target.door = Door::WebSocket(path.to_owned());
+        }
+        if matches!(self.scenario, Scenario::Unicast | Scenario::Mixed)
+            && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
+        {
+            return Err(Error::Options("the path of --url needs {n} where the user stands"));
+        }
+        TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(|error| {
+            let reason = error.to_string();
+            Error::Absent { address: address.to_string(), reason }
+        })?;
+        Ok(target)
+    }
+
+    /// Address, host and path of a URL that may be aimed at.
+    fn locate<'a>(
+        &self,
+        scheme: &str,
+        url: &'a str,
+    ) -> Result<(SocketAddr, &'a str, &'a str), Error> {
         let bad = || Error::Url(url.to_owned());
-        let rest = url.strip_prefix("ws://").ok_or_else(bad)?;
+        let rest = url.strip_prefix(scheme).ok_or_else(bad)?;
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let port_follows = host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
         let place = if port_follows { host.to_owned() } else { format!("{host}:80") };
         if host.is_empty() || url.contains(char::is_whitespace) {
             return Err(bad());
         }
-        let unknown = || Error::Host(url.to_owned());
+        let unknown = || Error::Name(url.to_owned());
         let addresses: Vec<SocketAddr> = place.to_socket_addrs().map_err(|_| unknown())?.collect();
         // `localhost` has two addresses, and servers often listen on the older kind only.
         let address =
@@ -176,20 +234,37 @@ impl Plan {
         if !address.ip().is_loopback() && !self.allows_remote {
             return Err(Error::Remote(address.to_string()));
         }
-        let mut target = self.target_at(address);
-        target.host = host.to_owned();
-        if path.len() > 1 {
-            target.door = Door::WebSocket(path.to_owned());
+        Ok((address, host, path))
+    }
+
+    /// What messages are published through.
+    pub(super) fn publisher(&self, endpoints: &[String]) -> Result<Publisher, Error> {
+        let body = match &self.server {
+            ServerChoice::Running { body, .. } => body.clone(),
+            ServerChoice::Serve { .. } => None,
+        };
+        let Some(url) = endpoints.iter().find(|endpoint| endpoint.starts_with("http://")) else {
+            if body.is_some() {
+                return Err(Error::Options("--publish-body is for an --endpoint with http://"));
+            }
+            endpoints.iter().try_for_each(|endpoint| self.check_endpoint(endpoint))?;
+            return Publisher::connect(endpoints);
+        };
+        if body.as_ref().is_some_and(|body| !body.contains(BASE64)) {
+            return Err(Error::Options("--publish-body needs {base64} where the message stands"));
         }
-        if self.scenario == Scenario::Unicast
-            && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
-        {
-            return Err(Error::Options("the path of --url needs {n} where the user stands"));
+        let names_user = |text: &str| text.contains("{n}");
+        let has_user = names_user(url) || body.as_deref().is_some_and(names_user);
+        if self.scenario == Scenario::Mixed {
+            return Err(Error::Options("mixed needs a PULL socket as --endpoint: tcp://HOST:PORT"));
         }
-        TcpStream::connect_timeout(&address, PATIENCE)
-            .map(drop)
-            .map_err(|error| Error::Absent { address: place, reason: error.to_string() })?;
-        Ok(target)
+        if self.scenario == Scenario::Unicast && !has_user {
+            let otherwise = "--endpoint or --publish-body needs {n} where the user stands";
+            return Err(Error::Options(otherwise));
+        }
+        let (address, host, path) = self.locate("http://", url)?;
+        let path = if path.is_empty() { "/" } else { path };
+        Ok(Publisher::Post(Post { address, host: host.to_owned(), path: path.to_owned(), body }))
     }
 
     /// The scenario's own door of a server.
@@ -201,9 +276,9 @@ impl Plan {
     }
 
     /// Whether an endpoint may be published to.
-    pub(super) fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
+    fn check_endpoint(&self, endpoint: &str) -> Result<(), Error> {
         let Some(place) = endpoint.strip_prefix("tcp://") else { return Ok(()) };
-        let addresses = place.to_socket_addrs().map_err(|_| Error::Host(endpoint.to_owned()))?;
+        let addresses = place.to_socket_addrs().map_err(|_| Error::Name(endpoint.to_owned()))?;
         let is_remote = addresses.into_iter().any(|address| !address.ip().is_loopback());
         let is_refused = is_remote && !self.allows_remote;
         if is_refused { Err(Error::Remote(endpoint.to_owned())) } else { Ok(()) }
@@ -241,7 +316,7 @@ impl Plan {
         let &Self { seconds, bytes, in_flight, .. } = self;
         match self.scenario {
             Scenario::Idle | Scenario::Unicast => Part::Listen { notes_receivers: false },
-            Scenario::Fanout => Part::Listen { notes_receivers: true },
+            Scenario::Fanout | Scenario::Mixed => Part::Listen { notes_receivers: true },
             Scenario::Echo => Part::Echo { in_flight, bytes, seconds },
             Scenario::Churn => {
                 Part::Churn { per_second: self.rate / f64::from(processes), seconds }

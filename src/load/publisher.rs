@@ -1,13 +1,27 @@
-//! ZeroMQ PUSH to one or several servers.
+//! Publications: ZeroMQ PUSH to one or several servers, or HTTP POST to a server that is none of
+//! ours.
 
 use super::error::Error;
+use super::post::Post;
 
 /// How long an endpoint may take to answer, and later to take a message.
 const PATIENCE_MILLIS: i32 = 5000;
 
-/// Sockets to the pull endpoints of servers.
-pub(super) struct Publisher {
-    sockets: Vec<(String, zmq::Socket)>,
+/// Who shall receive a message.
+#[derive(Clone, Copy)]
+pub(super) enum Audience<'a> {
+    /// Everybody in a channel.
+    Channel(&'a str),
+    /// The user with this number.
+    User(u32),
+}
+
+/// Where messages are published to.
+pub(super) enum Publisher {
+    /// Sockets to the pull endpoints of servers.
+    Push(Vec<(String, zmq::Socket)>),
+    /// The one server of the run.
+    Post(Post),
 }
 
 impl Publisher {
@@ -32,17 +46,33 @@ impl Publisher {
             }
             sockets.push((endpoint.clone(), socket));
         }
-        Ok(Self { sockets })
+        Ok(Self::Push(sockets))
     }
 
     /// How many servers there are.
     pub(super) fn servers(&self) -> usize {
-        self.sockets.len()
+        match self {
+            Self::Push(sockets) => sockets.len(),
+            Self::Post(_) => 1,
+        }
     }
 
     /// Publishes to one server; waits while it takes no more.
-    pub(super) fn send(&self, server: usize, channel: &str, payload: &[u8]) -> Result<(), Error> {
-        let (endpoint, socket) = &self.sockets[server];
+    pub(super) fn send(
+        &self,
+        server: usize,
+        audience: Audience<'_>,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        let sockets = match self {
+            Self::Push(sockets) => sockets,
+            Self::Post(post) => return post.send(audience, payload),
+        };
+        let (endpoint, socket) = &sockets[server];
+        let channel = match audience {
+            Audience::Channel(channel) => channel,
+            Audience::User(number) => &format!("#{number}"),
+        };
         socket.send_multipart([channel.as_bytes(), payload], 0).map_err(|source| match source {
             zmq::Error::EAGAIN => Error::Endpoint(endpoint.clone()),
             source => Error::Publish { endpoint: endpoint.clone(), source },

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::cost::{KernelCost, ServerCost};
 use super::tally::Tally;
+use crate::doctor::Finding;
 
 /// A distribution in six figures.
 #[derive(Clone, Debug, Serialize)]
@@ -82,6 +84,10 @@ pub struct Delivery {
     pub latency: Option<Quantiles>,
     /// From publishing to the receipt by the last of all receivers.
     pub last_receiver: Option<Quantiles>,
+    /// In `mixed`: from publishing to one user to the receipt, while nothing else happens.
+    pub unicast_quiet: Option<Quantiles>,
+    /// In `mixed`: the same while broadcasts are under way.
+    pub unicast_busy: Option<Quantiles>,
 }
 
 /// The clients that did not read.
@@ -97,19 +103,33 @@ pub struct SlowShare {
     pub gaps: u64,
 }
 
-/// What the server has used.
+/// Pings that clients have received.
 #[derive(Clone, Debug, Serialize)]
-pub struct ServerCost {
-    /// Resident memory before the connections were opened.
-    pub resident_before_bytes: u64,
-    /// Resident memory with all of them open.
-    pub resident_open_bytes: u64,
-    /// The difference for each connection; none in `churn`, which holds none at that moment.
-    pub resident_per_connection_bytes: Option<f64>,
-    /// CPU time per second of opening: 1 is a core.
-    pub cpu_opening_cores: f64,
-    /// CPU time per second of the run.
-    pub cpu_run_cores: f64,
+pub struct Pings {
+    /// All of them.
+    pub count: u64,
+    /// In a tenth of a second: the fewest.
+    pub min: u64,
+    /// In a tenth of a second: the median.
+    pub median: u64,
+    /// In a tenth of a second: the most, but for one in a hundred.
+    pub p99: u64,
+    /// In a tenth of a second: the most.
+    pub max: u64,
+    /// Tenth of a second after tenth of a second.
+    pub per_100_ms: Vec<u64>,
+}
+
+impl Pings {
+    /// From whole tenths of a second; none if there are none.
+    #[must_use]
+    pub fn of(per_100_ms: Vec<u64>) -> Option<Self> {
+        let mut sorted = per_100_ms.clone();
+        sorted.sort_unstable();
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let (median, p99) = (sorted[sorted.len() / 2], sorted[sorted.len() * 99 / 100]);
+        Some(Self { count: sorted.iter().sum(), min, median, p99, max, per_100_ms })
+    }
 }
 
 /// The figures of a run.
@@ -137,8 +157,14 @@ pub struct Report {
     pub closed_by_us: u64,
     /// How the server, or the network, closed connections.
     pub closes: BTreeMap<String, u64>,
-    /// What the server has used, if it is known.
+    /// Pings while connections were held, in `idle`.
+    pub pings: Option<Pings>,
+    /// What the servers have used, if it is known.
     pub server: Option<ServerCost>,
+    /// What the kernel holds for connections; none in `churn`, which holds none.
+    pub kernel: Option<KernelCost>,
+    /// What the host lacks for so many connections, if anything.
+    pub host: Vec<Finding>,
     /// What is wrong; empty exactly when the run was flawless.
     pub problems: Vec<String>,
     /// All latencies: of messages, or of handshakes if there were none.
@@ -174,6 +200,8 @@ impl Delivery {
             publisher_late_ns: 0,
             latency: Quantiles::of(&tally.latency.0),
             last_receiver: Quantiles::of(&last.0),
+            unicast_quiet: Quantiles::of(&tally.unicast_quiet.0),
+            unicast_busy: Quantiles::of(&tally.unicast_busy.0),
         }
     }
 }

@@ -2,19 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use super::cost::{Reading, Readings, Work};
+use super::drive::{Drive, Published};
 use super::error::Error;
-use super::message::Message;
-use super::plan::{Plan, Scenario, ServerChoice};
-use super::publisher::Publisher;
-use super::report::{Delivery, Opening, Quantiles, Report, ServerCost, SlowShare};
-use super::server::Server;
-use super::share::{Order, Share};
+use super::plan::{Plan, Scenario};
+use super::report::{Delivery, Opening, Pings, Quantiles, Report, SlowShare};
+use super::server::Servers;
 use super::usage::Usage;
 use super::workers::{See, Sum, Workers};
 use crate::sys::Clock;
 
-/// Memory that was needed only while opening goes back to the system with some delay.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long servers must do next to nothing before their memory is read.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How long is waited for that.
+const QUIET_MAX: Duration = Duration::from_secs(5);
+
+/// How long is waited for that when all connections close.
+const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// How far a run is.
 #[derive(Clone, Debug)]
@@ -34,178 +39,78 @@ pub struct Progress {
 pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
     plan.check()?;
     let processes = plan.processes()?;
-    let mut servers = Vec::new();
-    let (targets, endpoints, pids) = match &plan.server {
-        ServerChoice::Serve { options } => {
-            for _ in 0..processes {
-                servers.push(Server::start(options)?);
-            }
-            (
-                servers.iter().map(|server| plan.target_at(server.public)).collect(),
-                servers.iter().map(|server| server.pull.clone()).collect(),
-                servers.iter().map(Server::pid).collect(),
-            )
-        }
-        ServerChoice::Running { url, endpoint, pids } => {
-            (vec![plan.target(url)?], vec![endpoint.clone()], pids.clone())
-        }
-    };
-    let shares = plan.shares(&targets, processes)?;
-    let publisher = if plan.scenario.publishes() {
-        endpoints.iter().try_for_each(|endpoint| plan.check_endpoint(endpoint))?;
-        Some(Publisher::connect(&endpoints)?)
-    } else {
-        None
-    };
-    let before = Usage::of(&pids)?;
+    let host = plan.check_host(processes)?;
+    let servers = Servers::of(plan, processes)?;
+    let shares = plan.shares(&servers.targets, processes)?;
+    let publishes = plan.scenario.publishes();
+    let publisher = publishes.then(|| plan.publisher(&servers.endpoints)).transpose()?;
+    let pids = &servers.pids[..];
+    if !pids.is_empty() {
+        // Processes that cannot be measured are better found before anything is done to them.
+        Usage::of(pids)?;
+        servers.warm_up()?;
+        settle(pids, QUIET, QUIET_MAX, sleep)?;
+    }
+    let before = Reading::now(pids)?;
     let began = Instant::now();
     let mut workers = Workers::start(&shares)?;
     let total = if plan.scenario == Scenario::Churn { 0 } else { plan.connections.into() };
     workers.wait_ready(&mut |done| see(&Progress { stage: "opening", done, total }))?;
     let opening = began.elapsed();
-    let opened = Usage::of(&pids)?;
-    let mut run = Run { plan, shares: &shares, workers, published: 0, late: Duration::ZERO };
-    if !pids.is_empty() {
-        run.workers.attend(SETTLE, &mut |_| {})?;
-    }
-    let open = Usage::of(&pids)?;
+    let opened = Reading::now(pids)?;
+    let quiet = Duration::from_secs_f64(plan.settle_seconds);
+    settle(pids, quiet, QUIET_MAX, |time| workers.attend(time, &mut |_| {}))?;
+    let open = Reading::now(pids)?;
     let began = Instant::now();
     let begin_nanos = Clock::shared_nanos();
-    run.load(publisher.as_ref(), see)?;
-    let load = began.elapsed();
-    let done = Usage::of(&pids)?;
-    let Run { workers, published, late, .. } = run;
-    let total = published_to_all(&shares, published, plan.scenario);
+    let mut drive = Drive::new(plan, &shares, &mut workers);
+    drive.load(publisher.as_ref(), see)?;
+    let Drive { published, late, .. } = drive;
+    let readers = shares.iter().map(|share| u64::from(share.readers())).sum();
+    let total = published.deliveries(readers);
     let sum = workers.wait_done(&mut |done| see(&Progress { stage: "finishing", done, total }))?;
+    let (load, done) = (began.elapsed(), Reading::now(pids)?);
+    settle(pids, QUIET, QUIET_MAX, |time| workers.attend(time, &mut |_| {}))?;
+    let after = Reading::now(pids)?;
+    workers.close()?;
+    settle(pids, QUIET, CLOSE_MAX, sleep)?;
+    let readings = Readings { before, opened, open, done, after, closed: Reading::now(pids)? };
+    let work = Work {
+        connections: (plan.scenario != Scenario::Churn).then_some(plan.connections),
+        deliveries: sum.tally.received,
+        sockets_per_connection: servers.targets[0].ends_here(),
+    };
     let figures = Figures { plan, processes, sum, published, late, opening, load, begin_nanos };
     let mut report = figures.report();
-    report.servers_started = servers.len();
-    if !pids.is_empty() {
-        let bytes = open.resident_bytes.saturating_sub(before.resident_bytes) as f64;
-        let holds = plan.scenario != Scenario::Churn;
-        report.server = Some(ServerCost {
-            resident_before_bytes: before.resident_bytes,
-            resident_open_bytes: open.resident_bytes,
-            resident_per_connection_bytes: holds.then(|| bytes / f64::from(plan.connections)),
-            cpu_opening_cores: cores(before, opened, opening),
-            cpu_run_cores: cores(open, done, load),
-        });
-    }
+    report.host = host;
+    report.servers_started = servers.started.len();
+    report.server = readings.server(pids, &work);
+    report.kernel = readings.kernel(&work);
     Ok(report)
 }
 
-fn cores(before: Usage, after: Usage, time: Duration) -> f64 {
-    after.cpu_nanos.saturating_sub(before.cpu_nanos) as f64 / time.as_nanos().max(1) as f64
+/// Waits until servers do next to nothing for so long: what was needed for a moment only is given
+/// back by then.
+fn settle(
+    pids: &[u32],
+    quiet: Duration,
+    at_most: Duration,
+    mut pause: impl FnMut(Duration) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let end = Instant::now() + at_most;
+    loop {
+        let before = Usage::of(pids)?;
+        pause(quiet)?;
+        let nanos = Usage::of(pids)?.cpu_nanos.saturating_sub(before.cpu_nanos);
+        if Duration::from_nanos(nanos) <= quiet / 10 || Instant::now() > end {
+            return Ok(());
+        }
+    }
 }
 
-/// How many deliveries the publications make.
-fn published_to_all(shares: &[Share], published: u64, scenario: Scenario) -> u64 {
-    match scenario {
-        Scenario::Unicast => published,
-        _ => published * shares.iter().map(|share| u64::from(share.readers())).sum::<u64>(),
-    }
-}
-
-/// The part of a run during which the server is under load.
-struct Run<'a> {
-    plan: &'a Plan,
-    shares: &'a [Share],
-    workers: Workers,
-    published: u64,
-    /// How far the publisher fell behind at most.
-    late: Duration,
-}
-
-impl Run<'_> {
-    fn load(&mut self, publisher: Option<&Publisher>, see: See<'_>) -> Result<(), Error> {
-        match (self.plan.scenario, publisher) {
-            (Scenario::Unicast, Some(publisher)) => self.unicast(publisher, see),
-            (_, Some(publisher)) => self.fan_out(publisher, see),
-            (Scenario::Idle, None) => {
-                self.attend("holding", see)?;
-                self.workers.order_all(Order::Finish { deliveries: 0 })
-            }
-            (_, None) => {
-                self.workers.order_all(Order::Begin)?;
-                self.attend(self.plan.scenario.name(), see)
-            }
-        }
-    }
-
-    /// Lets the seconds of the run pass; a storm may be over earlier.
-    fn attend(&mut self, stage: &'static str, see: See<'_>) -> Result<(), Error> {
-        let (began, total) = (Instant::now(), u64::from(self.plan.seconds));
-        let end = Duration::from_secs(total);
-        while began.elapsed() < end && !self.workers.has_figures() {
-            let step = Duration::from_millis(100).min(end - began.elapsed());
-            self.workers.attend(step, &mut |_| {})?;
-            see(&Progress { stage, done: began.elapsed().as_secs(), total });
-        }
-        Ok(())
-    }
-
-    fn fan_out(&mut self, publisher: &Publisher, see: See<'_>) -> Result<(), Error> {
-        let (bytes, channel) = (self.plan.bytes, self.plan.channel.clone());
-        self.publish(see, |number| {
-            let message = Message { number, published_nanos: Clock::shared_nanos() };
-            let payload = message.encode(bytes);
-            (0..publisher.servers()).try_for_each(|at| publisher.send(at, &channel, &payload))
-        })?;
-        for (index, share) in self.shares.iter().enumerate() {
-            let deliveries = self.published * u64::from(share.readers());
-            self.workers.order(index, Order::Finish { deliveries })?;
-        }
-        Ok(())
-    }
-
-    fn unicast(&mut self, publisher: &Publisher, see: See<'_>) -> Result<(), Error> {
-        let (bytes, shares) = (self.plan.bytes, self.shares);
-        let mut numbers = vec![0u32; self.plan.connections as usize];
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-        self.publish(see, |_| {
-            // Xorshift: which users it picks does not matter, only that it is all of them.
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            let user = (random % numbers.len() as u64) as usize;
-            let share = shares.partition_point(|share| share.first as usize <= user) - 1;
-            let number = numbers[user];
-            numbers[user] += 1;
-            let message = Message { number, published_nanos: Clock::shared_nanos() };
-            let channel = format!("#{user}");
-            publisher.send(share % publisher.servers(), &channel, &message.encode(bytes))
-        })?;
-        for (index, share) in self.shares.iter().enumerate() {
-            let users = share.first as usize..(share.first + share.count) as usize;
-            let deliveries = numbers[users].iter().map(|&count| u64::from(count)).sum();
-            self.workers.order(index, Order::Finish { deliveries })?;
-        }
-        Ok(())
-    }
-
-    /// Publishes at the plan's rate. What was missed is made up for at once, so a server that
-    /// holds the publisher up meets the same load later.
-    fn publish(
-        &mut self,
-        see: See<'_>,
-        mut send: impl FnMut(u32) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let began = Instant::now();
-        let total = u64::from(self.plan.messages());
-        for number in 0..self.plan.messages() {
-            let due = Duration::from_secs_f64(f64::from(number) / self.plan.rate);
-            let stage = "publishing";
-            let wait = due.saturating_sub(began.elapsed());
-            if !wait.is_zero() || number % 64 == 0 {
-                self.workers.attend(wait, &mut |_| {})?;
-                see(&Progress { stage, done: self.published, total });
-            }
-            self.late = self.late.max(began.elapsed().saturating_sub(due));
-            send(number)?;
-            self.published += 1;
-        }
-        Ok(())
-    }
+fn sleep(time: Duration) -> Result<(), Error> {
+    std::thread::sleep(time);
+    Ok(())
 }
 
 /// What a run has brought.
@@ -213,7 +118,7 @@ struct Figures<'a> {
     plan: &'a Plan,
     processes: u32,
     sum: Sum,
-    published: u64,
+    published: Published,
     late: Duration,
     opening: Duration,
     load: Duration,
@@ -225,6 +130,7 @@ impl Figures<'_> {
         let delivery = self.delivery();
         let opening = self.opening();
         let slow = self.slow();
+        let pings = self.pings();
         let problems = self.problems(delivery.as_ref(), slow.as_ref());
         let Self { plan, processes, sum, load, .. } = self;
         let has_messages = !sum.tally.latency.0.is_empty();
@@ -242,7 +148,10 @@ impl Figures<'_> {
             slow,
             closed_by_us: sum.tally.closed_by_us,
             closes,
+            pings,
             server: None,
+            kernel: None,
+            host: Vec::new(),
             problems,
             latencies: latency.0,
         }
@@ -268,14 +177,12 @@ impl Figures<'_> {
 
     fn delivery(&self) -> Option<Delivery> {
         let tally = &self.sum.tally;
+        let readers = u64::from(self.plan.connections) - self.sum.slow.opened;
         let (published, expected) = match self.plan.scenario {
             Scenario::Idle | Scenario::Churn | Scenario::Storm => return None,
             Scenario::Echo => (tally.sent, tally.sent),
-            Scenario::Unicast => (self.published, self.published),
-            Scenario::Fanout => (self.published, self.published * u64::from(self.plan.connections)),
-            Scenario::Slow => {
-                let slow = self.sum.slow.opened;
-                (self.published, self.published * (u64::from(self.plan.connections) - slow))
+            Scenario::Unicast | Scenario::Mixed | Scenario::Fanout | Scenario::Slow => {
+                (self.published.messages(), self.published.deliveries(readers))
             }
         };
         // Until the last receipt: what was still under way when publishing ended counts.
@@ -292,6 +199,15 @@ impl Figures<'_> {
             received: self.sum.slow.received,
             gaps: self.sum.slow.lost,
         })
+    }
+
+    /// Those of the time in which connections were only held.
+    fn pings(&self) -> Option<Pings> {
+        if self.plan.scenario != Scenario::Idle {
+            return None;
+        }
+        let end = self.begin_nanos + u64::from(self.plan.seconds) * 1_000_000_000;
+        Pings::of(self.sum.tally.pings_between(self.begin_nanos, end))
     }
 
     fn problems(&self, delivery: Option<&Delivery>, slow: Option<&SlowShare>) -> Vec<String> {

@@ -8,10 +8,17 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::error::Error;
+use super::fleet::Fleet;
+use super::opener::{IN_FLIGHT, Opener, open_all};
+use super::plan::{Plan, ServerChoice};
+use super::target::Target;
 use crate::sys::host::end_with_parent;
 
 /// The one entrance that runs publish to.
 const ENDPOINTS: &str = r#"ingest.endpoints=[{kind = "pull", endpoint = "tcp://127.0.0.1:*"}]"#;
+
+/// Connections that warm up a server.
+const WARMING: u32 = 10;
 
 /// A running server.
 pub(super) struct Server {
@@ -44,6 +51,53 @@ impl Server {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+}
+
+/// The servers of a run.
+pub(super) struct Servers {
+    /// Those that were started for it.
+    pub(super) started: Vec<Server>,
+    /// Their public doors.
+    pub(super) targets: Vec<Target>,
+    /// Their PULL sockets.
+    pub(super) endpoints: Vec<String>,
+    /// Their processes, as far as they are known.
+    pub(super) pids: Vec<u32>,
+}
+
+impl Servers {
+    /// Starts as many, or looks for the one that runs.
+    pub(super) fn of(plan: &Plan, count: u32) -> Result<Self, Error> {
+        match &plan.server {
+            ServerChoice::Serve { options } => {
+                let started: Vec<Server> =
+                    (0..count).map(|_| Server::start(options)).collect::<Result<_, _>>()?;
+                Ok(Self {
+                    targets: started.iter().map(|server| plan.target_at(server.public)).collect(),
+                    endpoints: started.iter().map(|server| server.pull.clone()).collect(),
+                    pids: started.iter().map(Server::pid).collect(),
+                    started,
+                })
+            }
+            ServerChoice::Running { url, endpoint, pids, .. } => Ok(Self {
+                started: Vec::new(),
+                targets: vec![plan.target(url)?],
+                endpoints: vec![endpoint.clone()],
+                pids: pids.clone(),
+            }),
+        }
+    }
+
+    /// Opens a few connections and drops them, so that what a server makes only once belongs to
+    /// its base and not to the connections that are measured.
+    pub(super) fn warm_up(&self) -> Result<(), Error> {
+        for target in &self.targets {
+            let mut fleet = Fleet::new(target.clone(), false)?;
+            open_all(&mut fleet, Opener::new(0..WARMING, IN_FLIGHT, None), |_| {})?;
+            fleet.drop_all()?;
+        }
+        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) enum Word {
     Progress { done: u64 },
     /// Its connections are open.
     Ready,
-    /// It has done its part.
+    /// It has done its part, and holds what is open until its input ends.
     Done { tally: Box<Tally>, slow: Option<Box<Tally>>, still_open: u64 },
     /// It could not go on.
     Failed(String),

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The longest latency that is told apart from longer ones: a minute.
 const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
 
+/// A tenth of a second.
+const TENTH_NANOS: u64 = 100_000_000;
+
 /// How many different reasons of closes and failures are counted apart.
 const REASONS_MAX: usize = 16;
 
@@ -77,6 +80,10 @@ pub struct Tally {
     pub damaged: u64,
     /// From publishing, or from sending, to receipt.
     pub latency: Latency,
+    /// The same of messages to one user, while nothing else is published.
+    pub unicast_quiet: Latency,
+    /// The same while something is.
+    pub unicast_busy: Latency,
     /// From `connect` to the end of the opening handshake.
     pub handshake: Latency,
     /// For each message by its number: how long the last of its receivers waited. Empty unless
@@ -86,6 +93,8 @@ pub struct Tally {
     pub last_nanos: u64,
     /// When the latest connection was opened.
     pub last_opened_nanos: u64,
+    /// Pings that came, by tenths of a second of the clock that processes share.
+    pub pings: BTreeMap<u64, u64>,
     /// How the closed connections were closed.
     pub closes: BTreeMap<String, u64>,
     /// Why openings failed.
@@ -114,17 +123,33 @@ impl Tally {
         self.repeated += other.repeated;
         self.damaged += other.damaged;
         self.latency.add(&other.latency);
+        self.unicast_quiet.add(&other.unicast_quiet);
+        self.unicast_busy.add(&other.unicast_busy);
         self.handshake.add(&other.handshake);
         for (number, &nanos) in other.last_receivers.iter().enumerate() {
             self.note_receiver(number, nanos);
         }
         self.last_nanos = self.last_nanos.max(other.last_nanos);
         self.last_opened_nanos = self.last_opened_nanos.max(other.last_opened_nanos);
+        for (&tenth, &count) in &other.pings {
+            *self.pings.entry(tenth).or_default() += count;
+        }
         for (reasons, others) in
             [(&mut self.closes, &other.closes), (&mut self.failures, &other.failures)]
         {
             others.iter().for_each(|(reason, count)| count_reason(reasons, reason, *count));
         }
+    }
+
+    /// A ping came.
+    pub(super) fn note_ping(&mut self, now: u64) {
+        *self.pings.entry(now / TENTH_NANOS).or_default() += 1;
+    }
+
+    /// Pings of the whole tenths of a second between two times.
+    pub(super) fn pings_between(&self, begin: u64, end: u64) -> Vec<u64> {
+        let tenths = begin.div_ceil(TENTH_NANOS)..end / TENTH_NANOS;
+        tenths.map(|tenth| self.pings.get(&tenth).copied().unwrap_or(0)).collect()
     }
 
     /// A receiver of message `number` waited so long.
@@ -165,6 +190,7 @@ mod tests {
         one.latency.record(1_000_000);
         one.note_receiver(1, 50);
         one.note_close("3008 slow");
+        one.note_ping(250_000_000);
         let text = serde_json::to_string(&one).unwrap();
         let mut sum: Tally = serde_json::from_str(&text).unwrap();
         one.note_receiver(0, 70);
@@ -172,6 +198,7 @@ mod tests {
         assert_eq!((sum.received, sum.closed, sum.last_nanos), (6, 2, 9));
         assert_eq!((sum.last_receivers.as_slice(), sum.closes["3008 slow"]), (&[70, 50][..], 2));
         assert_eq!((sum.latency.0.len(), sum.is_clean()), (2, false));
+        assert_eq!(sum.pings_between(50_000_000, 450_000_000), [0, 2, 0]);
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Target {
         })
     }
 
+    /// How many ends of a connection are on this host, as far as the address says.
+    pub(super) fn ends_here(&self) -> u64 {
+        if self.address.ip().is_loopback() { 2 } else { 1 }
+    }
+
     /// How many connections the ports suffice for at the same time; `None` means any number.
     #[must_use]
     pub fn ports(&self) -> Option<usize> {

@@ -11,27 +11,37 @@ use super::error::Error;
 /// What processes use together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
+    /// Those that have memory of their own.
+    pub(super) processes: usize,
     pub(super) resident_bytes: u64,
     pub(super) cpu_nanos: u64,
 }
 
 impl Usage {
     pub(super) fn of(pids: &[u32]) -> Result<Self, Error> {
-        let mut sum = Self { resident_bytes: 0, cpu_nanos: 0 };
+        let mut sum = Self { processes: 0, resident_bytes: 0, cpu_nanos: 0 };
         for &pid in pids {
             let fail = |error: io::Error| Error::Usage { pid, reason: error.to_string() };
-            sum.resident_bytes += resident_bytes(pid).map_err(fail)?;
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(fail)?;
+            let resident_bytes =
+                resident_bytes(&status).ok_or_else(|| fail(io::Error::other("it has ended")))?;
+            sum.processes += usize::from(resident_bytes > 0);
+            sum.resident_bytes += resident_bytes;
             sum.cpu_nanos += cpu_nanos(pid).map_err(fail)?;
         }
         Ok(sum)
     }
 }
 
-fn resident_bytes(pid: u32) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("it has ended"))
+/// Kernel threads, such as ksoftirqd, have no memory of their own; who has ended has no figures.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let value = |name| status.lines().find_map(|line| line.strip_prefix(name));
+    if value("State:")?.trim_start().starts_with(['Z', 'X']) {
+        return None;
+    }
+    let Some(resident) = value("VmRSS:") else { return Some(0) };
+    let kib = resident.split_whitespace().next()?.parse::<u64>().ok()?;
+    Some(kib * 1024)
 }
 
 fn cpu_nanos(pid: u32) -> io::Result<u64> {
@@ -54,5 +64,12 @@ mod tests {
         assert!(usage.resident_bytes > 0 && usage.cpu_nanos > 0);
         let error = Usage::of(&[u32::MAX]).unwrap_err().to_string();
         assert!(error.contains("--server-pid"), "{error}");
+    }
+    #[test]
+    fn kernel_threads_have_no_memory_and_the_dead_no_figures() {
+        assert_eq!(resident_bytes("Name:\tx\nState:\tS (sleeping)\nVmRSS:\t  8 kB\n"), Some(8192));
+        assert_eq!(resident_bytes("Name:\tksoftirqd/0\nState:\tS (sleeping)\n"), Some(0));
+        assert_eq!(resident_bytes("Name:\tx\nState:\tZ (zombie)\n"), None);
+        assert_eq!(resident_bytes(""), None);
     }
 }

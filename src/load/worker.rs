@@ -11,11 +11,10 @@ use super::error::Error;
 use super::fleet::{Event, Fleet};
 use super::opener::{IN_FLIGHT, Opener, POLL, open_all};
 use super::share::{Order, Part, Share, Word};
-use super::tally::Tally;
 use crate::sys::Clock;
 
 /// How long silence lasts before what is missing counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long is listened for repetitions after everything has come.
 const AFTERMATH: Duration = Duration::from_millis(200);
@@ -53,8 +52,13 @@ pub fn work(
         }
     });
     let mut worker = Worker { share, orders, output, told: Instant::now() };
-    let word = worker.play().unwrap_or_else(|error| Word::Failed(error.to_string()));
-    worker.say(&word)
+    match worker.play() {
+        Ok((word, fleets)) => {
+            worker.say(&word)?;
+            worker.hold(fleets)
+        }
+        Err(error) => worker.say(&Word::Failed(error.to_string())),
+    }
 }
 
 struct Worker<W> {
@@ -70,7 +74,8 @@ fn left_alone() -> Error {
 }
 
 impl<W: Write> Worker<W> {
-    fn play(&mut self) -> Result<Word, Error> {
+    /// Plays the part; returns its figures and what is open still.
+    fn play(&mut self) -> Result<(Word, Vec<Fleet>), Error> {
         let Share { target, first, count, .. } = self.share.clone();
         match self.share.part.clone() {
             Part::Listen { notes_receivers } => {
@@ -94,8 +99,10 @@ impl<W: Write> Worker<W> {
                 self.receive_all(&mut fleet, deliveries)?;
                 self.wake_up(&mut slow)?;
                 let still_open = slow.open() as u64;
-                let slow = Some(Box::new(slow.into_tally()));
-                Ok(Word::Done { tally: Box::new(fleet.into_tally()), slow, still_open })
+                let tally = Box::new(fleet.take_tally());
+                let word =
+                    Word::Done { tally, slow: Some(Box::new(slow.take_tally())), still_open };
+                Ok((word, vec![fleet, slow]))
             }
             Part::Echo { in_flight, bytes, seconds } => {
                 let mut fleet = Fleet::new(target, false)?;
@@ -127,6 +134,17 @@ impl<W: Write> Worker<W> {
                 Ok(done(fleet))
             }
         }
+    }
+
+    /// Keeps connections open, and pings answered, while the run is measured; then drops them.
+    fn hold(&self, mut fleets: Vec<Fleet>) -> Result<(), std::io::Error> {
+        while !matches!(self.orders.try_recv(), Err(TryRecvError::Disconnected)) {
+            for fleet in &mut fleets {
+                fleet.poll(POLL)?;
+                while fleet.next_event().is_some() {}
+            }
+        }
+        fleets.iter_mut().try_for_each(Fleet::drop_all)
     }
 
     fn open(&mut self, fleet: &mut Fleet, first: u32, count: u32, had: u64) -> Result<(), Error> {
@@ -265,7 +283,7 @@ impl<W: Write> Worker<W> {
     }
 }
 
-fn done(fleet: Fleet) -> Word {
-    let still_open = fleet.open() as u64;
-    Word::Done { tally: Box::new(fleet.into_tally()), slow: None::<Box<Tally>>, still_open }
+fn done(mut fleet: Fleet) -> (Word, Vec<Fleet>) {
+    let (still_open, tally) = (fleet.open() as u64, Box::new(fleet.take_tally()));
+    (Word::Done { tally, slow: None, still_open }, vec![fleet])
 }

@@ -84,12 +84,21 @@ impl Workers {
         self.sum.done == self.workers.len()
     }
 
-    /// Waits for the figures of all.
-    pub(super) fn wait_done(mut self, see: &mut dyn FnMut(u64)) -> Result<Sum, Error> {
+    /// Waits for the figures of all. What is open stays open as long as this value.
+    pub(super) fn wait_done(&mut self, see: &mut dyn FnMut(u64)) -> Result<Sum, Error> {
         while self.sum.done < self.workers.len() {
             self.listen(Duration::from_millis(100), see)?;
         }
         Ok(std::mem::take(&mut self.sum))
+    }
+
+    /// Lets all close what they hold, and waits until they have ended.
+    pub(super) fn close(mut self) -> Result<(), Error> {
+        let ending: Vec<Child> = self.workers.drain(..).map(|Worker { child, .. }| child).collect();
+        for mut child in ending {
+            child.wait()?;
+        }
+        Ok(())
     }
 
     fn listen(&mut self, time: Duration, see: &mut dyn FnMut(u64)) -> Result<(), Error> {
@@ -120,8 +129,11 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        // All together: closing many connections takes its time.
         for worker in &mut self.workers {
             let _ = worker.child.kill();
+        }
+        for worker in &mut self.workers {
             let _ = worker.child.wait();
         }
     }

@@ -18,9 +18,9 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// A bell whose eventfd is nonblocking or not (see [`EventFd::new`]).
-    pub fn new(nonblocking: bool) -> io::Result<Self> {
-        Ok(Self { asleep: AtomicBool::new(false), event: EventFd::new(nonblocking)? })
+    /// A bell of a thread that is awake.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { asleep: AtomicBool::new(false), event: EventFd::new()? })
     }
 
     /// Wakes the thread if it sleeps. A system call only then.

@@ -1,5 +1,6 @@
 //! One link: a bounded FIFO queue from one thread to another, and the inbox at its end.
 
+use std::io;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -89,6 +90,15 @@ impl<T> Inbox<T> {
     /// Whether one queue has no message.
     pub fn is_empty_at(&self, queue: usize) -> bool {
         self.queues[queue].queue.is_empty()
+    }
+
+    /// Sleeps by calling `wait`, unless a message is there. Until it returns, senders that ring the
+    /// bell signal its eventfd, which must end the wait.
+    pub fn sleep(&self, wait: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.bell.begin_sleep();
+        let result = if self.is_empty() { wait() } else { Ok(()) };
+        self.bell.end_sleep();
+        result
     }
 
     /// The bell of this inbox.

@@ -113,8 +113,8 @@ pub fn build(
 ) -> std::io::Result<(Vec<ShardPort>, Vec<AskerPort>)> {
     let homes = Homes::new(shards, seed);
     let count = usize::from(shards);
-    let shard_bells = bells(count, false)?;
-    let asker_bells = bells(Asker::ALL.len(), true)?;
+    let shard_bells = bells(count)?;
+    let asker_bells = bells(Asker::ALL.len())?;
     let mut shard_queues: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut asker_queues: Vec<Vec<_>> = Asker::ALL.iter().map(|_| Vec::new()).collect();
     let to_shards = |shard_queues: &mut Vec<Vec<_>>| {
@@ -161,6 +161,6 @@ pub fn build(
     Ok((shard_ports, asker_ports))
 }
 
-fn bells(count: usize, nonblocking: bool) -> std::io::Result<Vec<Arc<Bell>>> {
-    (0..count).map(|_| Bell::new(nonblocking).map(Arc::new)).collect()
+fn bells(count: usize) -> std::io::Result<Vec<Arc<Bell>>> {
+    (0..count).map(|_| Bell::new().map(Arc::new)).collect()
 }

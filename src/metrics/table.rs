@@ -125,6 +125,8 @@ metrics! {
             "Heartbeat pings.";
         events_dropped: Counter = "tidegate_events_dropped" [reason = "link_full"]
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
+        events_unheard: Counter = "tidegate_events_dropped" [reason = "no_endpoint"]
+            "Events for backends that were dropped, by reason; the event sequence shows the gap.";
         answers_dropped: Counter = "tidegate_answers_dropped"
             "Parts of answers to backends that were dropped because their link was full.";
         reads_deferred: Counter = "tidegate_reads_deferred"
@@ -169,8 +171,6 @@ metrics! {
             "Commands refused because too many of them awaited their answer.";
         events_sent: Counter = "tidegate_events_sent"
             "Events published to backends, counted once for each endpoint.";
-        events_unheard: Counter = "tidegate_events_dropped" [reason = "no_endpoint"]
-            "Events for backends that were dropped, by reason; the event sequence shows the gap.";
     }
 }
 

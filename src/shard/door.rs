@@ -15,7 +15,7 @@ use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
 use crate::mesh;
 use crate::protocol::{ChannelName, Permission, Variant};
 use crate::shard::Shard;
-use crate::shard::life::jitter;
+use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::sys::Clock;
 use crate::token::TokenError;
@@ -176,8 +176,7 @@ impl Shard {
         if self.hub.variant(row).is_managed() {
             self.await_connect(row);
         } else {
-            let interval = self.settings.ping_interval.0;
-            let first_ping = jitter(&mut self.work.random, interval);
+            let first_ping = first_ping(row, self.settings.ping_interval.0);
             self.wheel.insert_or_move(row, self.work.now.plus(first_ping));
         }
         self.reply(row, &response);

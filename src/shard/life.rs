@@ -9,15 +9,22 @@ use crate::shard::socket::{
     FIRST_PING_DUE, IS_COUNTED, IS_READY, OWES, PEER_CLOSED, PINGED, Socket, State,
 };
 use crate::shard::{KEPT_ROWS, Shard};
+use crate::sys::memory::{give_back, give_back_spare};
 use crate::sys::ring::Kind;
 use crate::wheel::{Tick, Wheel};
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
+/// How many timers one turn runs. A ping takes some microseconds, and equal heartbeats of a million
+/// connections should not keep their messages waiting.
+const TIMERS_PER_TURN: u32 = 128;
+
 impl Shard {
+    /// Runs timers that are due, in order and no more than a turn's worth of them.
     pub(super) fn run_timers(&mut self) {
         self.admit_waiting();
-        while let Some(row) = self.wheel.pop_expired(self.work.now) {
+        let mut steps = TIMERS_PER_TURN;
+        while let Some(row) = self.wheel.pop_expired(self.work.now, &mut steps) {
             match self.sockets[row as usize].state {
                 State::Free => {}
                 State::Handshake | State::Joining => {
@@ -28,6 +35,7 @@ impl Shard {
                 State::Closing | State::Lingering => self.teardown(row),
             }
         }
+        self.work.are_timers_left = steps == 0;
     }
 
     fn run_open_timer(&mut self, row: u32) {
@@ -48,7 +56,7 @@ impl Shard {
         }
         let interval = self.settings.ping_interval.0;
         let silent = now.since(socket.last_seen);
-        let is_first = socket.is(FIRST_PING_DUE) && silent >= interval / 2;
+        let is_first = socket.is(FIRST_PING_DUE) && silent >= first_ping(row, interval);
         socket.set(FIRST_PING_DUE, false);
         let pong_due = socket.last_seen.plus(interval).plus(self.settings.pong_deadline.0);
         let mut due = socket.last_seen.plus(interval);
@@ -61,7 +69,7 @@ impl Shard {
             socket.set(PINGED, true);
             // The pong's deadline counts from the ping, however late that is.
             socket.last_seen = Tick(now.0.wrapping_sub(interval));
-            due = now.plus(self.settings.pong_deadline.0);
+            due = now.plus(self.settings.pong_deadline.0.min(interval));
             self.ping(row);
         }
         self.arm_open_timer(row, due);
@@ -209,15 +217,17 @@ impl Shard {
         self.teardown(row);
     }
 
-    /// After the last of many connections the tables that they filled are made anew. Only at the
+    /// After the last of many connections the tables that they filled are emptied. Only at the
     /// end of a turn, when nothing refers to a row by its number alone.
     pub(super) fn give_back_memory(&mut self) {
         if self.hub.connection_count() == 0 && self.sockets.len() > KEPT_ROWS {
-            let expected = self.sockets.capacity();
-            self.sockets = Vec::with_capacity(expected);
-            self.wheel = Wheel::with_capacity(self.work.now, expected);
+            self.sockets.clear();
+            give_back_spare(&mut self.sockets);
+            // Only when the old one is gone can the new one have its place.
+            self.wheel = Wheel::new(self.work.now);
+            self.wheel = Wheel::with_capacity(self.work.now, self.sockets.capacity());
             self.admission.forget();
-            crate::sys::memory::give_back();
+            give_back();
         }
     }
 
@@ -247,13 +257,30 @@ impl Shard {
     }
 }
 
-/// A number of ticks between a half and the whole of an interval: what keeps the first pings of
-/// clients that all came at once apart.
-pub(super) fn jitter(random: &mut u64, interval: u32) -> u32 {
-    // xorshift64: the quality of these numbers matters little.
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    let half = (interval / 2).max(1);
-    interval - (*random % u64::from(half)) as u32
+/// How many ticks after opening a connection is pinged for the first time, from one to the whole of
+/// an interval. Multiples of the golden ratio fill the interval evenly whichever run of rows takes
+/// part, so clients that all came at once are not pinged at once, then or later.
+pub(super) fn first_ping(row: u32, interval: u32) -> u32 {
+    const GOLDEN_RATIO: u32 = 0x9e37_79b9;
+    let part = row.wrapping_add(1).wrapping_mul(GOLDEN_RATIO);
+    ((u64::from(part) * u64::from(interval)) >> u32::BITS) as u32 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_pings_fill_the_interval_evenly() {
+        for (first, count, interval) in [(0, 20_000, 500), (700_000, 20_000, 500), (3, 40, 20)] {
+            let mut pings = vec![0u32; interval as usize];
+            for row in first..first + count {
+                pings[first_ping(row, interval) as usize - 1] += 1;
+            }
+            let each = count / interval;
+            let is_even = pings.iter().all(|pings| pings.abs_diff(each) <= 2);
+            assert!(is_even, "{count} rows from {first}: {pings:?}");
+        }
+        assert_eq!(first_ping(u32::MAX, 500), 1);
+    }
 }

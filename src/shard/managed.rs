@@ -10,7 +10,7 @@ use crate::protocol::centrifuge::{
 };
 use crate::protocol::{ChannelName, Variant};
 use crate::shard::Shard;
-use crate::shard::life::jitter;
+use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
 use crate::sys::Clock;
 use crate::token::{ConnectionClaims, Json, SubscriptionClaims, TokenError};
@@ -217,10 +217,10 @@ impl Shard {
         self.wheel.insert_or_move(row, due);
     }
 
-    /// `connect` is answered: pings begin, the first one early by some jitter.
+    /// `connect` is answered: pings begin, the first one somewhere in the interval.
     pub(super) fn handle_connected(&mut self, row: u32) {
         self.sockets[row as usize].set(PING_DUE, true);
-        let first = jitter(&mut self.work.random, self.settings.ping_interval.0);
+        let first = first_ping(row, self.settings.ping_interval.0);
         self.arm_managed_timer(row, self.work.now.plus(first));
     }
 

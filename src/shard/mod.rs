@@ -1,11 +1,12 @@
 //! The I/O shell of the data plane: one pinned thread with its ring, its listener and its hub.
 //!
-//! `monoio` runs the thread: it is what the shard sleeps in, and where slow paths will live. The
-//! connections themselves are rows, not tasks; their accepts, readiness and sends go through a
-//! ring of the shard's own (see [`crate::sys::ring`]), because a task for each would cost 27 times
-//! the memory. The shard never blocks but in one place (`sleep`), does a bounded amount of each
-//! kind of work per turn (`turn`), and owns everything that it touches except links and
-//! publications.
+//! `monoio` runs the thread: the shard is a future of its executor, which has the timer and what
+//! else is no connection. The connections themselves are rows, not tasks; their accepts, readiness
+//! and sends go through a ring of the shard's own (see [`crate::sys::ring`]), because a task for
+//! each would cost 27 times the memory. That ring is also what an idle shard sleeps in, because
+//! what wakes it is there. The shard never blocks but in one file (`sleep`, which says why the two
+//! rings do not miss each other), does a bounded amount of each kind of work per turn (`turn`), and
+//! owns everything that it touches except links and publications.
 //!
 //! `accept` and `door` take a connection in, `read` hears it, `managed` understands those that
 //! speak the client protocol, `write` serves it, `life` times it
@@ -101,8 +102,8 @@ struct Work {
     input: Vec<u8>,
     /// Replies to one read.
     replies: Vec<u8>,
-    /// A shard's own random numbers, for jitter.
-    random: u64,
+    /// Timers may be due that the last turn did not run.
+    are_timers_left: bool,
     /// Links that have something new and whose receiver must be woken.
     is_touched: Vec<bool>,
     are_askers_touched: bool,
@@ -121,8 +122,9 @@ impl Shard {
     fn new(start: Start) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
         let Start { settings, listener, port, metrics, clock, drain, authority } = start;
-        let mut ring = Ring::new(Some(port.inbox.bell().as_raw_fd()))?;
-        ring.end_sleep();
+        let mut ring = Ring::new()?;
+        ring.watch_event(port.inbox.bell().as_raw_fd());
+        ring.tick_after(sleep::TICK_NANOS);
         ring.accept(listener.as_raw_fd());
         let shards = port.shards.len();
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
@@ -140,7 +142,7 @@ impl Shard {
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),
-            random: now_nanos | 1 | u64::from(settings.hub.shard.0) << 40,
+            are_timers_left: false,
             is_touched: vec![false; shards],
             are_askers_touched: false,
         };

@@ -18,6 +18,8 @@ pub struct Settings {
     pub origins: OriginPolicy,
     /// Whether `/echo` is open.
     pub echo: bool,
+    /// Whether backends can hear events at all.
+    pub has_event_endpoint: bool,
     /// What one message of a client may cost.
     pub limits: Limits,
     /// How many connections it holds; more are answered 503.

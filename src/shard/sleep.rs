@@ -1,8 +1,19 @@
-//! Running a shard: turn after turn, and the one place where its thread waits.
+//! Running a shard: turn after turn, and the two places where its thread waits.
+//!
+//! - With nothing to do it sleeps in the data ring. One system call submits what has gathered,
+//!   sleeps, and comes back with the completions that ended the sleep: sockets, the tick, and the
+//!   bell, whose eventfd the ring watches. Nothing has to be armed or read again for a sleep.
+//! - With something to do that needs room on another thread's link it waits in the executor, for a
+//!   moment (`RETRY`). The executor's own ring and the data ring cannot be slept in at once; this
+//!   is sound because only one ever has something to bring: the shard's future is the executor's
+//!   only task, and whatever it awaits is over before it sleeps in the data ring again.
+//!
+//! No wake-up is lost: completions stay in the data ring until they are collected, and the bell
+//! announces the sleep before the links are looked at for the last time
+//! ([`crate::mesh::Inbox::sleep`]).
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -10,11 +21,14 @@ use crate::shard::turn::Turn;
 use crate::shard::{Shard, Start};
 use crate::wheel::TICK_MILLIS;
 
-/// monoio's own ring carries one read of an eventfd at a time.
+/// The executor's ring has the timeouts of one timer to carry.
 const EXECUTOR_ENTRIES: u32 = 16;
 
 /// How long a shard waits for another thread to make room on a link.
 const RETRY: Duration = Duration::from_millis(1);
+
+/// The length of a tick of the wheel.
+pub(super) const TICK_NANOS: u64 = TICK_MILLIS as u64 * 1_000_000;
 
 /// Runs a shard on the calling thread until it has drained. Says through `started` whether it
 /// could be set up.
@@ -42,42 +56,26 @@ pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()>
 
 impl Shard {
     async fn run(&mut self) -> io::Result<()> {
-        let bell = self.port.inbox.bell().as_fd().try_clone_to_owned()?;
-        let bell = monoio::fs::File::from_std(File::from(bell))?;
-        let mut count = vec![0u8; 8];
-        self.ring.tick_after(u64::from(TICK_MILLIS) * 1_000_000);
         loop {
             match self.turn()? {
-                Turn::More => continue,
-                Turn::Retry => {
-                    monoio::time::sleep(RETRY).await;
-                    continue;
-                }
+                Turn::More => {}
+                Turn::Retry => monoio::time::sleep(RETRY).await,
+                Turn::Idle => self.port.inbox.sleep(|| self.ring.sleep())?,
                 Turn::Drained => return Ok(()),
-                Turn::Idle => {}
             }
-            self.port.inbox.bell().begin_sleep();
-            if self.ring.begin_sleep()? && self.port.inbox.is_empty() {
-                // One signal of the bell or of the data ring ends this read.
-                let (result, buffer) = bell.read_at(count, 0).await;
-                count = buffer;
-                // A signal that interrupts the read is as good as the bell.
-                if let Err(error) = result
-                    && error.kind() != io::ErrorKind::Interrupted
-                {
-                    return Err(error);
-                }
-            }
-            self.ring.end_sleep();
-            self.port.inbox.bell().end_sleep();
+        }
+    }
+
+    /// The bell has rung, which was all: links are looked at in every turn.
+    pub(super) fn handle_event(&mut self, has_more: bool) {
+        if !has_more {
+            self.ring.watch_event(self.port.inbox.bell().as_raw_fd());
         }
     }
 
     /// The wheel's tick has completed: arm the next one.
     pub(super) fn handle_tick(&mut self) {
-        let tick_nanos = u64::from(TICK_MILLIS) * 1_000_000;
-        let into_tick = self.work.now_nanos % tick_nanos;
-        self.ring.tick_after(tick_nanos - into_tick);
+        self.ring.tick_after(TICK_NANOS - self.work.now_nanos % TICK_NANOS);
     }
 
     /// The descriptor of the shard's listener, while it has one.

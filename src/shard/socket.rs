@@ -57,7 +57,7 @@ pub(super) const PEER_CLOSED: u8 = 0x08;
 pub(super) const IS_READY: u8 = 0x10;
 /// Its opening handshake may be read.
 pub(super) const IS_ADMITTED: u8 = 0x20;
-/// It was never pinged: the first ping comes early by some jitter.
+/// It was never pinged: the first ping comes early, so that pings are spread.
 pub(super) const FIRST_PING_DUE: u8 = 0x40;
 /// It counts as a connection.
 pub(super) const IS_COUNTED: u8 = 0x80;

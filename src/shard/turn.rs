@@ -71,6 +71,7 @@ impl Shard {
         } else if self.ring.has_completions()
             || self.hub.has_work()
             || self.has_readable()
+            || self.work.are_timers_left
             || self.has_envelopes()
         {
             Turn::More
@@ -86,6 +87,7 @@ impl Shard {
         match kind {
             Kind::Accept => self.handle_accept(result, has_more),
             Kind::Tick => self.handle_tick(),
+            Kind::Event => self.handle_event(has_more),
             Kind::Readable | Kind::Writable => {
                 let is_current = (row as usize) < self.sockets.len()
                     && completion.is_of(self.hub.client_id(row).generation)
@@ -196,6 +198,9 @@ impl Shard {
 
     fn tell(&mut self, asker: u8, outbound: Outbound) {
         let is_event = matches!(outbound, Outbound::Event(_));
+        if is_event && !self.settings.has_event_endpoint {
+            return self.metrics.events_unheard.increment();
+        }
         let told = self.port.askers[usize::from(asker)].try_send(outbound);
         self.work.are_askers_touched = true;
         if told.is_err() {

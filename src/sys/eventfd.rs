@@ -8,12 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// A new eventfd. `nonblocking` suits epoll and `zmq_poll`; a ring wants a blocking one, so
-    /// that its read waits inside the kernel.
-    pub fn new(nonblocking: bool) -> io::Result<Self> {
-        let flags = libc::EFD_CLOEXEC | if nonblocking { libc::EFD_NONBLOCK } else { 0 };
+    /// A new eventfd.
+    pub fn new() -> io::Result<Self> {
         // SAFETY: eventfd takes two integers and touches no memory of ours.
-        let fd = unsafe { libc::eventfd(0, flags) };
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -29,7 +27,7 @@ impl EventFd {
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Makes a nonblocking eventfd unreadable again.
+    /// Makes the eventfd unreadable again.
     pub fn drain(&self) {
         let mut count = [0u8; 8];
         // SAFETY: the buffer is eight bytes long and lives for the whole call.

@@ -5,13 +5,13 @@
 //! holds none of our bytes, and only refusals cost a completion. Reading is by readiness: one
 //! multishot poll per connection, which costs an idle connection no buffer.
 //!
-//! The ring runs its deferred work only inside `enter`, so it is not readable through its own
-//! descriptor; it signals an eventfd instead, and only while the thread sleeps.
+//! The thread sleeps in the ring itself ([`Ring::sleep`]), because the ring runs its deferred work
+//! only inside `enter`: waking and collecting what woke it are one system call. Other threads wake
+//! it through an eventfd that the ring watches ([`Ring::watch_event`]).
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use io_uring::squeue::{Entry as Submission, Flags};
@@ -37,6 +37,8 @@ pub enum Kind {
     Send,
     /// Time for the timer wheel.
     Tick,
+    /// The eventfd was signalled, or its watch ended.
+    Event,
     /// A cancellation is done.
     Cancel,
 }
@@ -68,9 +70,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Sets the ring up on the calling thread, which must be the only one to use it. Completions
-    /// signal `event`, if there is one, while the thread sleeps elsewhere.
-    pub fn new(event: Option<RawFd>) -> io::Result<Self> {
+    /// Sets the ring up on the calling thread, which must be the only one to use it.
+    pub fn new() -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -78,9 +79,6 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        if let Some(event) = event {
-            ring.submitter().register_eventfd(event)?;
-        }
         Ok(Self { ring, pending: VecDeque::new(), tick: Box::default() })
     }
 
@@ -102,6 +100,14 @@ impl Ring {
     pub fn watch_writable(&mut self, fd: RawFd, row: u32, generation: u32) {
         let entry = opcode::PollAdd::new(Fd(fd), libc::POLLOUT as u32).build();
         self.push(entry.user_data(user_data(Kind::Writable, row, generation)));
+    }
+
+    /// Says whenever an eventfd is signalled. Nobody reads it: the kernel reports every signal, not
+    /// the state, and a watch that begins anew on a signalled one reports that at once. So after a
+    /// completion without `has_more` it is enough to watch again, and no signal is lost.
+    pub fn watch_event(&mut self, event: RawFd) {
+        let entry = opcode::PollAdd::new(Fd(event), libc::POLLIN as u32).multi(true).build();
+        self.push(entry.user_data(user_data(Kind::Event, 0, 0)));
     }
 
     /// Ends a watch, or accepting. A watch holds its socket open, so this belongs to closing it.
@@ -164,7 +170,15 @@ impl Ring {
         tolerate_busy(result)
     }
 
-    /// Like [`Ring::enter`], but sleeps until there is a completion, at most for some time.
+    /// Like [`Ring::enter`], but sleeps until there is a completion or a signal comes.
+    pub fn sleep(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            tolerate_busy(self.ring.submit_and_wait(1))?;
+        }
+        self.enter()
+    }
+
+    /// Like [`Ring::sleep`], at most for some time.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = Timespec::from(timeout);
         let arguments = SubmitArgs::new().timespec(&timeout);
@@ -182,23 +196,6 @@ impl Ring {
     /// Whether completions wait to be handled.
     pub fn has_completions(&self) -> bool {
         !self.pending.is_empty()
-    }
-
-    /// From now on completions signal the eventfd. Returns false if there are some already, in
-    /// which case the thread must not sleep.
-    pub fn begin_sleep(&mut self) -> io::Result<bool> {
-        self.submit_all()?;
-        self.ring.completion().enable_eventfd();
-        fence(Ordering::SeqCst);
-        let has_none = self.pending.is_empty()
-            && self.ring.completion().is_empty()
-            && !self.ring.submission().taskrun();
-        Ok(has_none)
-    }
-
-    /// The thread is awake: completions need not signal.
-    pub fn end_sleep(&mut self) {
-        self.ring.completion().disable_eventfd();
     }
 
     fn push(&mut self, entry: Submission) {
@@ -258,6 +255,7 @@ fn completion(entry: &io_uring::cqueue::Entry) -> Completion {
         2 => Kind::Writable,
         3 => Kind::Send,
         4 => Kind::Tick,
+        5 => Kind::Event,
         _ => Kind::Cancel,
     };
     Completion {
@@ -273,5 +271,45 @@ impl Completion {
     /// Whether this is about the present occupant of its row.
     pub fn is_of(&self, generation: u32) -> bool {
         self.generation == generation & GENERATION_MASK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::EventFd;
+    use std::os::fd::AsRawFd;
+
+    fn events(ring: &mut Ring) -> Vec<bool> {
+        let completions = std::iter::from_fn(|| ring.poll_completion());
+        completions.inspect(|it| assert_eq!(it.kind, Kind::Event)).map(|it| it.has_more).collect()
+    }
+
+    #[test]
+    fn every_signal_ends_a_sleep_although_nobody_reads_the_eventfd() {
+        let event = EventFd::new().expect("an eventfd");
+        let mut ring = Ring::new().expect("a ring");
+        ring.watch_event(event.as_raw_fd());
+        for _ in 0..3 {
+            ring.enter().expect("a ring that works");
+            assert!(events(&mut ring).is_empty(), "a signal counts once");
+            event.signal();
+            event.signal();
+            ring.sleep().expect("a ring that works");
+            assert_eq!(events(&mut ring), [true], "signals that nobody has seen yet are one");
+        }
+    }
+
+    #[test]
+    fn a_watch_that_begins_anew_misses_no_signal() {
+        let event = EventFd::new().expect("an eventfd");
+        event.signal();
+        let mut ring = Ring::new().expect("a ring");
+        ring.watch_event(event.as_raw_fd());
+        ring.sleep().expect("a ring that works");
+        assert_eq!(events(&mut ring), [true]);
+        event.signal();
+        ring.sleep().expect("a ring that works");
+        assert_eq!(events(&mut ring), [true]);
     }
 }

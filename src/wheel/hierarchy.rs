@@ -7,14 +7,17 @@
 //! at once. Occupancy bits find the next slot in one step per level, so a long idle gap costs
 //! O(levels), not O(ticks).
 //!
-//! A deadline that only moves later, as a heartbeat's does with every message, is written into the
-//! node and nothing is relinked; the timer finds its new slot when the cursor meets the old one.
-//! So re-arming touches one cache line, and the price is one more move per slot met.
+//! A deadline that moves later, as a heartbeat's does with every message, is written into the row
+//! and the timer stays where it is; it finds its new slot when the cursor meets the old one. So
+//! does one that moves earlier while its slot begins early enough. Re-arming touches the row, and
+//! one line that many share if the timer needs a slot that begins earlier.
 //!
 //! Invariant: the slot of an armed timer begins after the cursor (or at it, in the middle of a
-//! drain) and not after its deadline. Hence no timer is missed and none fires early.
+//! drain) and not after its deadline. Hence no timer is missed and none fires early. A timer can
+//! leave an entry behind only when it moves to a slot that begins earlier, so what it leaves lies
+//! in different slots, and each is gone when the cursor has met its slot.
 
-use super::list::{LEVELS, Lists, SLOTS};
+use super::slots::{LEVELS, SLOTS, Slots};
 use super::tick::Tick;
 
 /// A slot of one level is two to this power times as long as a slot of the level below.
@@ -29,7 +32,7 @@ const SPAN: u32 = 62 << (STEP_BITS * (LEVELS - 1));
 
 /// At most one timer per id, for ids that are small because they are row indices.
 pub struct Wheel {
-    lists: Lists,
+    slots: Slots,
     /// Every slot before this tick is empty. Behind `now` only in the middle of a drain.
     cursor: Tick,
     /// The latest tick passed to `pop_expired`.
@@ -45,52 +48,53 @@ impl Wheel {
 
     /// The same with room for timers of ids below `count`.
     pub fn with_capacity(now: Tick, count: usize) -> Self {
-        Self { lists: Lists::with_capacity(count), cursor: now, now, len: 0 }
+        Self { slots: Slots::with_capacity(count), cursor: now, now, len: 0 }
     }
 
     /// Arms the timer of `id`, or moves it if it is armed. A deadline that is not after the
     /// wheel's current tick counts as the next tick, so a timer that re-arms itself in a drain
     /// never fires twice in it.
-    ///
-    /// # Panics
-    /// If `id` is `u32::MAX`.
     pub fn insert_or_move(&mut self, id: u32, deadline: Tick) {
         let deadline = if deadline.is_after(self.now) { deadline } else { self.now.plus(1) };
-        if let Some(armed) = self.lists.deadline_mut(id) {
-            if deadline.since(self.cursor) >= armed.since(self.cursor) {
-                *armed = deadline;
-                return;
-            }
-            self.lists.unlink(id);
-            self.len -= 1;
+        let (was_armed, slot) = self.slots.arm(id, deadline);
+        self.len += usize::from(!was_armed);
+        if slot.is_none_or(|slot| self.ahead(slot) > deadline.since(self.cursor)) {
+            self.slots.put(id, slot_for(self.cursor, deadline));
         }
-        self.lists.link(id, deadline, slot_for(self.cursor, deadline));
-        self.len += 1;
     }
 
     /// Disarms the timer of `id`; nothing happens if it is not armed.
     pub fn cancel(&mut self, id: u32) {
-        if self.lists.unlink(id) {
-            self.len -= 1;
-        }
+        self.len -= usize::from(self.slots.disarm(id));
     }
 
     /// Disarms and returns one timer whose deadline is not after `now`. Call it until it returns
     /// `None`; arming and cancelling any timer in between is fine. A `now` that lies before an
     /// earlier one counts as that one.
-    pub fn pop_expired(&mut self, now: Tick) -> Option<u32> {
+    ///
+    /// Each timer that fires, and each few of them that only find a nearer slot, takes one of
+    /// `steps`. Without any left the answer is `None` although timers may be due; the next call
+    /// goes on from there, so that a million timers of one tick fire in portions, in order.
+    pub fn pop_expired(&mut self, now: Tick, steps: &mut u32) -> Option<u32> {
         if now.is_after(self.now) {
             self.now = now;
         }
-        loop {
-            let fired = self.pop_at_cursor();
-            if fired.is_some() {
-                return fired;
+        while *steps > 0 {
+            if self.slots.is_occupied(slot_at(0, self.cursor.0)) {
+                *steps -= 1;
+                let fired = self.pop_at_cursor();
+                if fired.is_some() {
+                    return fired;
+                }
+                continue;
             }
             match self.next_slot() {
                 Some((slot, ahead)) if ahead <= self.now.since(self.cursor) => {
                     self.cursor = Tick(self.cursor.0.wrapping_add(ahead));
-                    self.cascade(slot);
+                    if usize::from(slot) >= SLOTS {
+                        *steps -= 1;
+                        self.cascade(slot);
+                    }
                 }
                 _ => {
                     self.cursor = self.now;
@@ -98,11 +102,12 @@ impl Wheel {
                 }
             }
         }
+        None
     }
 
     /// The tick at which the timer of `id` fires, if it is armed.
     pub fn deadline(&self, id: u32) -> Option<Tick> {
-        self.lists.deadline(id)
+        self.slots.deadline(id)
     }
 
     /// True exactly when the timer of `id` has been armed and has neither fired nor been cancelled.
@@ -120,36 +125,43 @@ impl Wheel {
         self.len == 0
     }
 
-    /// Disarms a timer that is due at the cursor. Timers that were put off since they came into
-    /// the cursor's slot are placed again on the way.
+    /// Takes a timer out of the cursor's slot of level 0, and disarms and returns it if it is due.
+    /// One that was put off since it came here is placed again.
     fn pop_at_cursor(&mut self) -> Option<u32> {
-        let slot = slot_at(0, self.cursor.0);
-        while let Some((id, deadline)) = self.lists.pop(slot) {
-            if deadline == self.cursor {
-                self.len -= 1;
-                return Some(id);
-            }
-            self.lists.link(id, deadline, slot_for(self.cursor, deadline));
+        let (id, deadline) = self.slots.pop(slot_at(0, self.cursor.0))?;
+        let deadline = deadline?;
+        if deadline == self.cursor {
+            self.cancel(id);
+            return Some(id);
         }
+        self.slots.put(id, slot_for(self.cursor, deadline));
         None
     }
 
-    /// Empties a slot above level 0 that begins at the cursor. None of its timers can come back
-    /// to it: it is the one slot of its level that `slot_for` never chooses now.
+    /// Empties a part of a slot above level 0 that begins at the cursor. None of its timers can
+    /// come back to it: it is the one slot of its level that `slot_for` never chooses now.
     fn cascade(&mut self, slot: u16) {
-        if usize::from(slot) < SLOTS {
-            return;
-        }
-        while let Some((id, deadline)) = self.lists.pop(slot) {
-            self.lists.link(id, deadline, slot_for(self.cursor, deadline));
-        }
+        let cursor = self.cursor;
+        self.slots.pop_block(slot, |slots, id, deadline| {
+            slots.put(id, slot_for(cursor, deadline));
+        });
+    }
+
+    /// How many ticks after the cursor a slot with an entry begins.
+    fn ahead(&self, slot: u16) -> u32 {
+        let level = usize::from(slot) / SLOTS;
+        let digits = self.cursor.0 >> (STEP_BITS * level);
+        let distance = u32::from(slot).wrapping_sub(digits) % SLOTS as u32;
+        let start = digits.wrapping_add(distance) << (STEP_BITS * level);
+        // The cursor's own slot of a level has an entry only while it is being emptied.
+        if distance == 0 { 0 } else { start.wrapping_sub(self.cursor.0) }
     }
 
     /// The occupied slot that begins first, and how many ticks after the cursor.
     fn next_slot(&self) -> Option<(u16, u32)> {
         let first_of_level = |level| {
             let digits = self.cursor.0 >> (STEP_BITS * level);
-            let distance = self.lists.distance_to_occupied(level, digits)?;
+            let distance = self.slots.distance_to_occupied(level, digits)?;
             let digits = digits.wrapping_add(distance);
             let start = Tick(digits << (STEP_BITS * level));
             Some((slot_at(level, digits), start.since(self.cursor)))
@@ -180,7 +192,9 @@ mod tests {
     use super::*;
 
     fn drain(wheel: &mut Wheel, now: Tick) -> Vec<u32> {
-        let mut fired: Vec<u32> = std::iter::from_fn(|| wheel.pop_expired(now)).collect();
+        let mut steps = u32::MAX;
+        let mut fired: Vec<u32> =
+            std::iter::from_fn(|| wheel.pop_expired(now, &mut steps)).collect();
         fired.sort_unstable();
         fired
     }
@@ -249,8 +263,8 @@ mod tests {
         let mut wheel = Wheel::new(Tick(10));
         wheel.insert_or_move(1, Tick(3));
         assert_eq!(wheel.deadline(1), Some(Tick(11)));
-        assert_eq!(wheel.pop_expired(Tick(10)), None);
-        assert_eq!(wheel.pop_expired(Tick(11)), Some(1));
+        assert_eq!(wheel.pop_expired(Tick(10), &mut 9), None);
+        assert_eq!(wheel.pop_expired(Tick(11), &mut 9), Some(1));
         assert!(!wheel.is_armed(1));
     }
 
@@ -260,7 +274,8 @@ mod tests {
         wheel.insert_or_move(1, Tick(1));
         let now = Tick(5000);
         let mut fired_count = 0;
-        while let Some(id) = wheel.pop_expired(now) {
+        let mut steps = u32::MAX;
+        while let Some(id) = wheel.pop_expired(now, &mut steps) {
             fired_count += 1;
             wheel.insert_or_move(id, Tick(2));
         }
@@ -274,7 +289,7 @@ mod tests {
         for id in 0..4 {
             wheel.insert_or_move(id, Tick(100));
         }
-        let first = wheel.pop_expired(Tick(100)).expect("four timers are due");
+        let first = wheel.pop_expired(Tick(100), &mut 99).expect("four timers are due");
         let others: Vec<u32> = (0..4).filter(|id| *id != first).collect();
         wheel.cancel(others[0]);
         wheel.insert_or_move(others[1], Tick(164));
@@ -299,9 +314,45 @@ mod tests {
     fn a_clock_that_steps_back_is_ignored() {
         let mut wheel = Wheel::new(Tick(100));
         wheel.insert_or_move(1, Tick(110));
-        assert_eq!(wheel.pop_expired(Tick(50)), None);
+        assert_eq!(wheel.pop_expired(Tick(50), &mut 9), None);
         wheel.insert_or_move(2, Tick(60));
         assert_eq!(wheel.deadline(2), Some(Tick(101)));
         assert_eq!(drain(&mut wheel, Tick(110)), [1, 2]);
+    }
+
+    #[test]
+    fn a_million_timers_of_a_tick_fire_in_portions_and_in_order() {
+        let (mut wheel, due) = (Wheel::new(Tick(0)), 500);
+        for id in 0..1_000_000 {
+            wheel.insert_or_move(id, Tick(due + id % 2));
+        }
+        let (mut fired_count, mut portions) = (0, 0);
+        let (mut now, mut last) = (Tick(due), Tick(due));
+        while !wheel.is_empty() {
+            let mut steps = 1000;
+            while let Some(id) = wheel.pop_expired(now, &mut steps) {
+                let deadline = Tick(due + id % 2);
+                assert!(!last.is_after(deadline), "{id} fires after one that is due later");
+                last = deadline;
+                fired_count += 1;
+            }
+            assert!(steps == 0 || wheel.is_empty(), "a portion is filled");
+            portions += 1;
+            now = now.plus(u32::from(portions % 100 == 0));
+        }
+        assert_eq!(fired_count, 1_000_000);
+        assert!((1000..1500).contains(&portions), "{portions}");
+    }
+
+    #[test]
+    fn moving_back_and_forth_leaves_no_more_than_the_slots_in_between() {
+        let mut wheel = Wheel::new(Tick(0));
+        for step in 0..100_000 {
+            wheel.insert_or_move(7, Tick(if step % 2 == 0 { 500 } else { 20 }));
+            wheel.cancel(7);
+        }
+        let mut steps = 10;
+        assert_eq!(wheel.pop_expired(Tick(600), &mut steps), None);
+        assert!(steps > 5, "what it left behind was met in a few steps");
     }
 }

@@ -73,6 +73,17 @@ fn the_echo_door_is_silent() {
 }
 
 #[test]
+fn events_that_no_backend_can_hear_are_counted() {
+    let pull_only = r#"ingest.endpoints=[{kind="pull",endpoint="tcp://127.0.0.1:*"}]"#;
+    let edge = Edge::with(&[pull_only]);
+    let client = edge.open("/websocket/42");
+    client.say("hello");
+    edge.expect_metric("tidegate_events_dropped_total{reason=\"no_endpoint\"", 2);
+    client.close(1000);
+    edge.expect_metric("tidegate_events_dropped_total{reason=\"no_endpoint\"", 3);
+}
+
+#[test]
 fn a_flood_of_messages_is_told_without_a_gap() {
     const CLIENTS: usize = 8;
     const MESSAGES: usize = 2000;

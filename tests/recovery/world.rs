@@ -186,7 +186,7 @@ impl World {
         let channel = self.random.below(self.names.len());
         self.next += 1;
         let payload = u64::from(self.next);
-        let size = self.random.pick(&[0, 0, 300]);
+        let size = self.random.pick(&[0, 0, 0, 300, 300, 20_000]);
         let text = format!("{}{payload}", " ".repeat(size));
         let publication = Arc::new(Publication::new(true, text.as_bytes(), 0));
         self.under_way.insert(self.next, (channel, payload));
@@ -235,8 +235,9 @@ impl World {
         if connection.closing_since.is_some() {
             return;
         }
-        for channel in self.clients[index].wanted[1..].to_vec() {
+        for place in 1..self.clients[index].wanted.len() {
             let client = &mut self.clients[index];
+            let channel = client.wanted[place];
             let position = claim(client, channel).unwrap_or_default();
             let id = client.next_id();
             let subscription = client.subscriptions.get_mut(&channel).expect("wanted");
@@ -451,6 +452,7 @@ impl World {
             self.command(Command::Presence { channel: name });
         }
         while !self.network.is_empty() {
+            self.now += 1;
             self.receive();
             self.flush();
         }

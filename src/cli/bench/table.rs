@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::load::{Delivery, Opening, Quantiles, Report, ServerCost};
+use crate::doctor::Finding;
+use crate::load::{Delivery, KernelCost, Opening, Pings, Quantiles, Report, ServerCost};
 
 /// Writes the table.
 pub(super) fn render(report: &Report) -> String {
@@ -38,9 +39,16 @@ pub(super) fn render(report: &Report) -> String {
         table.row("closed by us", &format!("{} with a whole handshake", report.closed_by_us));
     }
     reasons(&mut table, "closed by server", &report.closes);
+    if let Some(of) = &report.pings {
+        pings(&mut table, of);
+    }
     if let Some(server) = &report.server {
         server_cost(&mut table, server);
     }
+    if let Some(kernel) = &report.kernel {
+        kernel_cost(&mut table, kernel);
+    }
+    report.host.iter().for_each(|finding| host(&mut table, finding));
     let is_flawless = report.problems.is_empty();
     table.row("verdict", if is_flawless { "flawless" } else { "NOT FLAWLESS" });
     table.0
@@ -80,25 +88,65 @@ fn deliveries(table: &mut Table, delivery: &Delivery) {
     );
     quantiles(table, "latency", delivery.latency.as_ref());
     quantiles(table, "last receiver", delivery.last_receiver.as_ref());
+    quantiles(table, "unicast alone", delivery.unicast_quiet.as_ref());
+    quantiles(table, "unicast beside", delivery.unicast_busy.as_ref());
     if delivery.publisher_late_ns > 0 {
         table.row("publisher late", &format!("at most {}", time(delivery.publisher_late_ns)));
     }
 }
 
+fn pings(table: &mut Table, pings: &Pings) {
+    let Pings { count, min, median, p99, max, .. } = pings;
+    let text = format!("{count}; in 100 ms min {min}, median {median}, p99 {p99}, max {max}");
+    table.row("pings", &text);
+}
+
 fn server_cost(table: &mut Table, server: &ServerCost) {
-    if let Some(bytes) = server.resident_per_connection_bytes {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let (before, open) = (mib(server.resident_before_bytes), mib(server.resident_open_bytes));
-        table.row(
-            "server memory",
-            &format!(
-                "{bytes:.0} bytes per connection ({before:.1} MiB before, {open:.1} MiB open)"
-            ),
-        );
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    let stations = format!(
+        "{} MiB before, {} open, {} after the load, {} closed",
+        mib(server.resident_before_bytes),
+        mib(server.resident_open_bytes),
+        mib(server.resident_after_bytes),
+        mib(server.resident_closed_bytes)
+    );
+    let each = server.resident_per_connection_bytes;
+    let each_after = server.resident_after_per_connection_bytes;
+    if let (Some(open), Some(after)) = (each, each_after) {
+        let text = format!("{open:.0} bytes per connection, {after:.0} after the load");
+        table.row("server memory", &text);
+        let processes = server.processes;
+        let base = mib(server.resident_before_bytes / processes.max(1) as u64);
+        table.row("", &format!("{stations}; {processes} × {base} MiB is the base"));
     }
     let (opening, run) = (server.cpu_opening_cores, server.cpu_run_cores);
-    table
-        .row("server CPU", &format!("{opening:.2} cores while opening, {run:.3} cores in the run"));
+    let mut text = format!("{opening:.2} cores while opening, {run:.3} cores in the run");
+    if let Some(nanos) = server.cpu_per_delivery_ns {
+        text += &format!(", {nanos:.0} ns per delivery");
+    } else if let Some(nanos) = server.cpu_per_connection_second_ns {
+        text += &format!(", {nanos:.0} ns per connection and second");
+    }
+    table.row("server CPU", &text);
+}
+
+fn kernel_cost(table: &mut Table, kernel: &KernelCost) {
+    let text = format!(
+        "{:.0} bytes per socket, {} for each connection here; {:.0} left after closing",
+        kernel.per_socket_bytes, kernel.sockets_per_connection, kernel.left_per_socket_bytes
+    );
+    table.row("kernel memory", &text);
+    let caches: Vec<String> = kernel
+        .caches
+        .iter()
+        .map(|cache| format!("{} {:.0}", cache.name, cache.per_socket_bytes))
+        .collect();
+    match kernel.pending_per_socket_bytes {
+        Some(pending) => {
+            table.row("", &format!("of it {}", caches.join(", ")));
+            table.row("pending", &format!("{pending:.0} bytes per socket of io_uring's requests"));
+        }
+        None => table.row("", "by cache: /proc/slabinfo cannot be read; root may"),
+    }
 }
 
 fn quantiles(table: &mut Table, name: &str, quantiles: Option<&Quantiles>) {
@@ -118,6 +166,12 @@ fn reasons(table: &mut Table, name: &str, reasons: &BTreeMap<String, u64>) {
     for (reason, count) in reasons {
         table.row(name, &format!("{count} × {reason}"));
     }
+}
+
+/// What the host lacks for a run of this size.
+fn host(table: &mut Table, finding: &Finding) {
+    let Finding { setting, value, needed, .. } = finding;
+    table.row("host", &format!("{setting} is {value}; {needed}"));
 }
 
 /// Lines of a name and a value.

@@ -45,10 +45,3 @@ fn subscribers_hear_events() {
         }
     }
 }
-
-#[test]
-fn events_without_an_endpoint_are_counted() {
-    let edge = Edge::start(&[endpoint(Kind::Pull)], 1, 16);
-    edge.tell(0, Outbound::Event(Box::new(event(1))));
-    wait_for_count(&edge.metrics.events_unheard, 1);
-}

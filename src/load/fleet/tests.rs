@@ -69,7 +69,7 @@ fn tally_of(bytes: Vec<u8>, count: u64, then: impl Fn(TcpStream) + Send + 'stati
     }
     fleet.drop_all().unwrap();
     server.join().unwrap();
-    fleet.into_tally()
+    fleet.take_tally()
 }
 
 #[test]

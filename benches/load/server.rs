@@ -1,0 +1,125 @@
+//! The server under test, and what its operators' address says.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::role::{Role, pin};
+
+/// What differs from the defaults.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// One on each of the first cores.
+    pub(crate) shards: usize,
+    /// Messages that wait at each ZeroMQ endpoint.
+    pub(crate) high_water_mark: usize,
+    /// Messages that wait on each link.
+    pub(crate) link_capacity: usize,
+    /// How often connections are pinged.
+    pub(crate) ping_seconds: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { shards: 1, high_water_mark: 10_000, link_capacity: 4096, ping_seconds: 25 }
+    }
+}
+
+/// The server under test.
+pub(crate) struct Server {
+    role: Role,
+    /// Where clients connect.
+    pub(crate) public: String,
+    /// The PULL endpoint.
+    pub(crate) pull: String,
+    /// The ROUTER endpoint.
+    pub(crate) router: String,
+    /// The SUB endpoint.
+    pub(crate) sub: String,
+    internal: String,
+}
+
+impl Server {
+    /// Starts it with one shard on the senders' core.
+    pub(crate) fn start() -> io::Result<Self> {
+        Self::with(Setup::default())
+    }
+
+    /// Starts it with other settings.
+    pub(crate) fn with(setup: Setup) -> io::Result<Self> {
+        let Setup { shards, high_water_mark, link_capacity, ping_seconds } = setup;
+        let numbers = [shards, high_water_mark, link_capacity, ping_seconds];
+        let numbers = numbers.map(|number| number.to_string());
+        let mut role = Role::start("server", &numbers.each_ref().map(String::as_str))?;
+        let mut public = None;
+        let mut endpoints = Vec::new();
+        loop {
+            let line = role.hear()?;
+            let mut words = line.split_whitespace();
+            let name = words.next().unwrap_or_default();
+            let address = words.next().unwrap_or_default();
+            let host = || address.split('/').nth(2).map(str::to_owned);
+            match name {
+                "clients" => public = host(),
+                "ZeroMQ" => endpoints.push(address.to_owned()),
+                "operators" => {
+                    let public = public.expect("it is printed first");
+                    let internal = host().expect("it is a URL");
+                    let [pull, router, sub] = <[String; 3]>::try_from(endpoints)
+                        .map_err(|_| io::Error::other("not all endpoints are printed"))?;
+                    return Ok(Self { role, public, pull, router, sub, internal });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.role.pid()
+    }
+
+    /// The sum of a metric over its labels.
+    pub(crate) fn metric(&self, name: &str) -> io::Result<u64> {
+        let mut stream = TcpStream::connect(&self.internal)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let values = text.lines().filter_map(|line| {
+            let (head, value) = line.rsplit_once(' ')?;
+            let is_it = head.split('{').next() == Some(name);
+            is_it.then(|| value.parse::<f64>().ok())?
+        });
+        let values: Vec<f64> = values.collect();
+        if values.is_empty() {
+            return Err(io::Error::other(format!("/metrics has no {name}")));
+        }
+        Ok(values.iter().sum::<f64>() as u64)
+    }
+}
+
+/// Becomes the server. Limits that pace handshakes or close slow receivers would measure
+/// themselves.
+pub(crate) fn play(setup: Setup) -> io::Result<()> {
+    pin(0..setup.shards);
+    // One endpoint of each kind that commands come in on, in the order of their addresses.
+    let endpoints = ["pull", "router", "sub"].map(|kind| {
+        let high_water_mark = setup.high_water_mark;
+        let endpoint = r#"endpoint = "tcp://127.0.0.1:*""#;
+        format!(r#"{{kind = "{kind}", {endpoint}, high_water_mark = {high_water_mark}}}"#)
+    });
+    let settings = [
+        format!("ingest.endpoints=[{}]", endpoints.join(", ")),
+        format!("links.capacity={}", setup.link_capacity),
+        format!("heartbeat.ping_interval={}s", setup.ping_seconds),
+        "handshake.rate=0".to_owned(),
+        "slow.lag_bytes_max=16MiB".to_owned(),
+    ];
+    let error = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["serve", "--dev", "--public-address", "127.0.0.1:0"])
+        .args(["--internal-address", "127.0.0.1:0", "--log-level", "warn"])
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
+        .exec();
+    Err(error)
+}
