@@ -2,7 +2,7 @@
 
 use crate::mesh::{Envelope, Outbound, Refusal};
 use crate::metrics::ShardMetrics;
-use crate::protocol::ShardId;
+use crate::protocol::{ChannelName, ShardId};
 use crate::ws::close::CloseCode;
 
 /// One thing to do, in the order in which the hub decided it.
@@ -22,6 +22,8 @@ pub enum Effect {
     Connected(u32),
     /// The moment at which a managed connection expires has changed.
     Expiry(u32),
+    /// Older tokens of the user of a personal channel, or of one of its devices, are to be refused.
+    Revoke(ChannelName, Option<Box<str>>),
     /// The connection's socket is full: say when it is writable, and watch its age.
     Blocked(u32),
 }

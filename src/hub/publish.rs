@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::hub::connection::{Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, Hub, everyone_in};
+use crate::hub::{Cause, Effect, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle};
 use crate::protocol::centrifuge::{PersonalPush, encode_personal_push};
 use crate::protocol::{
@@ -58,6 +58,12 @@ impl Hub {
             | Command::Unsubscribe { ref target, .. }
             | Command::Refresh { ref target, .. }
             | Command::Disconnect { ref target, .. } => {
+                if let Command::Disconnect { revoke: true, .. } = command
+                    && let Target::User { personal, device } = target
+                {
+                    let revoke = Effect::Revoke(personal.clone(), device.clone());
+                    self.queues.effects.push_back(revoke);
+                }
                 let sessions = self.sessions_of(target);
                 let command = Arc::new(command);
                 self.answer(ticket, true, sessions.len() as u32, Ok(0));

@@ -52,6 +52,8 @@ pub enum Command {
         code: u16,
         /// The close reason, at most 123 bytes and never valid JSON.
         reason: Box<str>,
+        /// Whether tokens of the user, or of its device, are refused that were made before now.
+        revoke: bool,
     },
     /// Changes when connections expire (`op` `refresh`).
     Refresh {

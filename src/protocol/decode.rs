@@ -120,7 +120,12 @@ fn command(
         Op::Disconnect => {
             let code = argument::close_code(meta.code)?;
             let reason = argument::close_reason(meta.reason.as_deref())?;
-            Command::Disconnect { target: target(op, &meta)?, code, reason }
+            let target = target(op, &meta)?;
+            let revoke = meta.revoke;
+            if revoke && matches!(target, Target::Client(_)) {
+                return Err(DecodeError::ConflictingKeys("revoke", "client"));
+            }
+            Command::Disconnect { target, code, reason, revoke }
         }
         Op::Refresh => {
             let expires_at = Some(expiry(op, &meta)?);

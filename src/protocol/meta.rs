@@ -63,6 +63,7 @@ pub(super) struct Meta<'a> {
     pub(super) tags: Tags,
     pub(super) expires_at: Option<u64>,
     pub(super) expired: bool,
+    pub(super) revoke: bool,
     pub(super) code: Option<u64>,
     pub(super) reason: Option<Cow<'a, str>>,
     pub(super) rid: Option<RequestId>,
@@ -86,6 +87,7 @@ enum Key {
     Tags,
     ExpiresAt,
     Expired,
+    Revoke,
     Code,
     Reason,
     Src,
@@ -94,7 +96,7 @@ enum Key {
     Ts,
 }
 
-const KEYS: [(&str, Key); 18] = [
+const KEYS: [(&str, Key); 19] = [
     ("op", Key::Op),
     ("channel", Key::Channel),
     ("channels", Key::Channels),
@@ -107,6 +109,7 @@ const KEYS: [(&str, Key); 18] = [
     ("tags", Key::Tags),
     ("expires_at", Key::ExpiresAt),
     ("expired", Key::Expired),
+    ("revoke", Key::Revoke),
     ("code", Key::Code),
     ("reason", Key::Reason),
     ("src", Key::Src),
@@ -167,7 +170,8 @@ impl Op {
                     bits(&[Key::Channels, Key::User, Key::Client, Key::Device])
                 }
                 Self::Disconnect => {
-                    bits(&[Key::User, Key::Client, Key::Device, Key::Code, Key::Reason])
+                    bits(&[Key::User, Key::Client, Key::Device])
+                        | bits(&[Key::Code, Key::Reason, Key::Revoke])
                 }
                 Self::Refresh => {
                     bits(&[Key::User, Key::Client, Key::Device, Key::ExpiresAt, Key::Expired])
@@ -228,10 +232,8 @@ impl<'a> Meta<'a> {
                 Value::Unsigned(second @ 0..=UNIX_SECOND_MAX) => self.expires_at = Some(second),
                 _ => return bad(name, "a Unix time in whole seconds"),
             },
-            Key::Expired => match value {
-                Value::Boolean(expired) => self.expired = expired,
-                _ => return bad(name, "true or false"),
-            },
+            Key::Expired => self.expired = boolean(name, value)?,
+            Key::Revoke => self.revoke = boolean(name, value)?,
             Key::Code => self.code = Some(number(name, value)?),
             Key::Reason => self.reason = Some(text(name, value)?),
             Key::Src => self.src = Some(label(name, value)?),
@@ -282,6 +284,13 @@ fn label<'a>(key: &'static str, value: Value<'a>) -> Result<Cow<'a, str>, Decode
     match value {
         Value::Text(text) if is_label(&text) => Ok(text),
         _ => bad(key, "text of 1 to 255 bytes"),
+    }
+}
+
+fn boolean(key: &'static str, value: Value<'_>) -> Result<bool, DecodeError> {
+    match value {
+        Value::Boolean(boolean) => Ok(boolean),
+        _ => bad(key, "true or false"),
     }
 }
 

@@ -167,6 +167,10 @@ impl Shard {
                 Effect::Closing(row, code, cause) => self.handle_closing(row, code, cause),
                 Effect::Connected(row) => self.handle_connected(row),
                 Effect::Expiry(row) => self.arm_managed_timer(row, self.work.now),
+                Effect::Revoke(personal, device) => {
+                    let user = personal.user().unwrap_or_default();
+                    self.authority.revoke(user, device.as_deref(), Clock::unix_seconds());
+                }
                 Effect::Blocked(row) => self.handle_blocked(row),
             }
         }

@@ -292,6 +292,29 @@ fn backends_subscribe_unsubscribe_and_end() {
 }
 
 #[test]
+fn revoked_tokens_let_nobody_in_again() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let now = seconds_from_now(0);
+    let old = token(json!({ "sub": "42", "iat": now - 5 }));
+    let client = Managed::open(&edge);
+    client.done("connect", json!({ "token": old }));
+    edge.command("", r#"{"op":"disconnect","user":"42","revoke":true,"code":4501}"#);
+    client.expect_close(4501);
+    let again = Managed::open(&edge);
+    again.begin("connect", json!({ "token": old }));
+    again.expect_close(3500);
+    let path = format!("/websocket/42?token={old}");
+    assert_eq!(Client::try_open(edge.public, &path).map(drop).unwrap_err(), "401");
+    let new = token(json!({ "sub": "42", "iat": now + 5 }));
+    Managed::open(&edge).done("connect", json!({ "token": new }));
+    let other = token(json!({ "sub": "43", "iat": now - 5 }));
+    Managed::open(&edge).done("connect", json!({ "token": other }));
+    let one = r#"{"op":"disconnect","client":"000000000000000001","revoke":true}"#;
+    let answer = edge.command("", one);
+    assert_eq!(answer["error"]["code"], "conflicting_keys");
+}
+
+#[test]
 fn who_comes_back_gets_what_it_missed_or_is_told() {
     let edge = Edge::with(&[HISTORY]);
     let client = Managed::connect(&edge);

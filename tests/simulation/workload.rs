@@ -282,7 +282,12 @@ impl Run {
         if self.world.random.chance(50)
             && let Some(target) = self.target()
         {
-            self.ask_one(Command::Disconnect { target, code: 3503, reason: "go".into() });
+            self.ask_one(Command::Disconnect {
+                target,
+                code: 3503,
+                reason: "go".into(),
+                revoke: false,
+            });
         }
     }
 

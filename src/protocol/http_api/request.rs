@@ -307,6 +307,7 @@ struct Disconnect {
     client: Text,
     device: Text,
     disconnect: Option<Close>,
+    revoke: bool,
     session: Unused,
     whitelist: Unused,
 }
@@ -326,7 +327,12 @@ impl Disconnect {
         let Close { code, reason } = self.disconnect.unwrap_or_default();
         let code = argument::close_code(code.filter(|&code| code != 0))?;
         let reason = argument::close_reason(reason.as_deref())?;
-        Ok(Request::Command(Command::Disconnect { target, code, reason }, Form::Acted))
+        let revoke = self.revoke;
+        if revoke && matches!(target, Target::Client(_)) {
+            return Err(DecodeError::ConflictingKeys("revoke", "client").into());
+        }
+        let command = Command::Disconnect { target, code, reason, revoke };
+        Ok(Request::Command(command, Form::Acted))
     }
 }
 

@@ -82,7 +82,9 @@ fn targets() {
 #[test]
 fn disconnect_and_refresh() {
     let disconnect = |body| match decode(Method::Disconnect, body) {
-        Ok((Command::Disconnect { target, code, reason }, Form::Acted)) if target == user("42") => {
+        Ok((Command::Disconnect { target, code, reason, .. }, Form::Acted))
+            if target == user("42") =>
+        {
             (code, reason.into_string())
         }
         other => panic!("{other:?}"),
