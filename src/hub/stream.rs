@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::rows::NONE;
-use crate::protocol::{Epoch, HistoryFilter, Position, Push};
+use crate::protocol::{Epoch, EpochClaim, HistoryFilter, Position, Push};
 use crate::wheel::Tick;
 
 /// What a remembered publication costs beside its payload: itself, its frames' headers, its place.
@@ -111,13 +111,13 @@ impl Stream {
     /// `count_max` publications and `bytes_max` bytes.
     pub(super) fn missed(
         &self,
-        epoch: Option<Epoch>,
+        epoch: EpochClaim,
         offset: u64,
         count_max: usize,
         bytes_max: usize,
     ) -> Option<Vec<Arc<Push>>> {
         let count = usize::try_from(self.last.checked_sub(offset)?).ok()?;
-        if epoch != Some(self.epoch) || count > self.remembered.len() || count > count_max {
+        if !epoch.admits(self.epoch) || count > self.remembered.len() || count > count_max {
             return None;
         }
         let missed = self.remembered.range(self.remembered.len() - count..);
