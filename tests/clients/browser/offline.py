@@ -28,10 +28,9 @@ PAUSE_SECONDS = 0.01
 PAGE = """<!doctype html><meta charset="utf-8"><title>Offline</title>
 <script src="{script}"></script>
 <script>
-  const [states, heard, codes] = [[], [], []];
-  const client = new Centrifuge({options}, {{ minReconnectDelay: 50, maxReconnectDelay: 500 }});
+  const [states, heard] = [[], []];
+  const client = new Centrifuge({address}, {{ minReconnectDelay: 50, maxReconnectDelay: 500 }});
   client.on("state", ({{ newState }}) => states.push(newState));
-  client.on("connecting", ({{ code }}) => codes.push(code));
   const subscription = client.newSubscription("{channel}");
   const read = (data) => data instanceof Uint8Array ? new TextDecoder().decode(data) : data;
   subscription.on("publication", ({{ data }}) => heard.push(Number(read(data))));
@@ -53,7 +52,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if script == self.path:
             return super().do_GET()
         address = json.dumps(f"{self.websocket}/connection/websocket")
-        body = PAGE.format(script=f"/{script}", options=address, channel=CHANNEL).encode()
+        body = PAGE.format(script=f"/{script}", address=address, channel=CHANNEL).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -105,7 +104,8 @@ def check(browser, page, publisher):
         publisher.publish(50)
     wait("the rest", lambda: evaluate("heard.length") >= publisher.count - first)
     expect("what is heard", evaluate("heard"), list(range(first, publisher.count)))
-    expect("how often it connected", evaluate("states.filter((at) => at === 'connected').length"), 3)
+    connected = evaluate("states.filter((state) => state === 'connected').length")
+    expect("how often it connected", connected, 3)
 
 
 def main():

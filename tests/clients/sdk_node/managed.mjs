@@ -207,8 +207,9 @@ test("server-side subscriptions come with the token and from backends", limit, a
   const all = [`#${user}`, granted, named, later];
   for (const channel of all) await backend.publish(channel, channel);
   await until(() => heard.length === 4);
+  const again = event(reader, "connecting");
   await backend.command("disconnect", { user, code: 4001, reason: "again" });
-  await event(reader, "connecting");
+  await again;
   for (const channel of all.slice(0, 3)) await backend.publish(channel, "missed");
   await until(() => heard.length === 7);
   const missed = heard.slice(4).map(([channel, data]) => [channel, data]);

@@ -45,6 +45,8 @@ history_size = 1000
 SETTINGS = [
     f"token.hmac_secret={SECRET}",
     "client.refresh_grace=1s",
+    # What expires ends in time although no ping is due.
+    "heartbeat.ping_interval=60s",
     "sessions.per_user_max=1000",
     "history.recovery_publications_max=5000",
     # The slow subscriber is to be caught soon, and to recover much at once.
