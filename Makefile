@@ -42,10 +42,10 @@ unit: ## Everything that cargo tests: unit, property, behaviour, simulation, sty
 conformance: setup ## The Autobahn test suite's cases against a running edge.
 	@python3 tests/run.py conformance
 
-clients: setup ## Python and Node clients over real ZeroMQ and WebSocket.
+clients: setup ## Python and Node clients over real ZeroMQ and WebSocket, and the published SDKs.
 	@python3 tests/run.py clients
 
-browser: setup ## The try page in headless Chromium.
+browser: setup ## The try page and an SDK that goes offline, in headless Chromium.
 	@python3 tests/run.py browser
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (5), from its seeds.

@@ -32,6 +32,8 @@ STEPS = {
         BUILD,
         [PYTHON, CLIENTS / "python/run.py"],
         [PYTHON, CLIENTS / "node/run.py"],
+        [PYTHON, CLIENTS / "sdk_python/run.py"],
+        [PYTHON, CLIENTS / "sdk_node/run.py"],
         [PYTHON, CLIENTS / "snippets/run.py"],
         [PYTHON, ROOT / "examples/flash-sale/run.py"],
     ],

@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::hub::managed::Question;
 use crate::mesh::{Attend, Attendance, Attended, Envelope, Handle};
 use crate::protocol::{
-    ChannelName, ClientId, ClientInfo, CommandError, Epoch, EventKind, Push, PushBody,
+    ChannelName, ClientId, ClientInfo, CommandError, EpochClaim, EventKind, Push, PushBody,
 };
 
 impl Hub {
@@ -20,7 +20,7 @@ impl Hub {
         &mut self,
         handle: Handle,
         info: Arc<ClientInfo>,
-        recover: Option<(Option<Epoch>, u64)>,
+        recover: Option<(EpochClaim, u64)>,
         question: Question,
     ) {
         let number = self.questions.insert(question);

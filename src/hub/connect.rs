@@ -88,6 +88,7 @@ impl Hub {
         let expires_at = managed.expires_at;
         let result = ConnectResult {
             client,
+            version: env!("CARGO_PKG_VERSION"),
             ttl: expires_at.map(|at| self.seconds_until(at)),
             ping: self.settings.ping_seconds,
             pong: true,
@@ -138,6 +139,7 @@ impl Hub {
     pub(super) fn client_refresh(&mut self, row: u32, id: u32, expires_at: Option<u64>) {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.expires_at = expires_at;
+            self.queues.effects.push_back(super::Effect::Expiry(row));
         }
         let ttl = expires_at.map(|at| self.seconds_until(at));
         self.reply(row, id, &Reply::Refresh(ttl));
@@ -155,6 +157,7 @@ impl Hub {
             for other in managed.terms.iter_mut().filter(|other| other.channel == terms.channel) {
                 other.expires_at = expires_at.map(to_seconds);
             }
+            self.queues.effects.push_back(super::Effect::Expiry(row));
         }
         let ttl = expires_at.map(|at| self.seconds_until(at));
         self.reply(row, id, &Reply::SubRefresh(ttl));

@@ -20,7 +20,7 @@ pub enum Effect {
     Closing(u32, CloseCode, Cause),
     /// A managed connection's `connect` was answered.
     Connected(u32),
-    /// The moment at which a managed connection expires has changed.
+    /// The moment at which a managed connection or a subscription of it expires has changed.
     Expiry(u32),
     /// Older tokens of the user of a personal channel, or of one of its devices, are to be refused.
     Revoke(ChannelName, Option<Box<str>>),

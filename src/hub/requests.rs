@@ -14,8 +14,8 @@ use crate::protocol::centrifuge::{
     ClientError, HistoryRequest, PersonalPush, Reply, SubscribeResult, encode_personal_push,
 };
 use crate::protocol::{
-    Answer, ChannelName, ClientInfo, Command, CommandError, HistoryFilter, Namespace, Outcome,
-    Permission, Position, Publication, Ticket, Variant,
+    Answer, ChannelName, ClientInfo, Command, CommandError, EpochClaim, HistoryFilter, Namespace,
+    Outcome, Permission, Position, Publication, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
 
@@ -145,7 +145,7 @@ impl Hub {
             }
         };
         let claim = &subscription.claim;
-        let recover = claim.recover.then(|| (claim.epoch.parse().ok(), claim.offset));
+        let recover = claim.recover.then(|| (EpochClaim::parse(&claim.epoch), claim.offset));
         let question = Question::Subscription(client, Box::new(subscription));
         self.attend(handle, info, recover, question);
     }
@@ -245,6 +245,9 @@ impl Hub {
         for terms in managed.terms.iter_mut().filter(|terms| terms.channel == place.channel) {
             terms.is_pending = false;
             terms.is_recoverable = is_recoverable;
+        }
+        if subscription.grant.expires_at.is_some() {
+            self.queues.effects.push_back(crate::hub::Effect::Expiry(row));
         }
         let claim = &subscription.claim;
         let position = attendance.position.map(|position| Position {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::rows::NONE;
-use crate::protocol::{Epoch, HistoryFilter, Position, Push};
+use crate::protocol::{Epoch, EpochClaim, HistoryFilter, Position, Push};
 use crate::wheel::Tick;
 
 /// What a remembered publication costs beside its payload: itself, its frames' headers, its place.
@@ -111,18 +111,18 @@ impl Stream {
     /// `count_max` publications and `bytes_max` bytes.
     pub(super) fn missed(
         &self,
-        epoch: Option<Epoch>,
+        epoch: EpochClaim,
         offset: u64,
         count_max: usize,
         bytes_max: usize,
     ) -> Option<Vec<Arc<Push>>> {
         let count = usize::try_from(self.last.checked_sub(offset)?).ok()?;
-        if epoch != Some(self.epoch) || count > self.remembered.len() || count > count_max {
+        if !epoch.admits(self.epoch) || count > self.remembered.len() || count > count_max {
             return None;
         }
         let missed = self.remembered.range(self.remembered.len() - count..);
         let missed: Vec<_> = missed.map(|remembered| Arc::clone(&remembered.push)).collect();
-        let bytes: usize = missed.iter().map(|push| cost(push)).sum();
+        let bytes: usize = missed.iter().map(|push| reply_bytes(push)).sum();
         (bytes <= bytes_max).then_some(missed)
     }
 
@@ -153,6 +153,11 @@ impl Stream {
             remembered.filter(after).take(limit).take_while(&mut fits).cloned().collect()
         })
     }
+}
+
+/// About how long a publication is in a reply: itself, its offset, its publisher.
+fn reply_bytes(push: &Push) -> usize {
+    64 + push.publication().map_or(0, |publication| publication.frame().len())
 }
 
 fn cost(push: &Push) -> usize {

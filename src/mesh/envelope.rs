@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, Event, Position, Push,
-    ShardId, Target, Ticket, Variant,
+    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Position,
+    Push, ShardId, Target, Ticket, Variant,
 };
 
 /// Where a member shard keeps its own part of a channel: one for each wire variant that it has
@@ -30,7 +30,7 @@ pub struct Attend {
     /// Who subscribes.
     pub info: Arc<ClientInfo>,
     /// Where it stood, if it wants what it missed.
-    pub recover: Option<(Option<Epoch>, u64)>,
+    pub recover: Option<(EpochClaim, u64)>,
     /// The member shard's own number for the question.
     pub number: u32,
 }

@@ -33,7 +33,7 @@ pub use event::{Event, EventKind};
 pub use info::ClientInfo;
 pub use meta::RequestId;
 pub use namespace::{Namespace, Namespaces, Permission, WhenSlow};
-pub use position::{Epoch, EpochError, Position};
+pub use position::{Epoch, EpochClaim, EpochError, Position};
 pub use publication::Publication;
 pub use push::{EncodedPush, Push, PushBody, Variant};
 pub use refusal::{DecodeError, LABEL_BYTES_MAX, META_BYTES_MAX, Malformed, REASON_BYTES_MAX};

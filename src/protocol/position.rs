@@ -47,6 +47,33 @@ pub struct Position {
     pub epoch: Epoch,
 }
 
+/// Which life of a stream a client says that its offset belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpochClaim {
+    /// It does not say, as one that has read nothing yet: whichever there is.
+    Any,
+    /// This one.
+    Of(Epoch),
+    /// None that this edge could have named.
+    Foreign,
+}
+
+impl EpochClaim {
+    /// Reads the epoch of a position; empty text claims none (protocol fact).
+    pub fn parse(text: &str) -> Self {
+        if text.is_empty() { Self::Any } else { text.parse().map_or(Self::Foreign, Self::Of) }
+    }
+
+    /// Whether a stream with this epoch is meant.
+    pub fn admits(self, epoch: Epoch) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(claimed) => claimed == epoch,
+            Self::Foreign => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +85,13 @@ mod tests {
         }
         for bad in ["", "+1", "xyz", "11111111111111111", "é"] {
             assert_eq!(bad.parse::<Epoch>(), Err(EpochError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_claims_no_epoch_means_any() {
+        for (text, is_admitted) in [("", true), ("beef", true), ("bee", false), ("xyz", false)] {
+            assert_eq!(EpochClaim::parse(text).admits(Epoch(0xbeef)), is_admitted, "{text}");
         }
     }
 }

@@ -262,6 +262,13 @@ impl Shard {
         self.arm_managed_timer(row, due);
     }
 
+    /// The moment at which something of a connection expires has changed.
+    pub(super) fn handle_expiry(&mut self, row: u32) {
+        if let Some(due) = self.wheel.deadline(row) {
+            self.arm_managed_timer(row, due);
+        }
+    }
+
     /// Arms the timer for the next thing that is due: what is given, or the end of a token.
     pub(super) fn arm_managed_timer(&mut self, row: u32, due: Tick) {
         let expiry = self.hub.expiry_of(row).map(|at| {

@@ -166,7 +166,7 @@ impl Shard {
                 Effect::Refused(row, refusal) => self.refuse_session(row, refusal),
                 Effect::Closing(row, code, cause) => self.handle_closing(row, code, cause),
                 Effect::Connected(row) => self.handle_connected(row),
-                Effect::Expiry(row) => self.arm_managed_timer(row, self.work.now),
+                Effect::Expiry(row) => self.handle_expiry(row),
                 Effect::Revoke(personal, device) => {
                     let user = personal.user().unwrap_or_default();
                     self.authority.revoke(user, device.as_deref(), Clock::unix_seconds());

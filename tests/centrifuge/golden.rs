@@ -158,6 +158,7 @@ fn replies_are_written() {
     let personal = ChannelName::personal("42").unwrap();
     let connected = ConnectResult {
         client: client(3),
+        version: "1.2.3",
         ttl: Some(60),
         ping: 25,
         pong: true,

@@ -194,6 +194,7 @@ fn write_error(message: &mut Writer<'_>, error: ClientError) {
 fn write_connect(message: &mut Writer<'_>, variant: Variant, result: &ConnectResult) {
     const SUBS: Field = Field::new("subs", 6);
     message.plain_text(Field::new("client", 1), result.client);
+    message.text(Field::new("version", 2), result.version);
     write_expiry(message, result.ttl, Field::new("expires", 3), Field::new("ttl", 4));
     if !result.subs.is_empty() {
         message.map(SUBS, |message| {

@@ -34,6 +34,8 @@ pub enum Reply<'a> {
 pub struct ConnectResult {
     /// The connection's identity.
     pub client: ClientId,
+    /// The edge's version.
+    pub version: &'static str,
     /// Seconds until the token expires, if it does: a new one is expected by then.
     pub ttl: Option<u32>,
     /// Seconds between pings.

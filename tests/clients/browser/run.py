@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Uses the try page of a real server as a person would: try_page.py with a server around it.
+"""Runs try_page.py and offline.py, each with a real server.
 
-Arguments are passed on, for example --screenshot page.png. Exits with 1 if the page is not as
-promised, also when the browser is missing.
+Arguments are passed on to the first, for example --screenshot page.png. Exits with 1 if a page is
+not as promised, also when the browser is missing.
 """
 
 import pathlib
@@ -15,14 +15,21 @@ sys.path.insert(0, str(FOLDER.parent))
 from edge import Edge  # noqa: E402
 
 SECONDS = 120
+REMEMBERED = ["channels.history_size=1000", "history.recovery_publications_max=1000"]
+
+
+def passes(script, *arguments):
+    command = [sys.executable, FOLDER / script, *arguments]
+    return not subprocess.run(command, timeout=SECONDS).returncode
 
 
 def main():
     with Edge() as edge:
-        command = [sys.executable, FOLDER / "try_page.py", edge.internal, edge.websocket]
-        passed = not subprocess.run([*command, *sys.argv[1:]], timeout=SECONDS).returncode
-    print("1 passed, 0 failed" if passed else "0 passed, 1 failed")
-    return 0 if passed else 1
+        results = [passes("try_page.py", edge.internal, edge.websocket, *sys.argv[1:])]
+    with Edge(*REMEMBERED, endpoints=("router",)) as edge:
+        results.append(passes("offline.py", edge.websocket, edge.zeromq["router"]))
+    print(f"{results.count(True)} passed, {results.count(False)} failed")
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":
