@@ -146,7 +146,8 @@
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;
 //! - `tidy`: the rules of this map and of the style, and that README agrees with the code.
 //!
-//! `fuzz/` has the same parsers under a fuzzer, `benches/` what they cost.
+//! `fuzz/` has the same parsers under a fuzzer, `benches/` what they cost, and
+//! `examples/flash-sale` is a whole application, which the tests run.
 
 pub mod api;
 pub mod cli;

@@ -78,6 +78,7 @@ fn events_that_no_backend_can_hear_are_counted() {
     let edge = Edge::with(&[pull_only]);
     let client = edge.open("/websocket/42");
     client.say("hello");
+    // The user came online, its connection too, and it said something.
     edge.expect_metric("tidegate_events_dropped_total{reason=\"no_endpoint\"", 3);
     client.close(1000);
     edge.expect_metric("tidegate_events_dropped_total{reason=\"no_endpoint\"", 5);

@@ -378,7 +378,7 @@ fn a_repeated_id_is_delivered_once() {
 
 #[test]
 fn everybody_hears_what_is_said_to_all() {
-    let edge = Edge::with(&["channels.publish=everybody"]);
+    let edge = Edge::with(&["channels.publish=everybody", "heartbeat.ping_interval=1h"]);
     let raw = edge.connect("raw", &["news"]);
     let client = Managed::connect(&edge);
     let binary = edge.open("/connection/websocket?format=protobuf");

@@ -130,9 +130,17 @@ impl Managed {
         &self.client
     }
 
-    /// The next thing is the end, with this code. Gives the reason.
+    /// The next thing that is not a ping is the end, with this code. Gives the reason.
     #[track_caller]
-    pub fn expect_close(&self, code: u16) -> String {
-        self.client.expect_close(code)
+    pub fn expect_close(&self, expected: u16) -> String {
+        let ping = Heard::Text("{}".to_owned());
+        let mut heard = self.client.hear();
+        while heard == ping {
+            heard = self.client.hear();
+        }
+        let Heard::Close(code, reason) = heard else { panic!("{heard:?} instead of a close") };
+        assert_eq!(code, expected, "{reason}");
+        assert_eq!(self.client.hear(), Heard::Lost);
+        reason
     }
 }
