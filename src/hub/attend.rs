@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use crate::hub::Hub;
 use crate::hub::managed::Question;
+use crate::hub::roll::Roll;
+use crate::hub::rows::NONE;
 use crate::mesh::{Attend, Attendance, Attended, Envelope, Handle};
 use crate::protocol::{
     ChannelName, ClientId, ClientInfo, CommandError, EpochClaim, EventKind, Push, PushBody,
@@ -45,7 +47,7 @@ impl Hub {
     fn admit(&mut self, attend: &Attend) -> Result<Attendance, CommandError> {
         let rules = self.rules_of(&attend.channel)?;
         let home = self.home_row(&attend.channel);
-        let clients = self.homes.rows[home].roll.as_ref().map_or(0, |roll| roll.clients());
+        let clients = self.roll_of(home).map_or(0, Roll::clients);
         if rules.subscribers_max > 0 && clients >= rules.subscribers_max {
             return Err(CommandError::SubscriberLimit);
         }
@@ -80,8 +82,11 @@ impl Hub {
             return;
         }
         let home = self.home_row(channel);
-        let roll = self.homes.rows[home].roll.get_or_insert_default();
-        let is_new = roll.add(Arc::clone(&info));
+        if self.homes.rows[home].roll == NONE {
+            self.homes.rows[home].roll = self.rolls.insert(Roll::default());
+        }
+        let roll = self.homes.rows[home].roll;
+        let is_new = self.rolls[roll].add(Arc::clone(&info));
         if is_new {
             self.metrics.enrolled.add(1);
         }
@@ -91,14 +96,24 @@ impl Hub {
         }
     }
 
+    /// Who is subscribed by name, if anybody.
+    pub(super) fn roll_of(&self, home: u32) -> Option<&Roll> {
+        let roll = self.homes.rows[home].roll;
+        (roll != NONE).then(|| &self.rolls[roll])
+    }
+
     /// Home side: somebody who came is gone.
     pub(super) fn handle_depart(&mut self, channel: &ChannelName, client: ClientId) {
         let Some(home) = self.homes.find(channel) else { return };
-        let Some(roll) = &mut self.homes.rows[home].roll else { return };
-        let Some(info) = roll.remove(client) else { return };
+        let roll = self.homes.rows[home].roll;
+        if roll == NONE {
+            return;
+        }
+        let Some(info) = self.rolls[roll].remove(client) else { return };
         self.metrics.enrolled.add(-1);
-        if roll.clients() == 0 {
-            self.homes.rows[home].roll = None;
+        if self.rolls[roll].clients() == 0 {
+            self.rolls.remove(roll);
+            self.homes.rows[home].roll = NONE;
         }
         let rules = self.settings.namespaces.of(channel);
         if rules.is_some_and(|rules| rules.join_leave) {

@@ -6,7 +6,6 @@
 use smallvec::SmallVec;
 
 use crate::hub::named::Named;
-use crate::hub::roll::Roll;
 use crate::hub::rows::NONE;
 use crate::mesh::Handle;
 use crate::protocol::{ChannelName, ClientId, ShardId};
@@ -19,13 +18,13 @@ pub(super) struct Home {
     pub(super) members: SmallVec<[(ShardId, Handle); 1]>,
     /// The user's sessions, oldest first; only in personal channels.
     pub(super) sessions: SmallVec<[ClientId; 1]>,
-    /// Who is subscribed by name; only where the namespace wants to know.
-    pub(super) roll: Option<Box<Roll>>,
+    /// The row of who is subscribed by name; only where the namespace wants to know.
+    pub(super) roll: u32,
     /// The row of the stream; only where the namespace has history.
     pub(super) stream: u32,
 }
 
-const _: () = assert!(size_of::<Home>() <= 72, "every user has a personal channel");
+const _: () = assert!(size_of::<Home>() <= 64, "every user has a personal channel");
 
 impl Default for Home {
     fn default() -> Self {
@@ -33,7 +32,7 @@ impl Default for Home {
             name: None,
             members: SmallVec::new(),
             sessions: SmallVec::new(),
-            roll: None,
+            roll: NONE,
             stream: NONE,
         }
     }
@@ -83,7 +82,7 @@ impl Home {
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
             && self.sessions.is_empty()
-            && self.roll.is_none()
+            && self.roll == NONE
             && self.stream == NONE
     }
 }

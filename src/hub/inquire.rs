@@ -70,7 +70,7 @@ impl Hub {
         if !self.rules_of(channel)?.presence {
             return Err(CommandError::NotAvailable);
         }
-        let roll = self.homes.find(channel).and_then(|row| self.homes.rows[row].roll.as_deref());
+        let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
         if roll.is_some_and(|roll| roll.clients() > self.settings.presence_clients_max) {
             return Err(CommandError::TooLarge);
         }
@@ -82,7 +82,7 @@ impl Hub {
         if !self.rules_of(channel)?.presence {
             return Err(CommandError::NotAvailable);
         }
-        let roll = self.homes.find(channel).and_then(|row| self.homes.rows[row].roll.as_deref());
+        let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
         let (clients, users) = roll.map_or((0, 0), |roll| (roll.clients(), roll.users()));
         Ok(Outcome::PresenceStats(clients as u32, users as u32))
     }

@@ -57,6 +57,7 @@ use crate::hub::managed::{Managed, Question};
 use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
 use crate::hub::repeats::Repeats;
+use crate::hub::roll::Roll;
 use crate::mesh::{Asker, Envelope, Homes, Outbound};
 use crate::metrics::ShardMetrics;
 use crate::protocol::{
@@ -169,6 +170,7 @@ pub struct Hub {
     questions: Rows<Question>,
     /// Devices of sessions of users that are at home here.
     session_devices: HashMap<ClientId, Box<str>, ahash::RandomState>,
+    rolls: Rows<Roll>,
     history: History,
     repeats: Repeats,
     user_rates: rate::UserRates,
@@ -276,6 +278,7 @@ impl Hub {
             managed: HashMap::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
+            rolls: Rows::default(),
             history: History::new(),
             repeats,
             user_rates: rate::UserRates::default(),
@@ -328,6 +331,7 @@ impl Hub {
             && self.channels.rows.len() == EVERYONE as usize
             && is_everyone_idle
             && self.homes.rows.is_empty()
+            && self.rolls.is_empty()
             && self.history.streams.is_empty()
             && self.managed.is_empty()
             && self.questions.is_empty()
