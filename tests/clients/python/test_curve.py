@@ -37,6 +37,7 @@ async def test_listed_backends_come_in_on_every_socket():
         ):
             await joined(edge, events)
             async with clients(edge, "/websocket/42?channels=news") as (client,):
+                expect((await next_event(events))[0], "$event.user_online")
                 expect((await next_event(events))[0], "$event.connected")
                 await warm_up(publisher, client)
                 await publisher.send_multipart([b"news", b"over SUB"])

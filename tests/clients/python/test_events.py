@@ -29,6 +29,8 @@ async def life_of_a_client(kind):
             await joined(edge, events)
             async with clients(edge, "/websocket/42?device=phone&channels=chat") as (client,):
                 topic, payload, meta = await next_event(events)
+                expect((topic, payload, meta["user"]), ("$event.user_online", b"", "42"))
+                topic, payload, meta = await next_event(events)
                 expect((topic, payload), ("$event.connected", b""))
                 expect((meta["user"], meta["device"], meta["shard"]), ("42", "phone", 0))
                 first = meta["seq"]
@@ -46,6 +48,8 @@ async def life_of_a_client(kind):
                 await client.close(4000, "bye")
             topic, _, meta = await next_event(events)
             expect((topic, meta["code"], meta["client"]), ("$event.disconnected", 4000, identity))
+            topic, _, meta = await next_event(events)
+            expect((topic, meta["user"]), ("$event.user_offline", "42"))
 
 
 async def test_life_of_a_client_over_pub():
