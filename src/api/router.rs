@@ -141,15 +141,7 @@ fn websocket_url(public: SocketAddr, headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(host: &'static str, origin: Option<&'static str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_static(host));
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-        }
-        headers
-    }
+    use crate::api::head::tests::headers;
 
     #[test]
     fn websockets_are_found_from_wherever_the_page_was_opened() {

@@ -54,7 +54,7 @@ impl Hub {
         if !rules.has_history() {
             return Ok(Attendance::default());
         }
-        let row = self.stream_of(home, &rules);
+        let row = self.stream_of(home, rules.history_ttl);
         let stream = &self.history.streams[row];
         let mut attendance =
             Attendance { position: Some(stream.position()), ..Attendance::default() };

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::managed::{ChannelGrant, Connecting, Grant, Managed, Origin, Stage, Subscription};
+use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Hub, Joining, Then};
 use crate::mesh::Envelope;
 use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
-use crate::protocol::{ChannelName, ClientInfo, EventKind, Variant};
+use crate::protocol::{ChannelName, ClientInfo, EventKind, Variant, WhenSlow};
 use crate::ws::close::CloseCode;
 
 /// `unsubscribe` pushes say why: from 2500 on the client subscribes again by itself.
@@ -225,29 +226,27 @@ impl Hub {
     pub(super) fn cut_off(&mut self, connection: u32, row: u32) {
         let terms = self.managed.get(&connection);
         let terms = terms.and_then(|managed| managed.terms.iter().find(|at| at.channel == row));
-        let rules = |hub: &Self| {
-            let channel = super::named::Named::name(hub.channels.rows.get(row)?)?.clone();
-            let rules = hub.settings.namespaces.of(&channel)?;
-            Some((channel.clone(), rules.when_slow))
-        };
-        let Some((channel, crate::protocol::WhenSlow::Resubscribe)) = rules(self) else {
-            let code = CloseCode::SLOW;
-            return self.begin_close(connection, code, "slow: too far behind", Cause::Slow);
-        };
-        match terms.copied() {
-            Some(terms) if terms.is_recoverable && !terms.is_pending && !terms.is_server_side => {
-                self.finish_partial_frame(connection);
-                self.metrics.subscribers_cut_off.increment();
-                self.take_away(connection, &channel, INSUFFICIENT_STATE, Cause::Slow);
-            }
-            Some(terms) if terms.is_recoverable && !terms.is_pending => {
-                let code = CloseCode::INSUFFICIENT_STATE;
-                self.begin_close(connection, code, "insufficient state", Cause::Slow);
-            }
+        let can_recover = terms.filter(|terms| terms.is_recoverable && !terms.is_pending);
+        let (terms, channel) = match (can_recover, self.resubscribes(row)) {
+            (Some(terms), Some(channel)) => (*terms, channel),
             _ => {
                 let code = CloseCode::SLOW;
-                self.begin_close(connection, code, "slow: too far behind", Cause::Slow);
+                return self.begin_close(connection, code, "slow: too far behind", Cause::Slow);
             }
+        };
+        if terms.is_server_side {
+            let code = CloseCode::INSUFFICIENT_STATE;
+            return self.begin_close(connection, code, INSUFFICIENT_STATE.1, Cause::Slow);
         }
+        self.finish_partial_frame(connection);
+        self.metrics.subscribers_cut_off.increment();
+        self.take_away(connection, &channel, INSUFFICIENT_STATE, Cause::Slow);
+    }
+
+    /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.
+    fn resubscribes(&self, row: u32) -> Option<ChannelName> {
+        let name = self.channels.rows.get(row)?.name()?;
+        let rules = self.settings.namespaces.of(name)?;
+        (rules.when_slow == WhenSlow::Resubscribe).then(|| name.clone())
     }
 }

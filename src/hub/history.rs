@@ -11,11 +11,13 @@ use std::sync::Arc;
 use crate::hub::Hub;
 use crate::hub::rows::{NONE, Rows};
 use crate::hub::stream::Stream;
-use crate::protocol::{ChannelName, Epoch, Namespace, Position, Push};
+use crate::protocol::{ChannelName, Epoch, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
 /// Ticks of a second.
 pub(super) const SECOND: u32 = 1000 / TICK_MILLIS;
+
+const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
 
 /// At most so many steps of the wheel are done for each tick of the clock; the rest comes with the
 /// next ticks.
@@ -114,8 +116,9 @@ impl History {
 }
 
 impl Hub {
-    /// The stream of a channel with history, which begins if there is none.
-    pub(super) fn stream_of(&mut self, home: u32, rules: &Namespace) -> u32 {
+    /// The stream of a channel with history, which begins if there is none. Publications are
+    /// remembered for `ttl` seconds.
+    pub(super) fn stream_of(&mut self, home: u32, ttl: u32) -> u32 {
         let now = self.now.tick;
         let row = self.homes.rows[home].stream;
         if row != NONE {
@@ -123,7 +126,7 @@ impl Hub {
             return row;
         }
         let epoch = self.next_epoch();
-        let due = now.plus(rules.history_ttl.saturating_mul(SECOND));
+        let due = now.plus(ttl.saturating_mul(SECOND));
         let row = self.history.insert(Stream::new(home, epoch, now), due);
         self.homes.rows[home].stream = row;
         self.metrics.streams.add(1);
@@ -131,9 +134,9 @@ impl Hub {
         row
     }
 
-    /// Publishes into a stream.
-    pub(super) fn remember(&mut self, row: u32, push: &Arc<Push>, rules: &Namespace) -> Position {
-        let (now, size) = (self.now.tick, rules.history_size);
+    /// Publishes into a stream, which remembers at most `size` publications.
+    pub(super) fn remember(&mut self, row: u32, push: &Arc<Push>, size: usize) -> Position {
+        let now = self.now.tick;
         let push = Arc::clone(push);
         self.history.change(row, |stream| stream.append(push, now, size));
         let position = self.history.streams[row].position();

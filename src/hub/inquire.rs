@@ -58,7 +58,7 @@ impl Hub {
             return Err(CommandError::NotAvailable);
         }
         let home = self.home_row(channel);
-        let row = self.stream_of(home, &rules);
+        let row = self.stream_of(home, rules.history_ttl);
         let stream = &self.history.streams[row];
         let position = stream.position();
         let found = stream.select(filter, HISTORY_ANSWER_MAX, HISTORY_ANSWER_BYTES_MAX);

@@ -209,14 +209,10 @@ impl Asked {
 impl Hub {
     /// A client has sent a command.
     pub fn ask(&mut self, row: u32, asked: Asked) {
-        let must_wait = self.managed.get(&row).is_none_or(|managed| !managed.parked.is_empty())
-            || self.must_wait(row, &asked);
-        if let Some(managed) = self.managed.get_mut(&row)
-            && must_wait
-        {
-            managed.parked.push_back(asked);
-        } else {
-            self.begin(row, asked);
+        let must_wait = self.is_parked(row) || self.must_wait(row, &asked);
+        match self.managed.get_mut(&row) {
+            Some(managed) if must_wait => managed.parked.push_back(asked),
+            _ => self.begin(row, asked),
         }
         self.run_local();
     }

@@ -37,7 +37,10 @@ impl Hub {
         match command {
             Command::Publish { channel, publication, key } => {
                 match self.publish(&channel, &publication, key, ticket) {
-                    Ok(published) => self.answer_published(vec![(channel, published)], ticket),
+                    Ok(published) if ticket.is_some() => {
+                        self.answer_published(vec![(channel, published)], ticket);
+                    }
+                    Ok(_) => {}
                     Err(error) => self.answer(ticket, true, 0, Err(error)),
                 }
             }
@@ -94,21 +97,20 @@ impl Hub {
         key: Option<&str>,
         ticket: Option<Ticket>,
     ) {
-        if let Some(error) = channels.iter().find_map(|channel| self.rules_of(channel).err()) {
-            return self.answer(ticket, true, 0, Err(error));
+        if channels.iter().any(|channel| self.settings.namespaces.of(channel).is_none()) {
+            return self.answer(ticket, true, 0, Err(CommandError::UnknownNamespace));
         }
         let mut published = Vec::with_capacity(channels.len());
         for channel in channels {
             let one = self.publish(&channel, publication, key.map(Box::from), ticket);
             published.push((channel, one.unwrap_or_default()));
         }
-        self.answer_published(published, ticket);
+        if ticket.is_some() {
+            self.answer_published(published, ticket);
+        }
     }
 
     fn answer_published(&mut self, all: Vec<(ChannelName, Published)>, ticket: Option<Ticket>) {
-        if ticket.is_none() {
-            return;
-        }
         let awaiting = all.iter().map(|(_, published)| published.awaiting).sum();
         let sessions = all.iter().map(|(_, published)| published.sessions).sum();
         let position = |(channel, published): (_, Published)| (channel, published.position);
@@ -125,7 +127,9 @@ impl Hub {
         key: Option<Box<str>>,
         ticket: Option<Ticket>,
     ) -> Result<Published, CommandError> {
-        let rules = self.rules_of(channel)?;
+        // Borrowed, not cloned: all shards would count the same references.
+        let rules = self.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
+        let (size, ttl, has_history) = (rules.history_size, rules.history_ttl, rules.has_history());
         let now = self.now.tick;
         if let Some(key) = &key
             && let Some(position) = self.repeats.find(channel, key, now)
@@ -134,16 +138,16 @@ impl Hub {
             return Ok(Published { position, ..Published::default() });
         }
         // What is for one device alone is no part of what everybody can recover.
-        let has_offset = rules.has_history() && publication.device().is_none();
+        let has_offset = has_history && publication.device().is_none();
         let home = match self.homes.find(channel) {
             None if has_offset => Some(self.home_row(channel)),
             found => found,
         };
-        let stream = home.filter(|_| has_offset).map(|home| self.stream_of(home, &rules));
+        let stream = home.filter(|_| has_offset).map(|home| self.stream_of(home, ttl));
         let offset = stream.map_or(0, |row| self.history.streams[row].next_offset());
         let body = PushBody::Publication { publication: Arc::clone(publication), offset };
         let push = Arc::new(Push::new(channel.clone(), body));
-        let position = stream.map(|row| self.remember(row, &push, &rules));
+        let position = stream.map(|row| self.remember(row, &push, size));
         if let Some(key) = key
             && self.repeats.note(channel, key, position, now)
         {

@@ -95,18 +95,16 @@ impl Hub {
         }
         let managed = &self.managed[&row];
         let user = managed.info.as_ref().map_or("", |info| &info.user);
-        let is_allowed = match rules.subscribe {
-            Permission::Everybody => true,
-            Permission::Token => grant.is_some(),
-            Permission::Nobody => false,
-        };
-        if !managed.is_insecure && !(channel.admits(user) && (is_allowed || grant.is_some())) {
+        // A token for this very channel allows it whatever the namespace says.
+        let is_granted = grant.is_some();
+        let is_open = rules.subscribe == Permission::Everybody || is_granted;
+        let is_allowed = managed.is_insecure || (channel.admits(user) && is_open);
+        if !is_allowed {
             return Err(ClientError::PermissionDenied);
         }
         if usize::from(self.connections[row].subscription_count) >= self.settings.channels_max {
             return Err(ClientError::LimitExceeded);
         }
-        let is_granted = grant.is_some();
         let subscription = Subscription {
             channel,
             claim: position,

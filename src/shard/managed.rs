@@ -14,7 +14,7 @@ use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
 use crate::sys::Clock;
 use crate::token::{ConnectionClaims, Json, SubscriptionClaims, TokenError};
-use crate::wheel::{TICK_MILLIS, Tick};
+use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
 
 /// The emulated header in which a client names its device.
@@ -145,7 +145,7 @@ impl Shard {
         match self.authority.verify_connection(&request.token, device, now) {
             Ok(claims) => fill(grant, claims),
             Err(_) if self.settings.insecure => Ok(grant),
-            Err(error) => Err(denial(error, INVALID_TOKEN)),
+            Err(error) => Err(denial(error, Denial::End(INVALID_TOKEN))),
         }
     }
 
@@ -185,13 +185,8 @@ impl Shard {
         let claims = self
             .authority
             .verify_subscription(token, device, Clock::unix_seconds())
-            .map_err(|error| match error {
-                TokenError::Expired => Denial::Error(ClientError::TokenExpired),
-                TokenError::UnknownKey => Denial::Error(ClientError::Internal),
-                _ => denied(),
-            })?;
-        // Before `connect` is answered nobody knows whose token it must be; the commands of one
-        // frame are decoded together, but this one is verified in its turn.
+            .map_err(|error| denial(error, denied()))?;
+        // The hub knows whose token it must be from the moment that it is asked to connect.
         let info = self.hub.info(row).ok_or_else(denied)?;
         let client = info.client.to_string();
         let is_its_own = claims.channel == channel
@@ -204,7 +199,7 @@ impl Shard {
     fn renewal(&self, row: u32, token: &str) -> Result<Option<u64>, Denial> {
         let device = self.hub.device(row);
         let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
-        let claims = verified.map_err(|error| denial(error, INVALID_TOKEN))?;
+        let claims = verified.map_err(|error| denial(error, Denial::End(INVALID_TOKEN)))?;
         match self.hub.info(row) {
             Some(info) if *info.user == claims.user => Ok(claims.expires_at),
             _ => Err(Denial::End(INVALID_TOKEN)),
@@ -312,15 +307,12 @@ fn text(json: Json) -> Box<str> {
     json.as_str().into()
 }
 
-fn denial(error: TokenError, end: End) -> Denial {
+/// What follows from a token that is refused; `wrong` if it is wrong and stays wrong.
+fn denial(error: TokenError, wrong: Denial) -> Denial {
     match error {
         TokenError::Expired => Denial::Error(ClientError::TokenExpired),
         // The key set may be fetched by the time the client tries again.
         TokenError::UnknownKey => Denial::Error(ClientError::Internal),
-        TokenError::NotConfigured | TokenError::Revoked | TokenError::Invalid(_) => {
-            Denial::End(end)
-        }
+        TokenError::NotConfigured | TokenError::Revoked | TokenError::Invalid(_) => wrong,
     }
 }
-
-const _: () = assert!(TICK_MILLIS <= 1000, "seconds are whole ticks");

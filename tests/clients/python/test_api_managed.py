@@ -4,8 +4,6 @@ and when connections expire."""
 import asyncio
 
 from cent import (
-    AsyncClient,
-    CentApiResponseError,
     ChannelsRequest,
     HistoryRemoveRequest,
     HistoryRequest,
@@ -16,22 +14,7 @@ from cent import (
 )
 from edge import Edge
 from peers import clients, expect
-
-KEY = "a-key-for-these-tests"
-
-
-def backend(edge):
-    """A client of the API, to be used in an `async with` statement."""
-    return AsyncClient(f"{edge.internal}/api", KEY)
-
-
-async def error_of(call):
-    """The code of the error that a call ends with."""
-    try:
-        await call
-    except CentApiResponseError as error:
-        return error.code
-    raise AssertionError("the call succeeded")
+from test_api import KEY, backend, error_of
 
 
 async def test_channels_are_listed_with_their_subscribers():
