@@ -117,8 +117,9 @@ fn stranger(
             while head.last().is_none_or(|line: &String| line != "\r\n") {
                 head.push(String::new());
                 input.read_line(head.last_mut().unwrap()).unwrap();
+                head.last_mut().unwrap().make_ascii_lowercase();
             }
-            let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: "));
+            let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
             let mut body = vec![0; length.unwrap().trim().parse().unwrap()];
             input.read_exact(&mut body).unwrap();
             let message = unwrap(head[0].split(' ').nth(1).unwrap(), &body);
@@ -169,7 +170,7 @@ fn a_refused_publication_ends_the_run() {
     let refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     let (url, http) = stranger(1, refused, |_, body| body.to_vec());
     let error = refusal(&format!("fanout -n 1 --seconds 1 --url {url} --endpoint {http}/pub"));
-    assert!(error.contains("/pub (HTTP/1.1 403 Forbidden): check"), "{error}");
+    assert!(error.contains("/pub (403 Forbidden): check"), "{error}");
 }
 
 #[test]

@@ -264,7 +264,7 @@ impl Plan {
         }
         let (address, host, path) = self.locate("http://", url)?;
         let path = if path.is_empty() { "/" } else { path };
-        Ok(Publisher::Post(Post { address, host: host.to_owned(), path: path.to_owned(), body }))
+        Ok(Publisher::Post(Post::new(address, host, path, body)?))
     }
 
     /// The scenario's own door of a server.

@@ -1,124 +1,173 @@
 //! HTTP POST of each message, on a connection of its own: what every other server's way of taking
 //! publications can be reached by. The answer is waited for, because it keeps the order.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
+use tokio::time::timeout;
 
 use super::error::Error;
 use super::publisher::Audience;
 
-/// How long a server may take over each step of taking a message.
+/// What hyper and the system may say.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a server may take over a message.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How much of an answer is read. Its first line is all that counts.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// How long an answer may be.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What a body template must have: here the message stands, in base64.
 pub(super) const BASE64: &str = "{base64}";
 
 /// A server's address for publications.
 pub(super) struct Post {
-    pub(super) address: SocketAddr,
-    pub(super) host: String,
+    address: SocketAddr,
+    host: String,
     /// `{n}` is replaced by the number of the user, here and in the body.
-    pub(super) path: String,
+    path: String,
     /// None means the message itself.
-    pub(super) body: Option<String>,
+    body: Option<String>,
+    runtime: Runtime,
 }
 
 impl Post {
-    /// Publishes, and waits until that is confirmed.
-    pub(super) fn send(&self, audience: Audience<'_>, payload: &[u8]) -> Result<(), Error> {
-        let fail =
-            |reason| Error::Post { url: format!("http://{}{}", self.host, self.path), reason };
-        let answer = self.exchange(&self.request(audience, payload));
-        let answer = answer.map_err(|error| fail(error.to_string()))?;
-        if is_success(&answer) {
-            return Ok(());
-        }
-        let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
-        let line: String = String::from_utf8_lossy(line).chars().take(80).collect();
-        Err(fail(if line.is_empty() { "no answer".to_owned() } else { line }))
+    /// An address, as the URL names it, and what is posted there.
+    pub(super) fn new(
+        address: SocketAddr,
+        host: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Self, Error> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { address, host: host.to_owned(), path: path.to_owned(), body, runtime })
     }
 
-    fn request(&self, audience: Audience<'_>, payload: &[u8]) -> Vec<u8> {
+    /// Publishes, and waits until that is confirmed.
+    pub(super) fn send(&self, audience: Audience<'_>, payload: &[u8]) -> Result<(), Error> {
+        let exchange = async {
+            let exchange = self.exchange(self.request(audience, payload)?);
+            timeout(PATIENCE, exchange).await.map_err(|_| "no answer in 30 s")?
+        };
+        let reason = match self.runtime.block_on(exchange) {
+            Ok(status) if status.is_success() => return Ok(()),
+            Ok(status) => status.to_string(),
+            Err(failure) => failure.to_string(),
+        };
+        Err(Error::Post { url: format!("http://{}{}", self.host, self.path), reason })
+    }
+
+    fn request(
+        &self,
+        audience: Audience<'_>,
+        payload: &[u8],
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let fill = |text: &str| match audience {
             Audience::Channel(_) => text.to_owned(),
             Audience::User(number) => text.replace("{n}", &number.to_string()),
         };
         let (kind, body) = match &self.body {
-            None => ("octet-stream", payload.to_vec()),
+            None => ("application/octet-stream", payload.to_vec()),
             Some(template) => {
                 let text = fill(template).replace(BASE64, &STANDARD.encode(payload));
-                ("json", text.into_bytes())
+                ("application/json", text.into_bytes())
             }
         };
-        let (path, host, length) = (fill(&self.path), &self.host, body.len());
-        let mut request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/{kind}\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        )
-        .into_bytes();
-        request.extend_from_slice(&body);
-        request
+        let request = Request::post(fill(&self.path))
+            .header(HOST, &self.host)
+            .header(CONTENT_TYPE, kind)
+            .header(CONNECTION, "close");
+        Ok(request.body(body.into())?)
     }
 
-    fn exchange(&self, request: &[u8]) -> io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(request)?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-        Ok(answer)
+    /// What the server says to it on a new connection.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<StatusCode, Failure> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let ask = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?;
+            Ok(status)
+        };
+        tokio::pin!(ask);
+        tokio::select! {
+            answer = &mut ask => answer,
+            ended = connection => {
+                ended?;
+                ask.await
+            }
+        }
     }
-}
-
-/// Whether an answer begins with a status from 200 to 299.
-fn is_success(answer: &[u8]) -> bool {
-    let status = answer.strip_prefix(b"HTTP/1.1 ").or_else(|| answer.strip_prefix(b"HTTP/1.0 "));
-    status.is_some_and(|rest| matches!(rest, [b'2', b'0'..=b'9', b'0'..=b'9', ..]))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
 
-    fn post(body: Option<&str>) -> Post {
-        Post {
-            address: "127.0.0.1:9".parse().unwrap(),
-            host: "there:9".to_owned(),
-            path: "/pub/{n}?x".to_owned(),
-            body: body.map(str::to_owned),
-        }
-    }
-
-    fn request(post: &Post, audience: Audience<'_>) -> String {
-        String::from_utf8(post.request(audience, b"\x01hello")).unwrap()
+    /// Posts a message to a server that answers with these bytes: what the server got.
+    fn post(body: Option<&str>, audience: Audience<'_>, answer: &[u8]) -> (String, Option<Error>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = answer.to_vec();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(&answer).unwrap();
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        });
+        let post = Post::new(address, "there:9", "/pub/{n}?x", body.map(str::to_owned)).unwrap();
+        let error = post.send(audience, b"\x01hello").err();
+        (server.join().unwrap(), error)
     }
 
     #[test]
     fn a_request_carries_the_message_or_the_template_with_it() {
-        let plain = request(&post(None), Audience::Channel("news"));
-        assert!(plain.starts_with("POST /pub/{n}?x HTTP/1.1\r\nHost: there:9\r\n"), "{plain}");
-        assert!(plain.ends_with("\r\nContent-Length: 6\r\nConnection: close\r\n\r\n\x01hello"));
-        let filled = request(&post(Some(r#"{"to":{n},"b":"{base64}"}"#)), Audience::User(7));
-        assert!(filled.starts_with("POST /pub/7?x HTTP/1.1\r\n"), "{filled}");
+        let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let (plain, error) = post(None, Audience::User(7), ok);
+        assert!(error.is_none(), "{error:?}");
+        assert!(plain.starts_with("POST /pub/7?x HTTP/1.1\r\nhost: there:9\r\n"), "{plain}");
+        assert!(plain.ends_with("\r\n\r\n\x01hello"), "{plain}");
+        let template = r#"{"to":{n},"b":"{base64}"}"#;
+        let (filled, error) = post(Some(template), Audience::User(7), ok);
+        assert!(error.is_none(), "{error:?}");
         assert!(filled.contains("application/json"), "{filled}");
         assert!(filled.ends_with("\r\n\r\n{\"to\":7,\"b\":\"AWhlbGxv\"}"), "{filled}");
     }
 
     #[test]
     fn only_a_status_of_two_hundred_and_some_is_success() {
-        for good in ["HTTP/1.1 200 OK\r\n", "HTTP/1.0 202", "HTTP/1.1 201 Created\r\n\r\nx"] {
-            assert!(is_success(good.as_bytes()), "{good}");
+        for good in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 202 Yes\r\n\r\nqueued"] {
+            let (_, error) = post(None, Audience::User(7), good.as_bytes());
+            assert!(error.is_none(), "{good}: {error:?}");
         }
-        for bad in ["", "HTTP/1.1 404 Not Found", "HTTP/1.1 20", "HTTP/2 200", "200 OK"] {
-            assert!(!is_success(bad.as_bytes()), "{bad}");
+        for (bad, reason) in [
+            ("", "connection closed"),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found"),
+            ("HTTP/1.1 20\r\n\r\n", "invalid"),
+            ("200 OK\r\n\r\n", "invalid"),
+        ] {
+            let (_, error) = post(None, Audience::User(7), bad.as_bytes());
+            let text = error.expect(bad).to_string();
+            assert!(text.contains("http://there:9/pub/{n}?x"), "{text}");
+            assert!(text.contains(reason), "{bad}: {text}");
         }
     }
 }
