@@ -17,19 +17,21 @@ use crate::protocol::{
 };
 
 impl Hub {
-    /// Asks the home of a channel of which the connection has just become a member.
+    /// Asks the home of a channel of which the connection has just become a member. Returns the
+    /// question's number, which the answer has too.
     pub(super) fn attend(
         &mut self,
         handle: Handle,
         info: Arc<ClientInfo>,
         recover: Option<(EpochClaim, u64)>,
         question: Question,
-    ) {
+    ) -> u32 {
         let number = self.questions.insert(question);
         let channel = self.channels.rows[handle.row].channel_name().clone();
         let home = self.settings.homes.of(&channel);
         let attend = Attend { channel, handle, info, recover, number };
         self.post(home, Envelope::Attend(Box::new(attend)));
+        number
     }
 
     /// Home side: somebody comes.

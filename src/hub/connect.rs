@@ -3,20 +3,38 @@
 use std::sync::Arc;
 
 use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
-use crate::hub::managed::{ChannelGrant, Connecting, Grant, Managed, Origin, Stage, Subscription};
+use crate::hub::managed::{
+    COMMANDS_HELD_MAX, ChannelGrant, Connecting, Grant, Managed, Origin, Question, Stage,
+    Subscription,
+};
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Hub, Joining, Then};
 use crate::mesh::Envelope;
 use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
-use crate::protocol::{ChannelName, ClientInfo, EventKind, Variant, WhenSlow};
+use crate::protocol::{ChannelName, ClientInfo, Command, EventKind, Ticket, Variant, WhenSlow};
 use crate::ws::close::CloseCode;
 
-/// `unsubscribe` pushes say why: from 2500 on the client subscribes again by itself.
-const INSUFFICIENT_STATE: (u32, &str) = (2500, "insufficient state");
-const EXPIRED: (u32, &str) = (2501, "subscription expired");
+/// Why a client loses a channel.
+pub(super) struct Loss {
+    /// The code and reason of the `unsubscribe` push: from 2500 on the client subscribes again by
+    /// itself.
+    code: u32,
+    reason: &'static str,
+    /// How its `subscribe` is refused if that was not answered yet.
+    refusal: ClientError,
+}
+
+const INSUFFICIENT_STATE: Loss =
+    Loss { code: 2500, reason: "insufficient state", refusal: ClientError::Internal };
+const EXPIRED: Loss =
+    Loss { code: 2501, reason: "subscription expired", refusal: ClientError::TokenExpired };
 /// A backend took the channel away.
-pub(super) const UNSUBSCRIBED: (u32, &str) = (2000, "unsubscribed by the server");
+pub(super) const UNSUBSCRIBED: Loss = Loss {
+    code: 2000,
+    reason: "unsubscribed by the server",
+    refusal: ClientError::PermissionDenied,
+};
 
 impl Hub {
     /// The opening handshake of a managed connection is complete. Who it is comes with its first
@@ -45,7 +63,8 @@ impl Hub {
         managed.info = Some(Arc::new(info));
         managed.expires_at = expires_at;
         managed.is_insecure = is_insecure;
-        managed.stage = Stage::Connecting(Box::new(Connecting { id, joining, subs: Vec::new() }));
+        let (subs, commands) = (Vec::new(), Vec::new());
+        managed.stage = Stage::Connecting(Box::new(Connecting { id, joining, subs, commands }));
         self.connections[row].set(HELD, true);
         self.aside_of(row);
         if let Some(device) = &device {
@@ -106,7 +125,30 @@ impl Hub {
         self.join_everyone(row);
         self.raise(row, EventKind::Connected);
         self.queues.effects.push_back(super::Effect::Connected(row));
+        for (command, ticket) in connecting.commands {
+            self.apply(client, command, ticket);
+        }
         self.unpark(row);
+    }
+
+    /// Lets a backend's command wait until `connect` is answered, if the connection is that far.
+    /// Returns it otherwise.
+    pub(super) fn hold(
+        &mut self,
+        row: u32,
+        command: Arc<Command>,
+        ticket: Option<Ticket>,
+    ) -> Option<Arc<Command>> {
+        let Some(Stage::Connecting(connecting)) =
+            self.managed.get_mut(&row).map(|managed| &mut managed.stage)
+        else {
+            return Some(command);
+        };
+        connecting.commands.push((command, ticket));
+        if connecting.commands.len() > COMMANDS_HELD_MAX {
+            self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
+        }
+        None
     }
 
     /// What waits for homes before `connect` is answered.
@@ -121,9 +163,11 @@ impl Hub {
     pub(super) fn abandon_connect(&mut self, row: u32) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         managed.parked.clear();
-        if let Stage::Connecting(connecting) = &managed.stage {
+        if let Stage::Connecting(connecting) = std::mem::take(&mut managed.stage) {
             let joining = connecting.joining;
-            managed.stage = Stage::Unknown;
+            for (command, ticket) in connecting.commands {
+                self.answer_absent(&command, ticket);
+            }
             self.connections[row].set(HELD, false);
             self.joinings[joining].then = Then::Nothing;
             if std::mem::take(&mut self.joinings[joining].awaits_entry) {
@@ -201,23 +245,26 @@ impl Hub {
                 .collect();
             for channel in over {
                 let channel = self.channels.rows[channel].channel_name().clone();
-                self.take_away(row, &channel, EXPIRED, Cause::Command);
+                self.take_away(row, &channel, &EXPIRED, Cause::Command);
             }
         }
         self.run_local();
     }
 
-    /// Takes a channel from a connection and tells it so.
-    pub(super) fn take_away(
-        &mut self,
-        row: u32,
-        channel: &ChannelName,
-        (code, reason): (u32, &str),
-        cause: Cause,
-    ) {
+    /// Takes a channel from a connection and tells it so. Of a subscription that its home has not
+    /// confirmed the client knows nothing but its own command, which is answered.
+    pub(super) fn take_away(&mut self, row: u32, channel: &ChannelName, loss: &Loss, cause: Cause) {
+        let pending = self.terms_of(row, channel).and_then(|terms| terms.pending);
         self.drop_subscription(row, channel, cause);
-        if self.connections[row].variant().is_managed() {
-            self.push_personal(row, &PersonalPush::Unsubscribe(channel, code, reason));
+        if let Some(number) = pending {
+            if let Question::Subscription(_, subscription) = &self.questions[number]
+                && let Origin::Client(id) = subscription.origin
+            {
+                self.reply(row, id, &Reply::Error(loss.refusal));
+            }
+        } else if self.connections[row].variant().is_managed() {
+            let push = PersonalPush::Unsubscribe(channel, loss.code, loss.reason);
+            self.push_personal(row, &push);
         }
     }
 
@@ -226,7 +273,7 @@ impl Hub {
     pub(super) fn cut_off(&mut self, connection: u32, row: u32) {
         let terms = self.managed.get(&connection);
         let terms = terms.and_then(|managed| managed.terms.iter().find(|at| at.channel == row));
-        let can_recover = terms.filter(|terms| terms.is_recoverable && !terms.is_pending);
+        let can_recover = terms.filter(|terms| terms.is_recoverable && terms.pending.is_none());
         let (terms, channel) = match (can_recover, self.resubscribes(row)) {
             (Some(terms), Some(channel)) => (*terms, channel),
             _ => {
@@ -236,11 +283,11 @@ impl Hub {
         };
         if terms.is_server_side {
             let code = CloseCode::INSUFFICIENT_STATE;
-            return self.begin_close(connection, code, INSUFFICIENT_STATE.1, Cause::Slow);
+            return self.begin_close(connection, code, INSUFFICIENT_STATE.reason, Cause::Slow);
         }
         self.finish_partial_frame(connection);
         self.metrics.subscribers_cut_off.increment();
-        self.take_away(connection, &channel, INSUFFICIENT_STATE, Cause::Slow);
+        self.take_away(connection, &channel, &INSUFFICIENT_STATE, Cause::Slow);
     }
 
     /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.

@@ -15,11 +15,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::hub::Hub;
+use crate::hub::connection::Phase;
 use crate::protocol::centrifuge::{ClientError, HistoryRequest, PositionClaim, Reply};
-use crate::protocol::{ChannelName, ClientId, ClientInfo, EventKind, Variant};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, Command, EventKind, Ticket, Variant};
 
 /// Most questions of one connection that homes have not answered yet.
 const QUESTIONS_MAX: u16 = 64;
+
+/// Most commands of backends that wait for one `connect`.
+pub(super) const COMMANDS_HELD_MAX: usize = 64;
 
 /// What a verified connection token, or the settings for those without one, say.
 #[derive(Clone, Debug, Default)]
@@ -171,6 +175,8 @@ pub(super) struct Connecting {
     pub(super) id: u32,
     pub(super) joining: u32,
     pub(super) subs: Vec<(ChannelName, crate::protocol::centrifuge::SubscribeResult)>,
+    /// What backends want of the connection, which would make the reply untrue.
+    pub(super) commands: Vec<(Arc<Command>, Option<Ticket>)>,
 }
 
 /// What is agreed upon one subscription of a managed connection.
@@ -180,8 +186,9 @@ pub(super) struct Terms {
     pub(super) channel: u32,
     /// When it expires.
     pub(super) expires_at: Option<u32>,
-    /// The home has not answered yet.
-    pub(super) is_pending: bool,
+    /// The number of the question that the home has not answered yet. The answer to any other
+    /// question belongs to a subscription that is gone.
+    pub(super) pending: Option<u32>,
     /// The edge subscribed it, not the client.
     pub(super) is_server_side: bool,
     /// A token allows it.
@@ -261,7 +268,7 @@ impl Hub {
             return true;
         }
         let is_pending = |terms: &Terms| {
-            terms.is_pending
+            terms.pending.is_some()
                 && asked.channel() == Some(self.channels.rows[terms.channel].channel_name())
         };
         managed.terms.iter().any(is_pending)
@@ -282,8 +289,11 @@ impl Hub {
         }
     }
 
-    /// Sends the reply to a command.
+    /// Sends the reply to a command, unless a close frame has come before it.
     pub(super) fn reply(&mut self, row: u32, id: u32, reply: &Reply<'_>) {
+        if self.connections[row].phase != Phase::Open {
+            return;
+        }
         let mut frame = Vec::new();
         let variant = self.connections[row].variant();
         crate::protocol::centrifuge::encode_reply(variant, id, reply, &mut frame);

@@ -369,7 +369,7 @@ impl Hub {
             }
             Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),
             Envelope::Exit { personal, client } => self.handle_exit(&personal, client),
-            Envelope::Apply { client, command, ticket } => self.apply(client, &command, ticket),
+            Envelope::Apply { client, command, ticket } => self.apply(client, command, ticket),
             Envelope::Evict { client } => self.evict(client),
         }
     }

@@ -367,38 +367,41 @@ impl Hub {
     }
 
     /// Applies a command to one session of this shard.
-    pub(super) fn apply(&mut self, client: ClientId, command: &Command, ticket: Option<Ticket>) {
+    pub(super) fn apply(
+        &mut self,
+        client: ClientId,
+        command: Arc<Command>,
+        ticket: Option<Ticket>,
+    ) {
         let row = self.row_of(client).filter(|&row| self.connections[row].phase == Phase::Open);
-        let (Command::Subscribe { target, .. }
-        | Command::Unsubscribe { target, .. }
-        | Command::Refresh { target, .. }
-        | Command::Disconnect { target, .. }) = command
-        else {
-            return;
-        };
-        let Some(row) = row else {
-            let result = match target {
-                Target::Client(_) => Err(CommandError::UnknownClient),
-                Target::User { .. } => Ok(0),
-            };
-            return self.answer(ticket, false, 0, result);
-        };
-        if let Target::User { device: Some(device), .. } = target
+        let Some(row) = row else { return self.answer_absent(&command, ticket) };
+        if let Some(Target::User { device: Some(device), .. }) = command.target()
             && self.devices.get(&row) != Some(device)
         {
             return self.answer(ticket, false, 0, Ok(0));
         }
-        match command {
+        if let Command::Disconnect { code, reason, .. } = &*command {
+            self.begin_close(row, CloseCode(*code), reason, Cause::Command);
+            return self.answer(ticket, false, 0, Ok(1));
+        }
+        let Some(command) = self.hold(row, command, ticket) else { return };
+        match &*command {
             Command::Subscribe { channels, .. } => {
                 return self.subscribe_by_command(row, channels, ticket);
             }
             Command::Unsubscribe { channels, .. } => self.unsubscribe_by_command(row, channels),
-            Command::Disconnect { code, reason, .. } => {
-                self.begin_close(row, CloseCode(*code), reason, Cause::Command);
-            }
             Command::Refresh { expires_at, .. } => self.refresh_by_command(row, *expires_at),
             _ => {}
         }
         self.answer(ticket, false, 0, Ok(1));
+    }
+
+    /// Answers a command whose session is gone.
+    pub(super) fn answer_absent(&mut self, command: &Command, ticket: Option<Ticket>) {
+        let result = match command.target() {
+            Some(Target::Client(_)) => Err(CommandError::UnknownClient),
+            Some(Target::User { .. }) | None => Ok(0),
+        };
+        self.answer(ticket, false, 0, result);
     }
 }

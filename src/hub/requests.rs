@@ -125,17 +125,7 @@ impl Hub {
     ) {
         let handle = self.add_subscription(row, subscription.channel.clone());
         let client = self.client_id(row);
-        let managed = self.managed.get_mut(&row).expect("the connection is managed");
-        managed.terms.push(Terms {
-            channel: handle.row,
-            expires_at: subscription.grant.expires_at.map(to_seconds),
-            is_pending: true,
-            is_server_side: !matches!(subscription.origin, Origin::Client(_)),
-            is_granted,
-            is_recoverable: false,
-        });
-        managed.questions += 1;
-        let info = managed.info.as_ref().expect("it has said who it is");
+        let info = self.managed[&row].info.as_ref().expect("it has said who it is");
         let info = match &subscription.grant.info {
             None => Arc::clone(info),
             Some(channel) => {
@@ -144,13 +134,26 @@ impl Hub {
         };
         let claim = &subscription.claim;
         let recover = claim.recover.then(|| (EpochClaim::parse(&claim.epoch), claim.offset));
+        let expires_at = subscription.grant.expires_at.map(to_seconds);
+        let is_server_side = !matches!(subscription.origin, Origin::Client(_));
         let question = Question::Subscription(client, Box::new(subscription));
-        self.attend(handle, info, recover, question);
+        let number = self.attend(handle, info, recover, question);
+        let managed = self.managed.get_mut(&row).expect("the connection is managed");
+        managed.questions += 1;
+        managed.terms.push(Terms {
+            channel: handle.row,
+            expires_at,
+            pending: Some(number),
+            is_server_side,
+            is_granted,
+            is_recoverable: false,
+        });
     }
 
     /// Member side: the home has answered.
     pub(super) fn handle_attended(&mut self, attended: Attended) {
-        match self.questions.remove(attended.number) {
+        let number = attended.number;
+        match self.questions.remove(number) {
             Question::Nothing | Question::Command(..) => {}
             Question::Opening(client, joining) => {
                 if let Err(error) = attended.result
@@ -165,7 +168,7 @@ impl Hub {
                 if let Some(managed) = row.and_then(|row| self.managed.get_mut(&row)) {
                     managed.questions -= 1;
                 }
-                self.end_question(row, *subscription, attended.result);
+                self.end_question(row, number, *subscription, attended.result);
                 if let Some(row) = row {
                     self.unpark(row);
                 }
@@ -176,11 +179,13 @@ impl Hub {
     fn end_question(
         &mut self,
         row: Option<u32>,
+        number: u32,
         subscription: Subscription,
         result: Result<Attendance, CommandError>,
     ) {
         let is_there = |row: &u32| {
-            self.terms_of(*row, &subscription.channel).is_some_and(|terms| terms.is_pending)
+            let terms = self.terms_of(*row, &subscription.channel);
+            terms.is_some_and(|terms| terms.pending == Some(number))
         };
         if let Some(row) = row.filter(is_there) {
             let result = result.map(|attendance| self.settle(row, &subscription, attendance));
@@ -241,7 +246,7 @@ impl Hub {
         let is_recoverable = rules.is_some_and(|rules| rules.has_history() && rules.recovery);
         let managed = self.managed.get_mut(&row).expect("it has terms");
         for terms in managed.terms.iter_mut().filter(|terms| terms.channel == place.channel) {
-            terms.is_pending = false;
+            terms.pending = None;
             terms.is_recoverable = is_recoverable;
         }
         if subscription.grant.expires_at.is_some() {

@@ -168,7 +168,7 @@ impl Hub {
                 return;
             }
             if self.subscription_of(row, channel).is_some() {
-                self.take_away(row, channel, UNSUBSCRIBED, Cause::Command);
+                self.take_away(row, channel, &UNSUBSCRIBED, Cause::Command);
             }
         }
     }

@@ -96,14 +96,27 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The connections that it is about, if it is about connections.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Subscribe { target, .. }
+            | Self::Unsubscribe { target, .. }
+            | Self::Disconnect { target, .. }
+            | Self::Refresh { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+}
+
 /// Which publications of a channel are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryFilter {
     /// Most publications; `None` means all that are remembered, up to the edge's own limit. With 0
     /// only the position is asked for.
     pub limit: Option<usize>,
-    /// Only those after this one, or before it in reverse. An epoch of another life is an error.
-    pub since: Option<Position>,
+    /// Only those after this offset, or before it in reverse. An epoch of another life is an error.
+    pub since: Option<(EpochClaim, u64)>,
     /// Whether the newest comes first.
     pub reverse: bool,
 }

@@ -1,6 +1,6 @@
 //! A client as published SDKs behave: it keeps a position for each subscription and uses it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ pub(crate) struct Subscription {
     pub(crate) is_live: bool,
     /// The command that asks for it, while it is not answered.
     pub(crate) asked: Option<u32>,
+    /// The command that ends it, while it is not answered.
+    pub(crate) leaving: Option<u32>,
 }
 
 /// Something that a client was told and the world has to check.
@@ -26,6 +28,10 @@ pub(crate) enum Heard {
     NotRecovered,
     /// It was told to subscribe again.
     CutOff,
+    /// A backend took the channel away, before it was there or after that.
+    TakenAway(bool),
+    /// It has left a channel.
+    Left,
     /// The connection is closed.
     Closed,
     /// It is connected.
@@ -45,6 +51,8 @@ pub(crate) struct Client {
     pub(crate) pipe: VecDeque<u8>,
     input: Vec<u8>,
     next_id: u32,
+    /// Commands without a reply.
+    unanswered: HashSet<u32>,
 }
 
 impl Client {
@@ -58,12 +66,19 @@ impl Client {
             pipe: VecDeque::new(),
             input: Vec::new(),
             next_id: 1,
+            unanswered: HashSet::new(),
         }
     }
 
     pub(crate) fn next_id(&mut self) -> u32 {
         self.next_id += 1;
+        self.unanswered.insert(self.next_id);
         self.next_id
+    }
+
+    /// Whether every command was answered.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.unanswered.is_empty()
     }
 
     /// The connection is gone, and with it what was not read.
@@ -71,8 +86,10 @@ impl Client {
         self.is_connected = false;
         self.pipe.clear();
         self.input.clear();
+        self.unanswered.clear();
         for subscription in self.subscriptions.values_mut() {
             (subscription.is_live, subscription.asked) = (false, None);
+            subscription.leaving = None;
         }
     }
 
@@ -103,27 +120,53 @@ impl Client {
                 assert!(self.subscriptions[&channel].is_live, "a publication before the answer");
                 self.advance(channel, publication, heard);
             } else if let Some(unsubscribe) = push.get("unsubscribe") {
-                assert_eq!(unsubscribe["code"], 2500, "{push}");
                 let subscription = self.subscriptions.get_mut(&channel).expect("wanted");
                 assert!(subscription.is_live, "taken away before it was there");
                 subscription.is_live = false;
-                heard.push(Heard::CutOff);
+                heard.push(match unsubscribe["code"].as_u64() {
+                    Some(2500) => Heard::CutOff,
+                    Some(2000) => Heard::TakenAway(false),
+                    _ => panic!("{push}"),
+                });
             } else {
                 assert!(push.get("join").or_else(|| push.get("leave")).is_some(), "{push}");
             }
-        } else if let Some(connect) = reply.get("connect") {
+        } else {
+            let id = reply["id"].as_u64().expect("an id") as u32;
+            assert!(self.unanswered.remove(&id), "a second reply: {reply}");
+            self.hear_reply(id, reply, names, heard);
+        }
+    }
+
+    fn hear_reply(
+        &mut self,
+        id: u32,
+        reply: &Value,
+        names: &HashMap<String, usize>,
+        heard: &mut Vec<Heard>,
+    ) {
+        let mut subscriptions = self.subscriptions.iter_mut();
+        let mut of = |is_it: &dyn Fn(&Subscription) -> bool| {
+            subscriptions.find(|(_, it)| is_it(it)).expect("somebody asked")
+        };
+        if let Some(connect) = reply.get("connect") {
             self.is_connected = true;
             heard.push(Heard::Connected);
             for (name, result) in connect["subs"].as_object().into_iter().flatten() {
                 self.subscribed(names[name], result, heard);
             }
         } else if let Some(result) = reply.get("subscribe") {
-            let id = reply["id"].as_u64().expect("an id") as u32;
-            let asked = self.subscriptions.iter().find(|(_, it)| it.asked == Some(id));
-            let (&channel, _) = asked.expect("somebody asked");
+            let (&channel, _) = of(&|it| it.asked == Some(id));
             self.subscribed(channel, result, heard);
+        } else if reply.get("unsubscribe").is_some() {
+            let (_, subscription) = of(&|it| it.leaving == Some(id));
+            (subscription.is_live, subscription.leaving) = (false, None);
+            heard.push(Heard::Left);
         } else {
-            panic!("unexpected: {reply}");
+            assert_eq!(reply["error"]["code"], 103, "{reply}");
+            let (_, subscription) = of(&|it| it.asked == Some(id));
+            subscription.asked = None;
+            heard.push(Heard::TakenAway(true));
         }
     }
 
@@ -171,7 +214,7 @@ impl Client {
 }
 
 /// The first frame of some bytes of a server: opcode, payload, size.
-fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+pub(crate) fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (&first, rest) = bytes.split_first()?;
     let (&short, _) = rest.split_first()?;
     let (header, length) = match short {

@@ -10,6 +10,7 @@ mod client;
 #[path = "../simulation/network.rs"]
 #[expect(dead_code, reason = "the sockets of this simulation keep their bytes")]
 mod network;
+mod pending;
 #[path = "../simulation/random.rs"]
 mod random;
 mod world;

@@ -8,7 +8,8 @@ use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
 use tidegate::protocol::{
-    ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId, Ticket, Variant,
+    ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId, Target, Ticket,
+    Variant,
 };
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
@@ -27,11 +28,14 @@ const AGE_STEPS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Met(BTreeMap<&'static str, u64>);
 
-const SITUATIONS: [&str; 9] = [
+const SITUATIONS: [&str; 12] = [
     "recovered something",
     "recovered nothing, as there was nothing",
     "could not recover",
     "told to subscribe again",
+    "taken away",
+    "taken away before it was there",
+    "left",
     "closed as slow",
     "lost with bytes unread",
     "evicted",
@@ -176,7 +180,9 @@ impl World {
             34..36 => self.network.jam(&mut self.random, self.now + 40),
             36..60 => self.receive(),
             60..80 => self.flush(),
-            80..98 => self.read(client),
+            80..93 => self.read(client),
+            93..95 => self.take_away(client),
+            95..97 => self.leave(client),
             _ => self.ask_for_all(client),
         }
         self.tend();
@@ -239,12 +245,13 @@ impl World {
             let client = &mut self.clients[index];
             let channel = client.wanted[place];
             let position = claim(client, channel).unwrap_or_default();
-            let id = client.next_id();
             let subscription = client.subscriptions.get_mut(&channel).expect("wanted");
-            if subscription.is_live || subscription.asked.is_some() {
+            let is_leaving = subscription.leaving.is_some();
+            if subscription.is_live || subscription.asked.is_some() || is_leaving {
                 continue;
             }
-            subscription.asked = Some(id);
+            let id = client.next_id();
+            client.subscriptions.get_mut(&channel).expect("wanted").asked = Some(id);
             let subscribe = Subscribe {
                 channel: self.names[channel].clone(),
                 position,
@@ -254,6 +261,38 @@ impl World {
             self.hubs[shard].0.ask(row, Asked::Subscribe(id, Box::new(subscribe)));
             self.carry_out(shard);
         }
+    }
+
+    /// A client leaves a channel, perhaps before it is there.
+    fn leave(&mut self, index: usize) {
+        let Some(connection) = &self.connections[index] else { return };
+        let client = &mut self.clients[index];
+        let mut rooms = client.wanted[1..].iter();
+        let is_there = |channel: &&usize| {
+            let subscription = &client.subscriptions[*channel];
+            let is_wanted = subscription.is_live || subscription.asked.is_some();
+            is_wanted && subscription.leaving.is_none()
+        };
+        let Some(&channel) = rooms.find(is_there) else { return };
+        let id = client.next_id();
+        client.subscriptions.get_mut(&channel).expect("wanted").leaving = Some(id);
+        let (shard, row) = (connection.shard, connection.row);
+        self.hubs[shard].0.ask(row, Asked::Unsubscribe(id, self.names[channel].clone()));
+        self.carry_out(shard);
+    }
+
+    /// A backend takes a room from a client.
+    fn take_away(&mut self, index: usize) {
+        let Some(connection) = &self.connections[index] else { return };
+        let Some(&room) = self.clients[index].wanted.last() else { return };
+        if room == self.clients[index].wanted[0] {
+            return;
+        }
+        let client = self.hubs[connection.shard].0.client_id(connection.row);
+        let channels = vec![self.names[room].clone()];
+        let command = Command::Unsubscribe { target: Target::Client(client), channels };
+        let envelope = Envelope::Command { command: Box::new(command), ticket: None };
+        self.network.send(self.hubs.len(), connection.shard, envelope);
     }
 
     fn lose(&mut self, index: usize) {
@@ -375,6 +414,9 @@ impl World {
                 Heard::Recovered(_) => self.met.note("recovered something"),
                 Heard::NotRecovered => self.met.note("could not recover"),
                 Heard::CutOff => self.met.note("told to subscribe again"),
+                Heard::TakenAway(false) => self.met.note("taken away"),
+                Heard::TakenAway(true) => self.met.note("taken away before it was there"),
+                Heard::Left => self.met.note("left"),
                 Heard::Connected => {}
                 Heard::Closed => return self.lose(index),
             }
@@ -417,7 +459,9 @@ impl World {
             }
             self.tend();
             let is_there = |client: &Client| {
-                client.is_connected && client.subscriptions.values().all(|it| it.is_live)
+                client.is_connected
+                    && client.is_answered()
+                    && client.subscriptions.values().all(|it| it.is_live)
             };
             if self.network.is_empty()
                 && self.hubs.iter().all(|(hub, _)| !hub.has_work())
