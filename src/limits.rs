@@ -12,7 +12,7 @@ pub const USER_BYTES_MAX: usize = CHANNEL_NAME_BYTES_MAX - 1;
 /// Longest name of a device in bytes.
 pub const DEVICE_BYTES_MAX: usize = 128;
 
-/// Most channels that one connection may join, its personal channel among them.
+/// Most channels that a URL or a token may name, the personal channel among them.
 pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 
 /// Most channels that one `broadcast`, `subscribe` or `unsubscribe` command may name.

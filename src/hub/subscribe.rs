@@ -8,7 +8,6 @@ use crate::hub::managed::{ChannelGrant, Origin, Question};
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Hub, Joining, Then};
-use crate::limits::CHANNELS_PER_CONNECTION_MAX;
 use crate::mesh::{Envelope, Handle};
 use crate::protocol::centrifuge::PositionClaim;
 use crate::protocol::{ChannelName, ClientInfo, CommandError, ShardId, Ticket, Variant};
@@ -130,7 +129,7 @@ impl Hub {
         let is_new = |name: &&ChannelName| self.subscription_of(row, name).is_none();
         let wanted = channels.iter().filter(is_new).count();
         let count = usize::from(self.connections[row].subscription_count) + wanted;
-        if count > CHANNELS_PER_CONNECTION_MAX {
+        if count > self.settings.channels_max {
             return self.answer(ticket, false, 0, Err(CommandError::ChannelLimit));
         }
         if channels.iter().any(|channel| self.settings.namespaces.of(channel).is_none()) {
