@@ -310,13 +310,8 @@ impl Hub {
         request: &HistoryRequest,
     ) -> Result<(), ClientError> {
         self.client_reads(row, &channel, history_readers)?;
-        let since = match &request.since {
-            None => None,
-            Some((epoch, offset)) => {
-                let epoch = epoch.parse().map_err(|_| ClientError::UnrecoverablePosition)?;
-                Some(Position { offset: *offset, epoch })
-            }
-        };
+        let since = request.since.as_ref();
+        let since = since.map(|(epoch, offset)| (EpochClaim::parse(epoch), *offset));
         let limit = usize::try_from(request.limit).ok();
         let filter = HistoryFilter { limit, since, reverse: request.reverse };
         self.question(row, id, Replies::History, Command::History { channel, filter });

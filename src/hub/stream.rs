@@ -134,7 +134,7 @@ impl Stream {
         count_max: usize,
         bytes_max: usize,
     ) -> Option<Vec<Arc<Push>>> {
-        if filter.since.is_some_and(|since| since.epoch != self.epoch) {
+        if filter.since.is_some_and(|(epoch, _)| !epoch.admits(self.epoch)) {
             return None;
         }
         let limit = filter.limit.unwrap_or(count_max).min(count_max);
@@ -144,7 +144,7 @@ impl Stream {
             bytes <= bytes_max
         };
         let remembered = self.remembered.iter().map(|remembered| &remembered.push);
-        let since = filter.since.map(|since| since.offset);
+        let since = filter.since.map(|(_, offset)| offset);
         Some(if filter.reverse {
             let before = |push: &&Arc<Push>| since.is_none_or(|since| push.offset() < since);
             remembered.rev().filter(before).take(limit).take_while(&mut fits).cloned().collect()

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, Push};
+use crate::protocol::{
+    ChannelName, ClientId, ClientInfo, Epoch, EpochClaim, Position, Publication, Push,
+};
 
 /// One operation, decoded and checked.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 mod harness;
 
 mod closing;
+mod commands;
 mod events;
 mod fan_out;
 mod framing;

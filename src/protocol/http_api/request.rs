@@ -16,7 +16,7 @@ use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::field::{Pairs, Text, Unused, raw, refuse};
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{
-    ChannelName, Command, DecodeError, Epoch, HistoryFilter, Position, Publication, Target,
+    ChannelName, Command, DecodeError, EpochClaim, HistoryFilter, Publication, Target,
 };
 
 /// One request, decoded and checked.
@@ -387,20 +387,9 @@ impl History {
                 expected: "a number, or -1 for no limit",
             })?),
         };
-        let since = self.since.map(Since::position).transpose()?;
+        let since = self.since.map(|since| (EpochClaim::parse(&since.epoch), since.offset));
         let filter = HistoryFilter { limit, since, reverse: self.reverse.unwrap_or_default() };
         Ok(Request::Command(Command::History { channel, filter }, Form::History))
-    }
-}
-
-impl Since {
-    /// An epoch that is none of ours is one of another life of the stream.
-    fn position(self) -> Result<Position, Fault> {
-        let epoch = self.epoch.parse::<Epoch>().map_err(|error| {
-            let message = format!("the position is not one of this stream: {error}");
-            Fault::new(ClientError::UnrecoverablePosition, message)
-        })?;
-        Ok(Position { offset: self.offset, epoch })
     }
 }
 

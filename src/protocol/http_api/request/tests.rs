@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::CHANNELS_PER_COMMAND_MAX;
-use crate::protocol::{ClientId, ShardId};
+use crate::protocol::{ClientId, Epoch, ShardId};
 
 const CLIENT: &str = "010000000200000003";
 
@@ -119,14 +119,17 @@ fn history() {
     assert_eq!(filter(""), Ok(nothing));
     assert_eq!(filter(r#","limit":0,"reverse":false"#), Ok(nothing));
     assert_eq!(filter(r#","limit":-1"#), Ok(HistoryFilter { limit: None, ..nothing }));
-    let since = Some(Position { offset: 5, epoch: Epoch(0xab) });
-    assert_eq!(
-        filter(r#","limit":10,"since":{"offset":5,"epoch":"ab"},"reverse":true"#),
-        Ok(HistoryFilter { limit: Some(10), since, reverse: true })
-    );
-    for foreign in [r#""epoch":"xyzw""#, r#""offset":1"#] {
-        let fault = filter(&format!(r#","since":{{{foreign}}}"#)).unwrap_err();
-        assert_eq!(fault.error, ClientError::UnrecoverablePosition, "{foreign}");
+    for (epoch, claim) in [
+        (r#","epoch":"ab""#, EpochClaim::Of(Epoch(0xab))),
+        (r#","epoch":"xyzw""#, EpochClaim::Foreign),
+        (r#","epoch":"""#, EpochClaim::Any),
+        ("", EpochClaim::Any),
+    ] {
+        let since = Some((claim, 5));
+        assert_eq!(
+            filter(&format!(r#","limit":10,"since":{{"offset":5{epoch}}},"reverse":true"#)),
+            Ok(HistoryFilter { limit: Some(10), since, reverse: true })
+        );
     }
 }
 
