@@ -21,12 +21,13 @@ use crate::api::Access;
 use crate::api::answers::RequestError;
 use crate::api::error::ApiError;
 use crate::api::head::{check_page, read_body};
+use crate::api::process;
 use crate::api::router::Shared;
 use crate::metrics::{ApiMetrics, Counter};
 use crate::protocol::CommandError;
 use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{
-    Batch, Body, Fault, Method, Node, Reply, Request, decode_batch, decode_request,
+    Batch, Body, Fault, Method, Node, Process, Reply, Request, decode_batch, decode_request,
 };
 
 /// Most bytes of a request's body.
@@ -125,9 +126,11 @@ fn node(shared: &Shared) -> Node {
         name: shared.facts.name.clone(),
         version: shared.facts.version,
         num_clients: sum(|shard| shard.connections.value()),
+        num_users: sum(|shard| shard.users.value()),
         num_subs: sum(|shard| shard.subscriptions.value()),
         num_channels: sum(|shard| shard.channels.value()),
         uptime: shared.clock.now_nanos() / 1_000_000_000,
+        process: process::resident_bytes().map(|bytes| Process { rss: bytes as u64 }),
     }
 }
 

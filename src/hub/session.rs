@@ -124,6 +124,7 @@ impl Hub {
                 self.post(client.shard, Envelope::Evict { client });
             }
             if is_first {
+                self.metrics.users.add(1);
                 self.raise_for(client, Some(personal), EventKind::UserOnline);
             }
         }
@@ -135,6 +136,7 @@ impl Hub {
         let Some(row) = self.homes.find(personal) else { return };
         let home = &mut self.homes.rows[row];
         if home.exit(client) && home.sessions.is_empty() {
+            self.metrics.users.add(-1);
             self.raise_for(client, Some(personal.clone()), EventKind::UserOffline);
         }
         self.session_devices.remove(&client);

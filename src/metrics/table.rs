@@ -86,6 +86,8 @@ metrics! {
             "Subscriptions with a position to recover from, by result.";
         recovered: Counter = "tidegate_recovered_publications"
             "Missed publications that recoveries brought.";
+        users: Gauge = "tidegate_users"
+            "Users with a session, counted at the home of their personal channel.";
         enrolled: Gauge = "tidegate_presence_clients"
             "Subscribers known by name at this shard, counted once for each channel.";
         commands_refused: Counter = "tidegate_client_errors"

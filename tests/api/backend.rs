@@ -67,7 +67,7 @@ fn outcome(command: Command, shard: ShardId) -> Result<Option<Outcome>, Failed> 
         }
         Command::History { channel, filter } => {
             exists(&channel)?;
-            if filter.since.is_some_and(|since| since.epoch != POSITION.epoch) {
+            if filter.since.is_some_and(|(epoch, _)| !epoch.admits(POSITION.epoch)) {
                 return Err((None, CommandError::UnrecoverablePosition(POSITION.epoch)));
             }
             let publication = Publication::new(true, b"{\"a\":1}", 0).into();
@@ -172,14 +172,18 @@ fn info_tells_of_the_one_node() {
     for (shard, count) in edge.shards.iter().zip([3, 4]) {
         shard.connections.set(count);
         shard.subscriptions.set(10 * count);
+        shard.users.set(count - 1);
         shard.channels.set(2);
     }
     let node = json!({
         "uid": "0123", "name": "edge-1", "version": "1.2.3", "uptime": 0,
-        "num_clients": 7, "num_subs": 70, "num_channels": 4,
+        "num_clients": 7, "num_users": 5, "num_subs": 70, "num_channels": 4,
     });
     for body in ["", "{}"] {
-        assert_result(&edge.call("info", body), json!({ "nodes": [node] }));
+        let mut result = edge.call("info", body).json()["result"].clone();
+        let process = result["nodes"][0].as_object_mut().unwrap().remove("process").unwrap();
+        assert!(process["rss"].as_u64().unwrap() > 100_000, "{process}");
+        assert_eq!(result, json!({ "nodes": [node] }));
     }
 }
 

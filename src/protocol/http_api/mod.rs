@@ -11,7 +11,7 @@ mod reply;
 mod request;
 
 pub use fault::Fault;
-pub use reply::{Body, Node, Reply, Session};
+pub use reply::{Body, Node, Process, Reply, Session};
 pub use request::{Batch, Form, Request, decode_batch, decode_request};
 
 /// What can be asked: the last part of the path, and the key of a command in a batch.

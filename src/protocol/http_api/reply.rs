@@ -124,12 +124,24 @@ pub struct Node {
     pub version: &'static str,
     /// Open connections.
     pub num_clients: u64,
+    /// Users with a connection.
+    pub num_users: u64,
     /// Subscriptions of all connections.
     pub num_subs: u64,
     /// Channels with subscribers, counted once for each shard that has some.
     pub num_channels: u64,
     /// Seconds since the start.
     pub uptime: u64,
+    /// What it costs, where the kernel tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+}
+
+/// What an edge costs its host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Process {
+    /// Bytes of memory in RAM.
+    pub rss: u64,
 }
 
 impl Form {

@@ -73,7 +73,8 @@ async def test_info_and_batch():
     with Edge(f"api.key={KEY}") as edge:
         async with backend(edge) as api, clients(edge, "/websocket/42?channels=a") as (client,):
             (node,) = (await api.info(InfoRequest())).nodes
-            expect((node.num_clients, node.num_subs), (1, 2))
+            expect((node.num_clients, node.num_users, node.num_subs), (1, 1, 2))
+            expect(node.process.rss > 100_000, True)
             expect(bool(node.uid and node.name and node.version), True)
             publish = PublishRequest(channel="a", data=1)
             for parallel in (False, True):
