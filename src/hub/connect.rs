@@ -251,9 +251,15 @@ impl Hub {
         self.run_local();
     }
 
-    /// Takes a channel from a connection and tells it so. Of a subscription that its home has not
-    /// confirmed the client knows nothing but its own command, which is answered.
+    /// Takes a channel from a connection and tells it so, behind the frame that it has in part. Of
+    /// a subscription that its home has not confirmed the client knows nothing but its own command,
+    /// which is answered.
     pub(super) fn take_away(&mut self, row: u32, channel: &ChannelName, loss: &Loss, cause: Cause) {
+        if let Some((_, subscription)) = self.subscription_of(row, channel)
+            && self.unfinished_in(row, self.subscriptions[subscription].channel).is_some()
+        {
+            self.finish_partial_frame(row);
+        }
         let pending = self.terms_of(row, channel).and_then(|terms| terms.pending);
         self.drop_subscription(row, channel, cause);
         if let Some(number) = pending {
@@ -285,7 +291,6 @@ impl Hub {
             let code = CloseCode::INSUFFICIENT_STATE;
             return self.begin_close(connection, code, INSUFFICIENT_STATE.reason, Cause::Slow);
         }
-        self.finish_partial_frame(connection);
         self.metrics.subscribers_cut_off.increment();
         self.take_away(connection, &channel, &INSUFFICIENT_STATE, Cause::Slow);
     }

@@ -1,9 +1,11 @@
 //! The promise: a peer that does not read costs bounded memory, is closed with code 3008 once it
 //! is past a limit, sees whole frames until then, and nobody else notices it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Client, Edge, Heard, Raw, eventually, frame};
+use serde_json::json;
+
+use crate::harness::{Client, Edge, HMAC_SECRET, Heard, Raw, eventually, frame, token};
 
 const MEGABYTE: usize = 1_000_000;
 const SLOW: &str = "tidegate_connections_closed_total{reason=\"slow\"";
@@ -404,9 +406,8 @@ fn a_managed_client_subscribes_again_and_misses_nothing() {
     };
     assert_eq!(unsubscribed["push"]["unsubscribe"]["code"], 2500);
     assert!((1..MESSAGES).contains(&last), "{last} before that");
-    let again =
-        serde_json::json!({ "channel": "c", "recover": true, "epoch": epoch, "offset": last });
-    let again = serde_json::json!({ "id": 3, "subscribe": again });
+    let again = json!({ "channel": "c", "recover": true, "epoch": epoch, "offset": last });
+    let again = json!({ "id": 3, "subscribe": again });
     peer.send_frame(0x81, again.to_string().as_bytes());
     let result = hear_json(&mut peer)["subscribe"].clone();
     assert_eq!(result["recovered"], true);
@@ -414,4 +415,31 @@ fn a_managed_client_subscribes_again_and_misses_nothing() {
         last = see(publication);
     }
     assert_eq!(last, MESSAGES);
+}
+
+#[test]
+fn a_subscription_that_expires_in_the_middle_of_a_frame_ends_behind_it() {
+    let options = [HMAC_SECRET, "client.refresh_grace=1s", "slow.lag_bytes_max=64MiB"];
+    let edge = Edge::with(&options);
+    let mut peer = narrow(&edge, "/connection/websocket");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let connection = token(json!({ "sub": "42" }));
+    let subscription = token(json!({ "sub": "42", "channel": "c", "exp": now + 3 }));
+    let connect = json!({ "id": 1, "connect": { "token": connection } });
+    let subscribe = json!({ "channel": "c", "token": subscription });
+    let subscribe = json!({ "id": 2, "subscribe": subscribe });
+    peer.send_frame(0x81, format!("{connect}\n{subscribe}").as_bytes());
+    assert!(hear_json(&mut peer)["connect"].is_object());
+    assert!(hear_json(&mut peer)["subscribe"].is_object());
+    while edge.metric("tidegate_connections_lagging") == 0 {
+        edge.publish("c", [b'1'; 50_000]);
+    }
+    edge.expect_metric("tidegate_subscriptions", 1);
+    let push = loop {
+        let push = hear_json(&mut peer)["push"].take();
+        if push["pub"].is_null() {
+            break push;
+        }
+    };
+    assert_eq!(push["unsubscribe"]["code"], 2501);
 }
