@@ -19,6 +19,12 @@ pub const DISCONNECT_REASON: &str = "disconnected";
 pub(super) const CLIENT_FORM: &str =
     "a client identity of 18 hexadecimal digits, as events name it";
 
+/// What a point in time must be.
+pub(super) const UNIX_SECOND_FORM: &str = "a Unix time in whole seconds";
+
+/// Past the year 5000 a number is no time in seconds but one in milliseconds.
+const UNIX_SECOND_MAX: u64 = 99_999_999_999;
+
 /// What tags must be.
 pub(super) const TAGS_FORM: &str =
     "a map of at most 32 different names to texts, each of at most 255 bytes";
@@ -86,6 +92,14 @@ pub(super) fn target(
             Ok(Target::User { personal, device: device.map(Into::into) })
         }
         (None, None, _) => Err(DecodeError::MissingKey { op, key: "user` or `client" }),
+    }
+}
+
+/// A point in time, as the value of a key.
+pub(super) fn unix_second(key: &'static str, second: u64) -> Result<u64, DecodeError> {
+    match second {
+        0..=UNIX_SECOND_MAX => Ok(second),
+        _ => Err(DecodeError::BadValue { key, expected: UNIX_SECOND_FORM }),
     }
 }
 

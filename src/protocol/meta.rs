@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::argument::{self, CLIENT_FORM, Tags, is_label};
+use crate::protocol::argument::{self, CLIENT_FORM, Tags, UNIX_SECOND_FORM, is_label, unix_second};
 use crate::protocol::refusal::{LABEL_BYTES_MAX, shorten};
 use crate::protocol::value::{Value, read_map};
 use crate::protocol::{ClientId, DecodeError};
@@ -229,8 +229,8 @@ impl<'a> Meta<'a> {
             Key::Id => self.id = Some(label(name, value)?),
             Key::Tags => self.tags = tags(name, value)?,
             Key::ExpiresAt => match value {
-                Value::Unsigned(second @ 0..=UNIX_SECOND_MAX) => self.expires_at = Some(second),
-                _ => return bad(name, "a Unix time in whole seconds"),
+                Value::Unsigned(second) => self.expires_at = Some(unix_second(name, second)?),
+                _ => return bad(name, UNIX_SECOND_FORM),
             },
             Key::Expired => self.expired = boolean(name, value)?,
             Key::Revoke => self.revoke = boolean(name, value)?,
@@ -307,9 +307,6 @@ fn client(key: &'static str, value: Value<'_>) -> Result<ClientId, DecodeError> 
         _ => bad(key, CLIENT_FORM),
     }
 }
-
-/// Past the year 5000 a number is no time in seconds but one in milliseconds.
-const UNIX_SECOND_MAX: u64 = 99_999_999_999;
 
 fn content_type(key: &'static str, value: Value<'_>) -> Result<ContentType, DecodeError> {
     match value {

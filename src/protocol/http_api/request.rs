@@ -352,10 +352,11 @@ impl Refresh {
     fn request(self) -> Result<Request, Fault> {
         refuse(&[("session", &self.session), ("info", &self.info)])?;
         let target = target(Method::Refresh, &self.user, &self.client, &self.device)?;
+        let second = |second| argument::unix_second("expire_at", second);
         // The first second of 1970 is in the past, and the connection expires at once.
         let expires_at = match self.expired {
             Some(true) => Some(0),
-            _ => self.expire_at.filter(|&second| second != 0),
+            _ => self.expire_at.filter(|&second| second != 0).map(second).transpose()?,
         };
         Ok(Request::Command(Command::Refresh { target, expires_at }, Form::Acted))
     }

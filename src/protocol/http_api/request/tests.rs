@@ -258,6 +258,7 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Disconnect, &reason, "123"),
         (M::Refresh, r#"{"expired":true}"#, "user` or `client"),
         (M::Refresh, r#"{"user":"u","expire_at":-1}"#, "u64"),
+        (M::Refresh, r#"{"user":"u","expire_at":1900000000000}"#, "expire_at"),
         (M::Refresh, r#"{"user":"u","info":{"a":1}}"#, "info"),
         (M::Presence, "{}", "channel"),
         (M::PresenceStats, r#"{"channel":"a\nb"}"#, "control"),
