@@ -59,7 +59,7 @@ impl Hub {
         let personal = ChannelName::personal(&user).ok();
         let info = ClientInfo { client, user, connection: info, channel: None };
         let then = Then::Connect(row);
-        let joining = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
+        let joining = self.joinings.insert(Joining::new(then));
         managed.info = Some(Arc::new(info));
         managed.expires_at = expires_at;
         managed.is_insecure = is_insecure;

@@ -102,7 +102,7 @@ pub(super) enum Question {
     #[default]
     Nothing,
     /// A raw connection's subscription, for which a joining waits.
-    Opening(ClientId, u32),
+    Opening(ClientId, ChannelName, u32),
     /// A managed connection's subscription.
     Subscription(ClientId, Box<Subscription>),
     /// A command of the client.

@@ -214,7 +214,16 @@ struct Joining {
     remaining: u32,
     /// Whether the answer about the session is among what remains.
     awaits_entry: bool,
+    /// Why a home let nobody in.
+    error: Option<CommandError>,
     then: Then,
+}
+
+impl Joining {
+    /// Waits for whoever began it, who arrives last.
+    fn new(then: Then) -> Self {
+        Self { remaining: 1, then, ..Self::default() }
+    }
 }
 
 /// What to do when all homes have answered.

@@ -155,11 +155,12 @@ impl Hub {
         let number = attended.number;
         match self.questions.remove(number) {
             Question::Nothing | Question::Command(..) => {}
-            Question::Opening(client, joining) => {
-                if let Err(error) = attended.result
-                    && let Some(row) = self.row_of(client)
-                {
-                    self.refuse_joining(row, error);
+            Question::Opening(client, channel, joining) => {
+                if let Err(error) = attended.result {
+                    self.joinings[joining].error = Some(error);
+                    if let Some(row) = self.row_of(client) {
+                        self.refuse_joining(row, &channel, error);
+                    }
                 }
                 self.arrive(joining);
             }
@@ -183,6 +184,7 @@ impl Hub {
         subscription: Subscription,
         result: Result<Attendance, CommandError>,
     ) {
+        let error = result.as_ref().err().copied();
         let is_there = |row: &u32| {
             let terms = self.terms_of(*row, &subscription.channel);
             terms.is_some_and(|terms| terms.pending == Some(number))
@@ -217,12 +219,19 @@ impl Hub {
                     let push = PersonalPush::Subscribe(&subscription.channel, &result);
                     self.push_personal(row, &push);
                 }
+                (Origin::Connect(_), Err(_))
+                    if self.personal_of(row).as_ref() == Some(&subscription.channel) =>
+                {
+                    let code = CloseCode::CONNECTION_LIMIT;
+                    self.begin_close(row, code, "too many subscribers", Cause::Evicted);
+                }
                 (Origin::Connect(_) | Origin::Backend(_), Err(_)) => {
                     self.drop_subscription(row, &subscription.channel, Cause::Command);
                 }
             }
         }
         if let Origin::Connect(joining) | Origin::Backend(joining) = subscription.origin {
+            self.joinings[joining].error = self.joinings[joining].error.or(error);
             self.arrive(joining);
         }
     }

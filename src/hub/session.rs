@@ -36,7 +36,7 @@ impl Hub {
     /// confirmed: whatever is published after the client sees its handshake completed reaches it.
     pub fn enter(&mut self, row: u32, session: Session) {
         let then = Then::Open(row);
-        let joining_row = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
+        let joining_row = self.joinings.insert(Joining::new(then));
         let connection = &mut self.connections[row];
         connection.phase = Phase::Joining;
         connection.aside = joining_row;
@@ -68,11 +68,12 @@ impl Hub {
         if self.joinings[joining].remaining > 0 {
             return;
         }
-        match self.joinings.remove(joining).then {
+        let Joining { then, error, .. } = self.joinings.remove(joining);
+        match then {
             Then::Nothing => {}
             Then::Open(row) => self.open(row),
             Then::Connect(row) => self.complete_connect(row),
-            Then::Answer(ticket) => self.answer(Some(ticket), false, 0, Ok(1)),
+            Then::Answer(ticket) => self.answer(Some(ticket), false, 0, error.map_or(Ok(1), Err)),
         }
     }
 
@@ -171,11 +172,16 @@ impl Hub {
         self.connecting(row)
     }
 
-    /// Member side: a home did not admit a raw connection that is still opening.
-    pub(super) fn refuse_joining(&mut self, row: u32, error: CommandError) {
-        if self.connections[row].phase == Phase::Joining && error == CommandError::SubscriberLimit {
-            self.abandon_joining(row);
-            self.queues.effects.push_back(Effect::Refused(row, Refusal::SubscriberLimit));
+    /// Member side: a home did not admit a raw connection to a channel. One that is still opening
+    /// is refused, any other is not subscribed.
+    pub(super) fn refuse_joining(&mut self, row: u32, channel: &ChannelName, error: CommandError) {
+        match self.connections[row].phase {
+            Phase::Joining if error == CommandError::SubscriberLimit => {
+                self.abandon_joining(row);
+                self.queues.effects.push_back(Effect::Refused(row, Refusal::SubscriberLimit));
+            }
+            Phase::Open => self.drop_subscription(row, channel, Cause::Command),
+            Phase::Free | Phase::Attached | Phase::Joining | Phase::Closing => {}
         }
     }
 

@@ -17,14 +17,14 @@ impl Hub {
     /// this shard, or wants to know the subscriber by name, `joining` waits for that.
     pub(super) fn subscribe(&mut self, row: u32, name: ChannelName, joining: u32) {
         let handle = self.add_subscription(row, name);
-        let name = self.channels.rows[handle.row].channel_name();
-        if self.settings.namespaces.of(name).is_some_and(|rules| rules.keeps_roll()) {
+        let name = self.channels.rows[handle.row].channel_name().clone();
+        if self.settings.namespaces.of(&name).is_some_and(|rules| rules.keeps_roll()) {
             let client = self.client_id(row);
             let personal = self.personal_of(row);
             let user = personal.as_ref().and_then(ChannelName::user).unwrap_or_default().into();
             let info = ClientInfo { client, user, connection: None, channel: None };
             self.joinings[joining].remaining += 1;
-            self.attend(handle, info.into(), None, Question::Opening(client, joining));
+            self.attend(handle, info.into(), None, Question::Opening(client, name, joining));
         } else {
             self.await_home(handle.row, joining);
         }
@@ -136,7 +136,7 @@ impl Hub {
             return self.answer(ticket, false, 0, Err(CommandError::UnknownNamespace));
         }
         let then = ticket.map_or(Then::Nothing, Then::Answer);
-        let joining = self.joinings.insert(Joining { remaining: 1, awaits_entry: false, then });
+        let joining = self.joinings.insert(Joining::new(then));
         let is_managed = self.connections[row].variant().is_managed();
         for name in channels {
             if let Some((_, subscription)) = self.subscription_of(row, name) {

@@ -292,6 +292,42 @@ fn backends_subscribe_unsubscribe_and_end() {
 }
 
 #[test]
+fn backends_hear_of_a_channel_that_is_full() {
+    let edge = Edge::with(&[HMAC_SECRET, "channels.subscribers_max=1"]);
+    let first = Managed::connect_as(&edge, "first");
+    first.done("subscribe", on("news"));
+    let managed = Managed::connect_as(&edge, "managed");
+    let connection = token(json!({ "sub": "raw" }));
+    let raw = edge.open(&format!("/websocket/raw?token={connection}"));
+    for user in ["managed", "raw"] {
+        let subscribe = format!(r#"{{"op":"subscribe","user":"{user}","channels":["news"]}}"#);
+        let answer = edge.command("", &subscribe);
+        assert_eq!(answer["error"]["code"], "subscriber_limit", "{user}: {answer}");
+    }
+    assert_eq!(edge.publish("news", "x"), 1);
+    assert_eq!(first.data(), "x");
+    edge.publish("#raw", "y");
+    raw.expect("y");
+    edge.publish("#managed", "y");
+    assert_eq!(managed.data(), "y");
+}
+
+#[test]
+fn a_session_that_its_channel_has_no_room_for_leaves_nothing() {
+    let sessions = ["sessions.per_user_max=2", "sessions.when_full=\"refuse_newest\""];
+    let edge = Edge::with(&[&sessions[..], &[HMAC_SECRET, "personal.subscribers_max=1"]].concat());
+    let first = Managed::connect_as(&edge, "42");
+    for _ in 0..3 {
+        let second = Managed::open(&edge);
+        let claims = json!({ "sub": "42", "channels": ["news"] });
+        second.begin("connect", json!({ "token": token(claims) }));
+        assert_eq!(second.expect_close(3504), "too many subscribers");
+    }
+    assert_eq!(edge.publish("#42", "x"), 1);
+    assert_eq!(first.data(), "x");
+}
+
+#[test]
 fn revoked_tokens_let_nobody_in_again() {
     let edge = Edge::with(&[HMAC_SECRET]);
     let now = seconds_from_now(0);
