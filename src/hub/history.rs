@@ -130,6 +130,7 @@ impl Hub {
         let row = self.history.insert(Stream::new(home, epoch, now), due);
         self.homes.rows[home].stream = row;
         self.metrics.streams.add(1);
+        self.enforce_history_budget(row);
         self.note_history();
         row
     }

@@ -10,6 +10,9 @@ use crate::wheel::Tick;
 /// What a remembered publication costs beside its payload: itself, its frames' headers, its place.
 const OVERHEAD_BYTES: usize = 256;
 
+/// What a stream without publications costs: itself, its channel's home and name, their places.
+const STREAM_BYTES: usize = 512;
+
 /// One life of a channel's stream. What it remembers has consecutive offsets up to the last.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -104,7 +107,7 @@ impl Stream {
 
     /// About how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + size_of::<Self>()
+        self.bytes + STREAM_BYTES
     }
 
     /// Everything behind a position, if nothing of it is forgotten, and it is not more than

@@ -384,6 +384,20 @@ fn who_comes_back_gets_what_it_missed_or_is_told() {
 }
 
 #[test]
+fn channels_that_are_only_asked_for_cost_bounded_memory() {
+    let edge = Edge::with(&[HISTORY, "history.memory_max=1MiB", "shards.count=1"]);
+    let client = Managed::connect(&edge);
+    let position = client.done("subscribe", on("news"));
+    for number in 0..3000 {
+        client.done("history", on(&number.to_string()));
+    }
+    let streams = edge.metric("tidegate_streams");
+    assert!((1000..3000).contains(&streams), "{streams}");
+    assert!(edge.metric("tidegate_history_bytes") <= 1 << 20);
+    assert_eq!(client.done("history", on("news"))["epoch"], position["epoch"]);
+}
+
+#[test]
 fn personal_channels_are_recovered_by_connect() {
     let edge = Edge::with(&[HMAC_SECRET, "personal.history_size=10"]);
     let client = Managed::open(&edge);
