@@ -156,7 +156,8 @@ options! {
         insecure: bool as Flag = false;
         /// Time in which a client must have sent its connect command.
         connect_deadline: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
-        /// Time after the end of its token in which a client must have sent a new one.
+        /// Time after the end of its token in which a client must have sent a new one, or a backend
+        /// must have moved the end.
         refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Most channels that one connection may be subscribed to.
         channels_max: usize as Number = 128, 1..=1024;

@@ -209,33 +209,46 @@ impl Hub {
         Ok(())
     }
 
-    /// A backend moves the end of a managed connection; the past ends it at once.
+    /// A backend moves the end of a connection; the past ends it at once.
     pub(super) fn refresh_by_command(&mut self, row: u32, expires_at: Option<u64>) {
         if expires_at.is_some_and(|at| at <= self.now.unix) {
             return self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
         }
-        if let Some(managed) = self.managed.get_mut(&row) {
-            managed.expires_at = expires_at;
-            self.queues.effects.push_back(super::Effect::Expiry(row));
+        match (self.managed.get_mut(&row), expires_at) {
+            (Some(managed), _) => managed.expires_at = expires_at,
+            (None, Some(at)) => {
+                self.raw_expiries.insert(row, at);
+            }
+            (None, None) => {
+                self.raw_expiries.remove(&row);
+            }
         }
+        self.queues.effects.push_back(super::Effect::Expiry(row));
     }
 
     /// The Unix second at which something of a connection ends unless it is renewed.
     pub fn expiry_of(&self, row: u32) -> Option<u64> {
-        let managed = self.managed.get(&row)?;
-        let of_subscriptions =
-            managed.terms.iter().filter_map(|terms| terms.expires_at).map(u64::from);
-        let first = managed.expires_at.into_iter().chain(of_subscriptions).min();
+        let managed = self.managed.get(&row);
+        let of_subscriptions = managed.into_iter().flat_map(|managed| &managed.terms);
+        let of_subscriptions = of_subscriptions.filter_map(|terms| terms.expires_at).map(u64::from);
+        let first = self.end_of(row).into_iter().chain(of_subscriptions).min();
         first.map(|at| at + u64::from(self.settings.refresh_grace))
+    }
+
+    /// The Unix second at which the connection itself expires.
+    fn end_of(&self, row: u32) -> Option<u64> {
+        match self.managed.get(&row) {
+            Some(managed) => managed.expires_at,
+            None => self.raw_expiries.get(&row).copied(),
+        }
     }
 
     /// Ends what has expired for longer than the grace.
     pub fn expire(&mut self, row: u32) {
-        let Some(managed) = self.managed.get(&row) else { return };
         let limit = self.now.unix.saturating_sub(u64::from(self.settings.refresh_grace));
-        if managed.expires_at.is_some_and(|at| at <= limit) {
-            self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
-        } else {
+        if self.end_of(row).is_some_and(|at| at <= limit) {
+            self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Expired);
+        } else if let Some(managed) = self.managed.get(&row) {
             let is_over = |at: Option<u32>| at.is_some_and(|at| u64::from(at) <= limit);
             let over: Vec<u32> = managed
                 .terms
@@ -245,7 +258,7 @@ impl Hub {
                 .collect();
             for channel in over {
                 let channel = self.channels.rows[channel].channel_name().clone();
-                self.take_away(row, &channel, &EXPIRED, Cause::Command);
+                self.take_away(row, &channel, &EXPIRED, Cause::Expired);
             }
         }
         self.run_local();

@@ -20,7 +20,7 @@ pub enum Effect {
     Closing(u32, CloseCode, Cause),
     /// A managed connection's `connect` was answered.
     Connected(u32),
-    /// The moment at which a managed connection or a subscription of it expires has changed.
+    /// The moment at which a connection or a subscription of it expires has changed.
     Expiry(u32),
     /// Older tokens of the user of a personal channel, or of one of its devices, are to be refused.
     Revoke(ChannelName, Option<Box<str>>),
@@ -41,6 +41,8 @@ pub enum Cause {
     Slow,
     /// A backend said so.
     Command,
+    /// Its token, or what a backend set for it, has expired.
+    Expired,
     /// A newer session of the user took its place.
     Evicted,
     /// The edge is shutting down.

@@ -164,6 +164,8 @@ pub struct Hub {
     /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
     devices: HashMap<u32, Box<str>>,
+    /// The Unix seconds at which raw connections expire, of those that do.
+    raw_expiries: HashMap<u32, u64>,
     /// What is kept of managed connections beside their rows.
     managed: HashMap<u32, Box<Managed>, ahash::RandomState>,
     /// What homes were asked on behalf of connections.
@@ -284,6 +286,7 @@ impl Hub {
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
+            raw_expiries: HashMap::new(),
             managed: HashMap::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
@@ -350,6 +353,7 @@ impl Hub {
             && self.joinings.is_empty()
             && self.waiting.is_empty()
             && self.devices.is_empty()
+            && self.raw_expiries.is_empty()
             && self.queues.local.is_empty()
             && self.queues.effects.is_empty()
             && !self.has_work()

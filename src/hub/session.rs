@@ -19,6 +19,8 @@ pub struct Session {
     pub device: Option<Box<str>>,
     /// The channels it joins, without duplicates.
     pub channels: Vec<ChannelName>,
+    /// The Unix second at which it expires, if it does.
+    pub expires_at: Option<u64>,
     /// Whether it stays out of broadcasts to everybody and raises no events (the echo door).
     pub is_apart: bool,
 }
@@ -44,6 +46,9 @@ impl Hub {
         connection.set(HAS_USER, session.personal.is_some());
         if let Some(device) = &session.device {
             self.devices.insert(row, device.clone());
+        }
+        if let Some(at) = session.expires_at {
+            self.raw_expiries.insert(row, at);
         }
         if let Some(personal) = session.personal {
             let joining = &mut self.joinings[joining_row];
@@ -259,6 +264,7 @@ impl Hub {
             self.note_outbox_bytes(outbox.waiting().len(), 0);
         }
         self.devices.remove(&row);
+        self.raw_expiries.remove(&row);
         self.managed.remove(&row);
         if self.connections[row].is(BLOCKED) {
             self.metrics.lagging.add(-1);

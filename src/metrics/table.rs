@@ -60,6 +60,8 @@ metrics! {
             "Connections closed, by reason.";
         closed_by_command: Counter = "tidegate_connections_closed" [reason = "command"]
             "Connections closed, by reason.";
+        closed_expired: Counter = "tidegate_connections_closed" [reason = "expired"]
+            "Connections closed, by reason.";
         closed_evicted: Counter = "tidegate_connections_closed" [reason = "evicted"]
             "Connections closed, by reason.";
         closed_drained: Counter = "tidegate_connections_closed" [reason = "drained"]

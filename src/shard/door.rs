@@ -18,7 +18,7 @@ use crate::shard::Shard;
 use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::sys::Clock;
-use crate::token::TokenError;
+use crate::token::{ConnectionClaims, TokenError};
 use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
@@ -98,9 +98,13 @@ impl Shard {
 
     /// The session of a raw connection, as far as its token and the namespaces allow it.
     fn session(&self, user: Option<&str>, head: &Head<'_, '_>) -> Result<Session, Refusal> {
-        let (session, query_token) = session(user, head.query)?;
+        let (mut session, query_token) = session(user, head.query)?;
         let granted = if self.settings.needs_token {
-            self.verify(user, session.device.as_deref(), head, query_token.as_deref())?
+            let device = session.device.as_deref();
+            let claims = self.verify(user, device, head, query_token.as_deref())?;
+            session.expires_at = claims.expires_at;
+            let subs = claims.subs.into_iter().map(|(channel, _)| channel);
+            claims.channels.into_iter().chain(subs).collect()
         } else {
             Vec::new()
         };
@@ -108,7 +112,7 @@ impl Shard {
             let rules = self.settings.hub.namespaces.of(channel);
             let rules =
                 rules.ok_or(Refusal::bad_request("A channel's namespace is not configured."))?;
-            let is_granted = granted.iter().any(|name| name == channel.as_str());
+            let is_granted = granted.iter().any(|name: &String| name == channel.as_str());
             let is_allowed = is_granted
                 || rules.subscribe == Permission::Everybody
                     && channel.admits(user.unwrap_or_default());
@@ -119,21 +123,21 @@ impl Shard {
         Ok(session)
     }
 
-    /// Checks the token of a raw client; returns the channels that it names.
+    /// What the token of a raw client says; nothing for nobody in particular.
     fn verify(
         &self,
         user: Option<&str>,
         device: Option<&str>,
         head: &Head<'_, '_>,
         query_token: Option<&str>,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<ConnectionClaims, Refusal> {
         let offered = head
             .list("Sec-WebSocket-Protocol")
             .find_map(|offered| offered.strip_prefix(TOKEN_SUBPROTOCOL))
             .and_then(|token| std::str::from_utf8(token).ok());
         let Some(token) = query_token.or(offered) else {
             return match user {
-                None if self.settings.anonymous => Ok(Vec::new()),
+                None if self.settings.anonymous => Ok(ConnectionClaims::default()),
                 _ => Err(Refusal::unauthorized("Connect with ?token= and a connection token.")),
             };
         };
@@ -148,8 +152,7 @@ impl Shard {
         if user.is_some_and(|user| user != claims.user) {
             return Err(Refusal::forbidden("The token is another user's."));
         }
-        let subs = claims.subs.into_iter().map(|(channel, _)| channel);
-        Ok(claims.channels.into_iter().chain(subs).collect())
+        Ok(claims)
     }
 
     fn begin_joining(&mut self, row: u32, accepted: Accepted, session: Session, early: Vec<u8>) {
@@ -177,7 +180,7 @@ impl Shard {
             self.await_connect(row);
         } else {
             let first_ping = first_ping(row, self.settings.ping_interval.0);
-            self.wheel.insert_or_move(row, self.work.now.plus(first_ping));
+            self.arm_expiring_timer(row, self.work.now.plus(first_ping));
         }
         self.reply(row, &response);
         if !early.is_empty() && self.sockets[row as usize].state == State::Open {

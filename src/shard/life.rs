@@ -9,6 +9,7 @@ use crate::shard::socket::{
     FIRST_PING_DUE, IS_COUNTED, IS_READY, OWES, PEER_CLOSED, PINGED, Socket, State,
 };
 use crate::shard::{KEPT_ROWS, Shard};
+use crate::sys::Clock;
 use crate::sys::memory::{give_back, give_back_spare};
 use crate::sys::ring::Kind;
 use crate::wheel::{Tick, Wheel};
@@ -40,7 +41,7 @@ impl Shard {
 
     fn run_open_timer(&mut self, row: u32) {
         let now = self.work.now;
-        if !self.check_age(row) {
+        if !self.check_age(row) || self.expire(row) {
             return;
         }
         if self.hub.variant(row).is_managed() {
@@ -72,7 +73,14 @@ impl Shard {
             due = now.plus(self.settings.pong_deadline.0.min(interval));
             self.ping(row);
         }
-        self.arm_open_timer(row, due);
+        self.arm_expiring_timer(row, due);
+    }
+
+    /// Ends what has expired. Returns whether that was the connection itself.
+    fn expire(&mut self, row: u32) -> bool {
+        self.hub.expire(row);
+        self.perform_effects();
+        self.sockets[row as usize].state != State::Open
     }
 
     /// Whether a pong would have been heard by now.
@@ -86,6 +94,26 @@ impl Shard {
         let is_age_first = socket.is(OWES) && due.is_after(socket.age_due);
         if socket.state == State::Open {
             self.wheel.insert_or_move(row, if is_age_first { socket.age_due } else { due });
+        }
+    }
+
+    /// The same for a connection that may expire.
+    pub(super) fn arm_expiring_timer(&mut self, row: u32, due: Tick) {
+        let expiry = self.hub.expiry_of(row).map(|at| {
+            let left = at.saturating_sub(Clock::unix_seconds()).max(1);
+            self.work.now.plus_millis(left.saturating_mul(1000))
+        });
+        let due = match expiry {
+            Some(expiry) if due.is_after(expiry) => expiry,
+            _ => due,
+        };
+        self.arm_open_timer(row, due);
+    }
+
+    /// The moment at which something of a connection expires has changed.
+    pub(super) fn handle_expiry(&mut self, row: u32) {
+        if let Some(due) = self.wheel.deadline(row) {
+            self.arm_expiring_timer(row, due);
         }
     }
 
@@ -165,6 +193,7 @@ impl Shard {
             Cause::ProtocolError => metrics.closed_protocol_error.increment(),
             Cause::Slow => metrics.closed_slow.increment(),
             Cause::Command => metrics.closed_by_command.increment(),
+            Cause::Expired => metrics.closed_expired.increment(),
             Cause::Evicted => metrics.closed_evicted.increment(),
             Cause::Drained => metrics.closed_drained.increment(),
         }

@@ -216,7 +216,7 @@ impl Shard {
     pub(super) fn handle_connected(&mut self, row: u32) {
         self.sockets[row as usize].set(PING_DUE, true);
         let first = first_ping(row, self.settings.ping_interval.0);
-        self.arm_managed_timer(row, self.work.now.plus(first));
+        self.arm_expiring_timer(row, self.work.now.plus(first));
     }
 
     /// The timer of an open managed connection has fired.
@@ -226,16 +226,11 @@ impl Shard {
             self.hub.close(row, code, reason, Cause::ProtocolError);
             return self.perform_effects();
         }
-        self.hub.expire(row);
-        self.perform_effects();
         let now = self.work.now;
         let interval = self.settings.ping_interval.0;
         let deadline = self.settings.pong_deadline.0.min(interval);
         let is_heard = self.is_heard(row);
         let socket = &mut self.sockets[row as usize];
-        if socket.state != State::Open {
-            return;
-        }
         let pong_due = socket.last_seen.plus(interval).plus(deadline);
         let due = if socket.is(PINGED) && pong_due.is_after(now) {
             pong_due
@@ -254,27 +249,7 @@ impl Shard {
             self.sockets[row as usize].set(PING_DUE, true);
             now.plus((interval - deadline).max(1))
         };
-        self.arm_managed_timer(row, due);
-    }
-
-    /// The moment at which something of a connection expires has changed.
-    pub(super) fn handle_expiry(&mut self, row: u32) {
-        if let Some(due) = self.wheel.deadline(row) {
-            self.arm_managed_timer(row, due);
-        }
-    }
-
-    /// Arms the timer for the next thing that is due: what is given, or the end of a token.
-    pub(super) fn arm_managed_timer(&mut self, row: u32, due: Tick) {
-        let expiry = self.hub.expiry_of(row).map(|at| {
-            let left = at.saturating_sub(Clock::unix_seconds()).max(1);
-            self.work.now.plus_millis(left.saturating_mul(1000))
-        });
-        let due = match expiry {
-            Some(expiry) if due.is_after(expiry) => expiry,
-            _ => due,
-        };
-        self.arm_open_timer(row, due);
+        self.arm_expiring_timer(row, due);
     }
 }
 

@@ -24,4 +24,5 @@ mod sessions;
 mod shutdown;
 mod slow_subscriber;
 mod start_up;
+mod tokens;
 mod zeromq;

@@ -1,21 +1,17 @@
 //! The promise: clients of the client protocol are told who may do what, in order, and get what
 //! they missed or are told that they do not.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::harness::{Client, Edge, HMAC_SECRET, Heard, Managed, request, token};
+use crate::harness::{Client, Edge, HMAC_SECRET, Heard, Managed, request, seconds_from_now, token};
 
 const HISTORY: &str = "channels.history_size=3";
 
 fn on(channel: &str) -> Value {
     json!({ "channel": channel })
-}
-
-fn seconds_from_now(seconds: u64) -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds
 }
 
 /// What a client that comes back asks for.

@@ -157,6 +157,7 @@ impl Run {
                 device: device(random, 40),
                 channels,
                 is_apart: random.chance(8),
+                ..Session::default()
             };
             self.world.attach(session);
         }

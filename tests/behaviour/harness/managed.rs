@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,11 @@ const SECRET: &str = "a secret of at least thirty-two bytes";
 
 /// The option that makes an edge take such tokens.
 pub const HMAC_SECRET: &str = "token.hmac_secret=a secret of at least thirty-two bytes";
+
+/// A Unix second to come, for claims.
+pub fn seconds_from_now(seconds: u64) -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds
+}
 
 /// A token as a backend makes it.
 pub fn token(claims: Value) -> String {
