@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::hub::Hub;
 use crate::hub::connection::Phase;
 use crate::protocol::centrifuge::{ClientError, HistoryRequest, PositionClaim, Reply};
-use crate::protocol::{ChannelName, ClientId, ClientInfo, Command, EventKind, Ticket, Variant};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
 
 /// Most questions of one connection that homes have not answered yet.
 const QUESTIONS_MAX: u16 = 64;
@@ -216,7 +216,7 @@ impl Asked {
 impl Hub {
     /// A client has sent a command.
     pub fn ask(&mut self, row: u32, asked: Asked) {
-        let must_wait = self.is_parked(row) || self.must_wait(row, &asked);
+        let must_wait = self.waits(row, asked.channel());
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => managed.parked.push_back(asked),
             _ => self.begin(row, asked),
@@ -255,21 +255,31 @@ impl Hub {
         self.devices.get(&row).map(AsRef::as_ref)
     }
 
-    /// A client tells backends something, unless it has told too much in this second.
-    pub(super) fn send(&mut self, row: u32, text: bool, payload: Bytes) {
-        if self.spend(row, true).is_ok() {
-            self.raise(row, EventKind::Message { text, payload });
-        }
+    /// Why a `subscribe` is refused whatever its token says, as far as that is certain before
+    /// earlier commands are carried out.
+    pub fn check_subscribe(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
+        if self.waits(row, Some(channel)) { Ok(()) } else { self.has_room_for(row, channel) }
     }
 
-    fn must_wait(&self, row: u32, asked: &Asked) -> bool {
+    /// The same for a `sub_refresh`.
+    pub fn check_sub_refresh(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
+        let is_possible = self.waits(row, Some(channel)) || self.terms_of(row, channel).is_some();
+        if is_possible { Ok(()) } else { Err(ClientError::BadRequest) }
+    }
+
+    /// Whether a command about a channel, or about none, is carried out later.
+    fn waits(&self, row: u32, channel: Option<&ChannelName>) -> bool {
+        self.is_parked(row) || self.must_wait(row, channel)
+    }
+
+    fn must_wait(&self, row: u32, channel: Option<&ChannelName>) -> bool {
         let Some(managed) = self.managed.get(&row) else { return false };
         if matches!(managed.stage, Stage::Connecting(_)) || managed.questions >= QUESTIONS_MAX {
             return true;
         }
         let is_pending = |terms: &Terms| {
             terms.pending.is_some()
-                && asked.channel() == Some(self.channels.rows[terms.channel].channel_name())
+                && channel == Some(self.channels.rows[terms.channel].channel_name())
         };
         managed.terms.iter().any(is_pending)
     }
@@ -279,7 +289,7 @@ impl Hub {
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.parked.pop_front()
         {
-            if self.must_wait(row, &asked) {
+            if self.must_wait(row, asked.channel()) {
                 if let Some(managed) = self.managed.get_mut(&row) {
                     managed.parked.push_front(asked);
                 }

@@ -55,8 +55,9 @@ impl Spent {
 }
 
 impl Hub {
-    /// Whether a client may send one command more in this second, which is counted.
-    pub(super) fn spend(&mut self, row: u32, is_publish: bool) -> Result<(), ClientError> {
+    /// Whether a client may send one command more in this second, which is counted. The shell asks
+    /// before it does anything for the command: to verify a token costs much more than to send it.
+    pub fn spend(&mut self, row: u32, is_publish: bool) -> Result<(), ClientError> {
         let rates = self.settings.rates;
         if rates == Rates::default() {
             return Ok(());

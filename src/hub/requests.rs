@@ -14,8 +14,8 @@ use crate::protocol::centrifuge::{
     ClientError, HistoryRequest, PersonalPush, Reply, SubscribeResult, encode_personal_push,
 };
 use crate::protocol::{
-    Answer, ChannelName, ClientInfo, Command, CommandError, EpochClaim, HistoryFilter, Namespace,
-    Outcome, Permission, Position, Publication, Ticket, Variant,
+    Answer, ChannelName, ClientInfo, Command, CommandError, EpochClaim, EventKind, HistoryFilter,
+    Namespace, Outcome, Permission, Position, Publication, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
 
@@ -27,12 +27,9 @@ impl Hub {
         }
         let id = match asked {
             Asked::Connect(id, grant) => return self.connect(row, id, *grant),
-            Asked::Refused(id, error) => {
-                let error = self.spend(row, false).err().unwrap_or(error);
-                return self.reply(row, id, &Reply::Error(error));
-            }
+            Asked::Refused(id, error) => return self.reply(row, id, &Reply::Error(error)),
             Asked::Send(text, payload) if self.is_connected(row) => {
-                return self.send(row, text, payload);
+                return self.raise(row, EventKind::Message { text, payload });
             }
             Asked::Send(..) => 0,
             Asked::Subscribe(id, _)
@@ -47,10 +44,6 @@ impl Hub {
         if !self.is_connected(row) {
             let code = CloseCode::BAD_REQUEST;
             return self.begin_close(row, code, "connect comes first", Cause::ProtocolError);
-        }
-        let is_publish = matches!(asked, Asked::Publish(..));
-        if let Err(error) = self.spend(row, is_publish) {
-            return self.reply(row, id, &Reply::Error(error));
         }
         let refused = match asked {
             Asked::Connect(..) | Asked::Send(..) | Asked::Refused(..) => Ok(()),
@@ -89,10 +82,8 @@ impl Hub {
         subscribe: Subscribe,
     ) -> Result<(), ClientError> {
         let Subscribe { channel, position, rejects_unrecovered, grant } = subscribe;
+        self.has_room_for(row, &channel)?;
         let rules = self.rules_of(&channel).map_err(client_error)?;
-        if self.subscription_of(row, &channel).is_some() {
-            return Err(ClientError::AlreadySubscribed);
-        }
         let managed = &self.managed[&row];
         let user = managed.info.as_ref().map_or("", |info| &info.user);
         // A token for this very channel allows it whatever the namespace says.
@@ -101,9 +92,6 @@ impl Hub {
         let is_allowed = managed.is_insecure || (channel.admits(user) && is_open);
         if !is_allowed {
             return Err(ClientError::PermissionDenied);
-        }
-        if usize::from(self.connections[row].subscription_count) >= self.settings.channels_max {
-            return Err(ClientError::LimitExceeded);
         }
         let subscription = Subscription {
             channel,
@@ -114,6 +102,21 @@ impl Hub {
         };
         self.begin_subscription(row, subscription, is_granted);
         Ok(())
+    }
+
+    /// Whether a connection may subscribe to a channel, but for permissions.
+    pub(super) fn has_room_for(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
+        if self.settings.namespaces.of(channel).is_none() {
+            Err(ClientError::UnknownChannel)
+        } else if self.subscription_of(row, channel).is_some() {
+            Err(ClientError::AlreadySubscribed)
+        } else if usize::from(self.connections[row].subscription_count)
+            >= self.settings.channels_max
+        {
+            Err(ClientError::LimitExceeded)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes a managed connection a member of a channel and asks its home where that stands.

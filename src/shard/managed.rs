@@ -69,12 +69,25 @@ impl Shard {
             let channel = ChannelName::parse(name.as_bytes());
             channel.map_err(|_| Denial::Error(ClientError::BadRequest))
         };
+        let is_send = matches!(method, Method::Send { .. });
+        self.metrics.messages_received.add(u64::from(is_send));
+        let is_publish = is_send || matches!(method, Method::Publish { .. });
+        let is_counted = !matches!(method, Method::Connect(_) | Method::Pong);
+        if is_counted && let Err(error) = self.hub.spend(row, is_publish) {
+            if !is_send {
+                self.hub.ask(row, Asked::Refused(id, error));
+            }
+            return None;
+        }
         let asked = match method {
             Method::Pong => return None,
             Method::Send { data } => {
-                self.metrics.messages_received.increment();
                 let text = variant == Variant::Json || simdutf8::basic::from_utf8(&data).is_ok();
                 Ok(Asked::Send(text, data))
+            }
+            // What a second one shows is not looked at: it ends the connection.
+            Method::Connect(_) if !self.hub.is_unknown(row) => {
+                Ok(Asked::Connect(id, Box::default()))
             }
             Method::Connect(request) => {
                 self.grant(&request).map(|grant| Asked::Connect(id, Box::new(grant)))
@@ -98,6 +111,7 @@ impl Shard {
                 .map(|channel| Asked::History(id, channel, request)),
             Method::Refresh { token } => self.renewal(row, &token).map(|at| Asked::Refresh(id, at)),
             Method::SubRefresh { channel, token } => channel_of(channel).and_then(|channel| {
+                self.hub.check_sub_refresh(row, &channel).map_err(Denial::Error)?;
                 let claims = self.subscription_claims(row, channel.as_str(), &token)?;
                 Ok(Asked::SubRefresh(id, channel, claims.expires_at))
             }),
@@ -158,6 +172,7 @@ impl Shard {
         let grant = if request.token.is_empty() || self.settings.insecure {
             None
         } else {
+            self.hub.check_subscribe(row, &channel).map_err(Denial::Error)?;
             let claims = self.subscription_claims(row, channel.as_str(), &request.token)?;
             Some(ChannelGrant {
                 info: claims.info.map(text),

@@ -47,3 +47,43 @@ fn a_managed_connection_that_expires_is_counted_as_such() {
     client.expect_close(3005);
     edge.expect_metric("tidegate_connections_closed_total{reason=\"expired\"", 1);
 }
+
+/// Error codes and results of the next replies, in the order of the commands' numbers.
+fn outcomes(client: &Managed, count: usize) -> Vec<u64> {
+    let mut replies: Vec<_> = (0..count).map(|_| client.hear()).collect();
+    replies.sort_by_key(|reply| reply["id"].as_u64());
+    replies.iter().map(|reply| reply["error"]["code"].as_u64().unwrap_or(0)).collect()
+}
+
+#[test]
+fn commands_beyond_the_rate_are_refused_before_their_token_is_looked_at() {
+    let edge = Edge::with(&[HMAC_SECRET, "client.commands_per_second=1"]);
+    let client = Managed::connect_as(&edge, "42");
+    // What comes in one frame comes in one second.
+    let commands = [
+        json!({ "id": 2, "unsubscribe": { "channel": "a" } }),
+        json!({ "id": 3, "refresh": { "token": "x" } }),
+        json!({ "id": 4, "subscribe": { "channel": "a", "token": "x" } }),
+        json!({ "id": 5, "sub_refresh": { "channel": "a", "token": "x" } }),
+    ];
+    client.say(&commands.map(|command| command.to_string()).join("\n"));
+    // A token that is looked at closes the connection, or is error 103.
+    assert_eq!(outcomes(&client, 4), [0, 111, 111, 111]);
+    edge.expect_metric("tidegate_client_commands_over_rate_total", 3);
+    assert_eq!(edge.publish("#42", "x"), 1);
+}
+
+#[test]
+fn what_no_token_can_change_is_refused_before_it_is_looked_at() {
+    let edge = Edge::with(&[HMAC_SECRET, "client.channels_max=2"]);
+    let client = Managed::connect_as(&edge, "42");
+    client.done("subscribe", json!({ "channel": "a" }));
+    let with_token = |channel: &str| json!({ "channel": channel, "token": "x" });
+    assert_eq!(client.refused("subscribe", with_token("a")), 105);
+    assert_eq!(client.refused("subscribe", with_token("b")), 106);
+    assert_eq!(client.refused("subscribe", with_token("unknown:b")), 102);
+    assert_eq!(client.refused("sub_refresh", with_token("b")), 107);
+    assert_eq!(client.refused("sub_refresh", with_token("a")), 103);
+    client.begin("connect", json!({ "token": "x" }));
+    assert_eq!(client.expect_close(3501), "connected already");
+}
