@@ -167,10 +167,11 @@ options! {
         /// Publications per second that one connection may send; 0 means no limit.
         publishes_per_second: u32 as Number = 0, 0..=1_000_000;
         /// Commands per second that all connections of one user to one shard may send together;
-        /// 0 means no limit.
+        /// 0 means no limit. A user on several shards may send so many to each: up to
+        /// shards.count times as many.
         user_commands_per_second: u32 as Number = 0, 0..=1_000_000;
         /// Publications per second that all connections of one user to one shard may send
-        /// together; 0 means no limit.
+        /// together; 0 means no limit. A user on several shards may send so many to each.
         user_publishes_per_second: u32 as Number = 0, 0..=1_000_000;
     }
 }

@@ -1,6 +1,9 @@
 //! How much a client may ask in a second: one connection, and all connections of a user on this
 //! shard.
 //!
+//! Users are counted by each shard for itself: to count them at their home a command would have to
+//! wait for an answer from there.
+//!
 //! Seconds begin together for everybody, so the counts of users are simply forgotten when one ends.
 
 use std::collections::HashMap;
