@@ -12,8 +12,8 @@ use crate::hub::{Cause, Effect, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle};
 use crate::protocol::centrifuge::{PersonalPush, encode_personal_push};
 use crate::protocol::{
-    ChannelName, ClientId, Command, CommandError, Outcome, Position, Publication, Push, PushBody,
-    Target, Ticket, Variant,
+    ChannelName, ClientId, Command, CommandError, Namespace, Outcome, Position, Publication, Push,
+    PushBody, Target, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
 
@@ -88,8 +88,8 @@ impl Hub {
         }
     }
 
-    /// Publishes to each of several channels that are at home here: to all of them, or, if one is
-    /// of no namespace, to none.
+    /// Publishes to each of several channels that are at home here: to all of them, or, if one
+    /// cannot take it, to none.
     fn publish_to_each(
         &mut self,
         channels: Vec<ChannelName>,
@@ -97,8 +97,9 @@ impl Hub {
         key: Option<&str>,
         ticket: Option<Ticket>,
     ) {
-        if channels.iter().any(|channel| self.settings.namespaces.of(channel).is_none()) {
-            return self.answer(ticket, true, 0, Err(CommandError::UnknownNamespace));
+        let refused = channels.iter().find_map(|to| self.rules_for(to, publication).err());
+        if let Some(error) = refused {
+            return self.answer(ticket, true, 0, Err(error));
         }
         let mut published = Vec::with_capacity(channels.len());
         for channel in channels {
@@ -128,7 +129,7 @@ impl Hub {
         ticket: Option<Ticket>,
     ) -> Result<Published, CommandError> {
         // Borrowed, not cloned: all shards would count the same references.
-        let rules = self.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
+        let rules = self.rules_for(channel, publication)?;
         let (size, ttl, has_history) = (rules.history_size, rules.history_ttl, rules.has_history());
         let now = self.now.tick;
         if let Some(key) = &key
@@ -137,13 +138,18 @@ impl Hub {
             self.metrics.publications_repeated.increment();
             return Ok(Published { position, ..Published::default() });
         }
-        // What is for one device alone is no part of what everybody can recover.
-        let has_offset = has_history && publication.device().is_none();
+        let has_offset = has_history && publication.is_remembered();
         let home = match self.homes.find(channel) {
             None if has_offset => Some(self.home_row(channel)),
             found => found,
         };
         let stream = home.filter(|_| has_offset).map(|home| self.stream_of(home, ttl));
+        if let Some(stream) = stream.map(|row| &self.history.streams[row])
+            && stream.outdates(publication)
+        {
+            self.metrics.publications_outdated.increment();
+            return Ok(Published { position: Some(stream.position()), ..Published::default() });
+        }
         let offset = stream.map_or(0, |row| self.history.streams[row].next_offset());
         let body = PushBody::Publication { publication: Arc::clone(publication), offset };
         let push = Arc::new(Push::new(channel.clone(), body));
@@ -163,6 +169,21 @@ impl Hub {
             _ => self.metrics.publications_unheard.increment(),
         }
         Ok(published)
+    }
+
+    /// The rules of a channel that can take a publication: where nothing is remembered, its version
+    /// could be compared with nothing.
+    fn rules_for(
+        &self,
+        channel: &ChannelName,
+        publication: &Publication,
+    ) -> Result<&Namespace, CommandError> {
+        let rules = self.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
+        let is_remembered = rules.has_history() && publication.is_remembered();
+        if publication.version().is_some() && !is_remembered {
+            return Err(CommandError::NotAvailable);
+        }
+        Ok(rules)
     }
 
     /// Passes a push on to the shards that have subscribers.

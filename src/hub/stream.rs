@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::rows::NONE;
-use crate::protocol::{Epoch, EpochClaim, HistoryFilter, Position, Push};
+use crate::protocol::{Epoch, EpochClaim, HistoryFilter, Position, Publication, Push, Version};
 use crate::wheel::Tick;
 
 /// What a remembered publication costs beside its payload: itself, its frames' headers, its place.
@@ -20,6 +20,8 @@ pub(super) struct Stream {
     pub(super) home: u32,
     epoch: Epoch,
     last: u64,
+    /// The newest state that its publications told.
+    version: Option<Box<Version>>,
     remembered: VecDeque<Remembered>,
     bytes: usize,
     /// When something last happened in it.
@@ -48,6 +50,7 @@ impl Stream {
             home,
             epoch,
             last: 0,
+            version: None,
             remembered: VecDeque::new(),
             bytes: 0,
             used: now,
@@ -66,10 +69,19 @@ impl Stream {
         self.last + 1
     }
 
+    /// Whether a newer state was published than the one that a publication tells.
+    pub(super) fn outdates(&self, publication: &Publication) -> bool {
+        let (new, last) = (publication.version(), &self.version);
+        new.zip(last.as_deref()).is_some_and(|(new, last)| new.is_outdated(last))
+    }
+
     /// Remembers the publication with the next offset, and forgets the oldest beyond `size`.
     pub(super) fn append(&mut self, push: Arc<Push>, now: Tick, size: usize) {
         debug_assert!(push.offset() == self.next_offset(), "offsets are consecutive");
         self.last += 1;
+        if let Some(version) = push.publication().and_then(|it| it.version()) {
+            self.version = Some(Box::new(version.clone()));
+        }
         self.bytes += cost(&push);
         self.remembered.push_back(Remembered { push, since: now });
         while self.remembered.len() > size {
@@ -107,7 +119,8 @@ impl Stream {
 
     /// About how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + STREAM_BYTES
+        let epoch = self.version.as_ref().map_or(0, |version| version.epoch.len());
+        self.bytes + epoch + STREAM_BYTES
     }
 
     /// Everything behind a position, if nothing of it is forgotten, and it is not more than

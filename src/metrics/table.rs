@@ -74,6 +74,8 @@ metrics! {
             "Publications this shard handed to its subscribers' logs.";
         publications_repeated: Counter = "tidegate_publications_repeated"
             "Publications that were not delivered because their idempotency key had come before.";
+        publications_outdated: Counter = "tidegate_publications_outdated"
+            "Publications that were not delivered because a newer version had come before.";
         keys_forgotten: Counter = "tidegate_idempotency_keys_forgotten"
             "Idempotency keys forgotten before their time because there were too many.";
         streams: Gauge = "tidegate_streams"

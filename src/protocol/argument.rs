@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
 use crate::protocol::refusal::{LABEL_BYTES_MAX, REASON_BYTES_MAX};
-use crate::protocol::{ChannelName, ClientId, DecodeError, Target};
+use crate::protocol::{ChannelName, ClientId, DecodeError, Target, Version};
 
 /// The close code of `disconnect` unless it names one: the client must not connect again.
 pub const DISCONNECT_CODE: u16 = 3503;
@@ -101,6 +101,30 @@ pub(super) fn unix_second(key: &'static str, second: u64) -> Result<u64, DecodeE
         0..=UNIX_SECOND_MAX => Ok(second),
         _ => Err(DecodeError::BadValue { key, expected: UNIX_SECOND_FORM }),
     }
+}
+
+/// The version of what a publication tells, which only a channel that remembers can compare.
+pub(super) fn version(
+    op: &'static str,
+    number: Option<u64>,
+    epoch: Option<&str>,
+    skips_history: bool,
+) -> Result<Option<Version>, DecodeError> {
+    let Some(number) = number else {
+        return match epoch {
+            None => Ok(None),
+            Some(_) => Err(DecodeError::MissingKey { op, key: "version" }),
+        };
+    };
+    if skips_history {
+        return Err(DecodeError::ConflictingKeys("skip_history", "version"));
+    }
+    let epoch = epoch.unwrap_or_default();
+    if epoch.len() > LABEL_BYTES_MAX {
+        let expected = "text of at most 255 bytes";
+        return Err(DecodeError::BadValue { key: "version_epoch", expected });
+    }
+    Ok(Some(Version { number, epoch: epoch.into() }))
 }
 
 /// Whether a text is short enough to name a device, a publisher or a publication.

@@ -49,7 +49,8 @@ pub fn decode_parts(parts: &[&[u8]], received_nanos: u64) -> Result<Decoded, Mal
                 return Err(DecodeError::NeedsChannelTopic.into());
             }
             let channel = ChannelName::parse(topic).map_err(DecodeError::BadTopic)?;
-            let publication = publication(payload, ContentType::Auto, received_nanos)?;
+            let text = is_text(payload, ContentType::Auto)?;
+            let publication = Publication::new(text, payload, received_nanos);
             let command =
                 Command::Publish { channel, publication: Arc::new(publication), key: None };
             Ok(Decoded { command, rid: None, source: None, surplus_parts })
@@ -84,11 +85,7 @@ fn command(
         (Op::Pub, false) | (_, true) => {}
         (_, false) => return Err(DecodeError::NeedsCommandTopic(op)),
     }
-    let publication = |meta: &mut Meta<'_>| {
-        let tags = std::mem::take(&mut meta.tags);
-        publication(payload, meta.content_type, received_nanos)
-            .map(|publication| publication.with_except(meta.except).with_tags(tags))
-    };
+    let publication = |meta: &mut Meta<'_>| publication(payload, meta, received_nanos);
     let key = meta.id.take().map(|id| id.into());
     Ok(match meta.op {
         Op::Pub => {
@@ -141,26 +138,33 @@ fn command(
 
 fn publication(
     payload: &[u8],
-    content_type: ContentType,
+    meta: &mut Meta<'_>,
     received_nanos: u64,
 ) -> Result<Publication, DecodeError> {
+    let text = is_text(payload, meta.content_type)?;
+    let (epoch, skips_history) = (meta.version_epoch.as_deref(), meta.skip_history);
+    let version = argument::version(meta.op.name(), meta.version, epoch, skips_history)?;
+    Ok(Publication::new(text, payload, received_nanos)
+        .with_except(meta.except)
+        .with_tags(std::mem::take(&mut meta.tags))
+        .with_skip_history(skips_history)
+        .with_version(version))
+}
+
+/// Whether a payload is sent as text, which the sender may have promised.
+fn is_text(payload: &[u8], content_type: ContentType) -> Result<bool, DecodeError> {
     let utf8 = |payload| simdutf8::basic::from_utf8(payload).ok();
-    let text = match content_type {
-        ContentType::Binary => false,
-        ContentType::Auto => utf8(payload).is_some(),
-        ContentType::Text => {
-            utf8(payload).ok_or(DecodeError::PayloadNotUtf8)?;
-            true
-        }
+    match content_type {
+        ContentType::Binary => Ok(false),
+        ContentType::Auto => Ok(utf8(payload).is_some()),
+        ContentType::Text => utf8(payload).map(|_| true).ok_or(DecodeError::PayloadNotUtf8),
         ContentType::Json => {
             let text = utf8(payload).ok_or(DecodeError::PayloadNotUtf8)?;
             // Skips values without recursion, so nesting costs a byte a level and no stack.
             let valid = serde_json::from_str::<IgnoredAny>(text);
-            valid.map_err(|_| DecodeError::PayloadNotJson)?;
-            true
+            valid.map(|_| true).map_err(|_| DecodeError::PayloadNotJson)
         }
-    };
-    Ok(Publication::new(text, payload, received_nanos))
+    }
 }
 
 /// The names in `channels`, which the operation cannot do without.

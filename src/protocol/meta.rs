@@ -61,6 +61,9 @@ pub(super) struct Meta<'a> {
     pub(super) content_type: ContentType,
     pub(super) id: Option<Cow<'a, str>>,
     pub(super) tags: Tags,
+    pub(super) skip_history: bool,
+    pub(super) version: Option<u64>,
+    pub(super) version_epoch: Option<Cow<'a, str>>,
     pub(super) expires_at: Option<u64>,
     pub(super) expired: bool,
     pub(super) revoke: bool,
@@ -85,6 +88,9 @@ enum Key {
     Ct,
     Id,
     Tags,
+    SkipHistory,
+    Version,
+    VersionEpoch,
     ExpiresAt,
     Expired,
     Revoke,
@@ -96,7 +102,7 @@ enum Key {
     Ts,
 }
 
-const KEYS: [(&str, Key); 19] = [
+const KEYS: [(&str, Key); 22] = [
     ("op", Key::Op),
     ("channel", Key::Channel),
     ("channels", Key::Channels),
@@ -107,6 +113,9 @@ const KEYS: [(&str, Key); 19] = [
     ("ct", Key::Ct),
     ("id", Key::Id),
     ("tags", Key::Tags),
+    ("skip_history", Key::SkipHistory),
+    ("version", Key::Version),
+    ("version_epoch", Key::VersionEpoch),
     ("expires_at", Key::ExpiresAt),
     ("expired", Key::Expired),
     ("revoke", Key::Revoke),
@@ -120,13 +129,14 @@ const KEYS: [(&str, Key); 19] = [
 ];
 
 /// Keys that later versions will understand.
-const LATER_KEYS: [&str; 4] = ["qos", "ttl", "key", "version"];
+const LATER_KEYS: [&str; 3] = ["qos", "ttl", "key"];
 
 /// Keys that every operation takes.
 const COMMON: u32 = bits(&[Key::Op, Key::Src, Key::Seq, Key::Rid, Key::Ts]);
 
 /// Keys of a publication with channels.
-const PUBLICATION: u32 = bits(&[Key::Except, Key::Ct, Key::Id, Key::Tags]);
+const PUBLICATION: u32 = bits(&[Key::Except, Key::Ct, Key::Id, Key::Tags])
+    | bits(&[Key::SkipHistory, Key::Version, Key::VersionEpoch]);
 
 impl Op {
     pub(super) fn name(self) -> &'static str {
@@ -228,6 +238,12 @@ impl<'a> Meta<'a> {
             Key::Ct => self.content_type = content_type(name, value)?,
             Key::Id => self.id = Some(label(name, value)?),
             Key::Tags => self.tags = tags(name, value)?,
+            Key::SkipHistory => self.skip_history = boolean(name, value)?,
+            Key::Version => match value {
+                Value::Unsigned(version @ 1..) => self.version = Some(version),
+                _ => return bad(name, "an integer above 0"),
+            },
+            Key::VersionEpoch => self.version_epoch = Some(label(name, value)?),
             Key::ExpiresAt => match value {
                 Value::Unsigned(second) => self.expires_at = Some(unix_second(name, second)?),
                 _ => return bad(name, UNIX_SECOND_FORM),

@@ -34,6 +34,6 @@ pub use info::ClientInfo;
 pub use meta::RequestId;
 pub use namespace::{Namespace, Namespaces, Permission, WhenSlow};
 pub use position::{Epoch, EpochClaim, EpochError, Position};
-pub use publication::Publication;
+pub use publication::{Publication, Version};
 pub use push::{EncodedPush, Push, PushBody, Variant};
 pub use refusal::{DecodeError, LABEL_BYTES_MAX, META_BYTES_MAX, Malformed, REASON_BYTES_MAX};

@@ -37,6 +37,27 @@ struct Extra {
     publisher: Option<Arc<ClientInfo>>,
     /// Names and values that managed clients get beside the payload.
     tags: Vec<(Box<str>, Box<str>)>,
+    /// Whether the channel does not remember it.
+    skips_history: bool,
+    /// Which state of something it tells, if it says so.
+    version: Option<Version>,
+}
+
+/// The version of a state that a publication tells: an older one that comes late is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// It grows with every change; never 0.
+    pub number: u64,
+    /// Which life of the state its number belongs to: another one begins anew. Empty means
+    /// whichever the channel knows.
+    pub epoch: Box<str>,
+}
+
+impl Version {
+    /// Whether it is not newer than the one that a channel had last.
+    pub fn is_outdated(&self, last: &Self) -> bool {
+        (self.epoch.is_empty() || self.epoch == last.epoch) && self.number <= last.number
+    }
 }
 
 impl Publication {
@@ -86,6 +107,22 @@ impl Publication {
         self
     }
 
+    /// Keeps it out of the channel's history: it has no offset, and who is not there misses it.
+    pub fn with_skip_history(mut self, skips_history: bool) -> Self {
+        if skips_history {
+            self.extra.get_or_insert_default().skips_history = true;
+        }
+        self
+    }
+
+    /// Says which version of a state it tells.
+    pub fn with_version(mut self, version: Option<Version>) -> Self {
+        if version.is_some() {
+            self.extra.get_or_insert_default().version = version;
+        }
+        self
+    }
+
     /// The complete frame of the raw door.
     pub fn frame(&self) -> &Bytes {
         &self.frame
@@ -124,6 +161,17 @@ impl Publication {
     /// The client that published it, if one did.
     pub fn publisher(&self) -> Option<&Arc<ClientInfo>> {
         self.extra.as_ref()?.publisher.as_ref()
+    }
+
+    /// Whether a channel with history remembers it: what is for one device alone is no part of what
+    /// everybody can recover.
+    pub fn is_remembered(&self) -> bool {
+        self.extra.as_ref().is_none_or(|extra| extra.device.is_none() && !extra.skips_history)
+    }
+
+    /// Which version of a state it tells.
+    pub fn version(&self) -> Option<&Version> {
+        self.extra.as_ref()?.version.as_ref()
     }
 
     /// Names and values beside the payload.

@@ -227,7 +227,7 @@ fn an_open_api_is_closed_to_foreign_pages() {
 fn failures_stand_in_the_body_or_in_the_status() {
     let cases = [
         ("publish", r#"{"channel":"gone:a","data":1}"#, 102, 404, "namespace"),
-        ("publish", r#"{"channel":"news","data":1,"skip_history":true}"#, 107, 400, "skip_history"),
+        ("publish", r#"{"channel":"news","data":1,"delta":true}"#, 107, 400, "delta"),
         ("publish", "{", 107, 400, "object"),
         ("presence", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
         ("presence_stats", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),

@@ -423,6 +423,55 @@ fn a_repeated_id_is_delivered_once() {
 }
 
 #[test]
+fn what_skips_history_is_heard_and_not_remembered() {
+    let edge = Edge::with(&[HISTORY]);
+    let client = Managed::connect(&edge);
+    let seen = client.done("subscribe", on("news"));
+    edge.publish("news", "first");
+    let skipped = edge.ask(&[b"news", b"now", br#"{"skip_history":true}"#]);
+    assert_eq!((&skipped["sessions"], skipped.get("offset")), (&json!(1), None));
+    edge.publish("news", "last");
+    let heard = [(); 3].map(|()| client.push()["pub"].clone());
+    assert_eq!(data_of(&json!(heard)), ["first", "now", "last"]);
+    let offsets = heard.each_ref().map(|publication| publication["offset"].as_u64());
+    assert_eq!(offsets, [Some(1), None, Some(2)]);
+    client.done("unsubscribe", on("news"));
+    let result = client.done("subscribe", again("news", &seen, 0));
+    assert_eq!(data_of(&result["publications"]), ["first", "last"]);
+}
+
+#[test]
+fn what_is_older_than_the_channel_is_not_delivered() {
+    let edge = Edge::with(&[HISTORY, "namespaces.bare.history_size=0"]);
+    let client = Managed::connect(&edge);
+    client.done("subscribe", on("news"));
+    let ask = |payload: &str, version: Value| {
+        edge.ask(&[b"news", payload.as_bytes(), version.to_string().as_bytes()])
+    };
+    let first = ask("5", json!({ "version": 5 }));
+    assert_eq!((&first["sessions"], &first["offset"]), (&json!(1), &json!(1)));
+    for version in [5, 4] {
+        let late = ask("late", json!({ "version": version }));
+        assert_eq!((&late["sessions"], &late["offset"]), (&json!(0), &json!(1)));
+    }
+    ask("any", json!({}));
+    ask("late", json!({ "version": 5 }));
+    ask("1e", json!({ "version": 1, "version_epoch": "e" }));
+    ask("late", json!({ "version": 1, "version_epoch": "e" }));
+    ask("late", json!({ "version": 1 }));
+    ask("2", json!({ "version": 2 }));
+    let heard = [(); 4].map(|()| client.data());
+    assert_eq!(json!(heard), json!([5, "any", "1e", 2]));
+    edge.expect_metric("tidegate_publications_outdated_total", 5);
+    // A version of what is not remembered would be compared with nothing.
+    let refused = |answer: Value| answer["error"]["code"] == "not_available";
+    assert!(refused(edge.ask(&[b"bare:a", b"x", br#"{"version":1}"#])));
+    let both = r#"{"op":"broadcast","channels":["bare:a"],"version":1}"#;
+    assert!(refused(edge.command("x", both)));
+    assert!(refused(edge.command("x", r#"{"op":"user","user":"u","device":"d","version":1}"#)));
+}
+
+#[test]
 fn everybody_hears_what_is_said_to_all() {
     let edge = Edge::with(&["channels.publish=everybody", "heartbeat.ping_interval=1h"]);
     let raw = edge.connect("raw", &["news"]);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
-use crate::protocol::{ClientId, LABEL_BYTES_MAX, NameError, ShardId};
+use crate::protocol::{ClientId, LABEL_BYTES_MAX, NameError, ShardId, Version};
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {
     decode_parts(parts, 7)
@@ -141,6 +141,29 @@ fn publications_have_keys_and_tags() {
 }
 
 #[test]
+fn publications_say_what_history_makes_of_them() {
+    let version = |number, epoch: &str| Some(Version { number, epoch: epoch.into() });
+    for (topic, rest) in [
+        ("news", ""),
+        ("$cmd", r#""op":"broadcast","channels":["a"],"#),
+        ("$cmd", r#""op":"user","user":"42","#),
+    ] {
+        let publication = |keys: &str| match with_meta(topic, b"x", &format!("{{{rest}{keys}}}")) {
+            Ok(Command::Publish { publication, .. } | Command::Broadcast { publication, .. }) => {
+                publication
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(!publication(r#""skip_history":true"#).is_remembered());
+        assert!(publication(r#""skip_history":false,"version":1"#).is_remembered());
+        assert_eq!(publication(r#""version":7"#).version(), version(7, "").as_ref());
+        let both = publication(r#""version":7,"version_epoch":"e""#);
+        assert_eq!(both.version(), version(7, "e").as_ref());
+        assert_eq!(publication(r#""ts":1"#).version(), None);
+    }
+}
+
+#[test]
 fn refreshes_and_removals() {
     let refresh = |meta: &str| match with_meta("$cmd", b"", meta) {
         Ok(Command::Refresh { target, expires_at }) => (target, expires_at),
@@ -219,6 +242,20 @@ fn every_error_of_topics_and_keys() {
         ("news", b"", format!(r#"{{"src":"{label}"}}"#), bad("src", "text of 1 to 255 bytes")),
         ("news", b"", r#"{"src":"a"}"#.into(), E::HalfSource),
         ("news", b"", r#"{"user":"a"}"#.into(), E::UnusedKey { op: "pub", key: "user" }),
+        ("news", b"", r#"{"skip_history":1}"#.into(), bad("skip_history", "true or false")),
+        ("news", b"", r#"{"version":0}"#.into(), bad("version", "an integer above 0")),
+        (
+            "news",
+            b"",
+            r#"{"version_epoch":"e"}"#.into(),
+            E::MissingKey { op: "pub", key: "version" },
+        ),
+        (
+            "news",
+            b"",
+            r#"{"version":1,"skip_history":true}"#.into(),
+            E::ConflictingKeys("skip_history", "version"),
+        ),
     ]);
 }
 

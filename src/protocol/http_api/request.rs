@@ -168,20 +168,15 @@ struct Publish<'a> {
     b64data: Text,
     tags: Option<Pairs>,
     idempotency_key: Text,
-    skip_history: Unused,
+    skip_history: Option<bool>,
+    version: Option<u64>,
+    version_epoch: Text,
     delta: Unused,
-    version: Unused,
-    version_epoch: Unused,
 }
 
 impl Publish<'_> {
     fn request(mut self, method: Method, received_nanos: u64) -> Result<Request, Fault> {
-        refuse(&[
-            ("skip_history", &self.skip_history),
-            ("delta", &self.delta),
-            ("version", &self.version),
-            ("version_epoch", &self.version_epoch),
-        ])?;
+        refuse(&[("delta", &self.delta)])?;
         let key = self.key()?;
         let publication = self.publication(method, received_nanos)?;
         let op = method.name();
@@ -238,7 +233,15 @@ impl Publish<'_> {
             }
         };
         let tags = self.tags.take().unwrap_or_default();
-        Ok(Arc::new(publication.with_tags(argument::tags(tags.0)?)))
+        let skips_history = self.skip_history.unwrap_or_default();
+        let version = self.version.filter(|&version| version != 0);
+        let epoch = self.version_epoch.get();
+        let version = argument::version(method.name(), version, epoch, skips_history)?;
+        let publication = publication
+            .with_tags(argument::tags(tags.0)?)
+            .with_skip_history(skips_history)
+            .with_version(version);
+        Ok(Arc::new(publication))
     }
 }
 

@@ -91,7 +91,7 @@ async def test_errors():
         async with backend(edge) as api, backend(edge, "another") as stranger:
             for request in (
                 PublishRequest(channel="$cmd", data=1),
-                PublishRequest(channel="a", data=1, skip_history=True),
+                PublishRequest(channel="a", data=1, delta=True),
             ):
                 expect(await error_of(api.publish(request)), 107)
             try:

@@ -4,6 +4,7 @@ and when connections expire."""
 import asyncio
 
 from cent import (
+    BroadcastRequest,
     ChannelsRequest,
     HistoryRemoveRequest,
     HistoryRequest,
@@ -40,6 +41,24 @@ async def test_history_is_read_and_forgotten():
             await api.history_remove(HistoryRemoveRequest(channel="a"))
             history = await api.history(HistoryRequest(channel="a", limit=-1))
             expect(history.publications, [])
+
+
+async def test_what_skips_history_or_is_outdated():
+    with Edge(f"api.key={KEY}", "channels.history_size=9") as edge:
+        async with backend(edge) as api, clients(edge, "/websocket?channels=a,b") as (client,):
+            result = await api.publish(PublishRequest(channel="a", data=1, skip_history=True))
+            expect((result.offset, result.epoch), (0, ""))
+            request = BroadcastRequest(channels=["a", "b"], data=2, skip_history=True)
+            responses = (await api.broadcast(request)).responses
+            expect([response.result.offset for response in responses], [0, 0])
+            for version, offset in ((7, 1), (6, 1), (8, 2)):
+                request = PublishRequest(channel="a", data=version, version=version)
+                expect((await api.publish(request)).offset, offset)
+            request = PublishRequest(channel="a", data=3, version=3, version_epoch="new")
+            expect((await api.publish(request)).offset, 3)
+            expect([await client.recv() for _ in range(6)], list("122783"))
+            history = await api.history(HistoryRequest(channel="a", limit=-1))
+            expect([one.data for one in history.publications], [7, 8, 3])
 
 
 async def test_expired_connections_are_closed():

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::CHANNELS_PER_COMMAND_MAX;
-use crate::protocol::{ClientId, Epoch, ShardId};
+use crate::protocol::{ClientId, Epoch, ShardId, Version};
 
 const CLIENT: &str = "010000000200000003";
 
@@ -25,7 +25,7 @@ fn user(user: &str) -> Target {
 
 #[test]
 fn publish() {
-    let publish = |body| match decode(Method::Publish, body) {
+    let publish = |body: &str| match decode(Method::Publish, body) {
         Ok((Command::Publish { channel, publication, key }, Form::Published)) => {
             (channel.to_string(), publication, key)
         }
@@ -46,7 +46,18 @@ fn publish() {
     assert_eq!((publication.payload_bytes(), publication.is_text()), (&b"\xff\0"[..], false));
     let (_, publication, _) = publish(r#"{"channel":"news","b64data":"aGk="}"#);
     assert_eq!((publication.payload_bytes(), publication.is_text()), (&b"hi"[..], true));
+    assert!(publication.is_remembered() && publication.version().is_none());
+    let (_, publication, _) = publish(r#"{"channel":"news","data":1,"skip_history":true}"#);
+    assert!(!publication.is_remembered());
+    let nothing = r#"{"channel":"news","data":1,"version":0,"version_epoch":"","delta":false}"#;
+    assert_eq!(publish(nothing).1.version(), None);
+    for (keys, number, epoch) in [(r#""version":7"#, 7, ""), (MAX_VERSION, u64::MAX, "e")] {
+        let (_, publication, _) = publish(&format!(r#"{{"channel":"news","data":1,{keys}}}"#));
+        assert_eq!(publication.version(), Some(&Version { number, epoch: epoch.into() }));
+    }
 }
+
+const MAX_VERSION: &str = r#""version":18446744073709551615,"version_epoch":"e""#;
 
 #[test]
 fn broadcast_answers_in_the_order_of_the_request() {
@@ -191,6 +202,8 @@ fn what_is_wrong_with_messages_is_said() {
     let many =
         format!(r#"{{"data":1,"channels":[{}"x"]}}"#, "\"x\",".repeat(CHANNELS_PER_COMMAND_MAX));
     let long = format!(r#"{{"channel":"a","data":1,"idempotency_key":"{}"}}"#, "k".repeat(256));
+    let epoch =
+        format!(r#"{{"channel":"a","data":1,"version":1,"version_epoch":"{}"}}"#, "e".repeat(256));
     assert_refused(&[
         (M::Publish, "{", "EOF"),
         (M::Publish, "[]", "object"),
@@ -205,10 +218,12 @@ fn what_is_wrong_with_messages_is_said() {
         (M::Publish, r#"{"channel":"a","data":1,"b64data":"aGk="}"#, "exclude"),
         (M::Publish, r#"{"channel":"a","b64data":"aGk"}"#, "b64data"),
         (M::Publish, r#"{"channel":"a","b64data":"???"}"#, "b64data"),
-        (M::Publish, r#"{"channel":"a","data":1,"skip_history":true}"#, "skip_history"),
+        (M::Publish, r#"{"channel":"a","data":1,"skip_history":1}"#, "bool"),
         (M::Publish, r#"{"channel":"a","data":1,"delta":true}"#, "delta"),
-        (M::Publish, r#"{"channel":"a","data":1,"version":3}"#, "version"),
-        (M::Publish, r#"{"channel":"a","data":1,"version_epoch":"e"}"#, "version_epoch"),
+        (M::Publish, r#"{"channel":"a","data":1,"version":-3}"#, "u64"),
+        (M::Publish, r#"{"channel":"a","data":1,"version_epoch":"e"}"#, "version"),
+        (M::Publish, r#"{"channel":"a","data":1,"skip_history":true,"version":1}"#, "exclude"),
+        (M::Publish, &epoch, "version_epoch"),
         (M::Publish, r#"{"channel":"a","data":1,"extra":0}"#, "extra"),
         (M::Publish, r#"{"channel":"a","channel":"b","data":1}"#, "duplicate"),
         (M::Publish, r#"{"channel":"a","channels":["b"],"data":1}"#, "channels"),
