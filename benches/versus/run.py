@@ -8,6 +8,7 @@ figures come about. What is missing is named; `--install` installs it.
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -33,10 +34,10 @@ LONE_RATE_MAX = 2
 # Publications per second of the streams, and for how long each is kept up.
 STREAMS = (5, 50)
 STREAM_SECONDS = 2
-# A step that has not ended by then is given up.
-STEP_SECONDS_MAX = 50
-# Between two steps, for what the server has to do when connections close.
-REST_SECONDS = 1
+# A step that has not ended by then is given up. The slowest needs minutes for the fastest stream.
+STEP_SECONDS_MAX = 240
+# A server is left alone for so long when all connections are open.
+SETTLE_SECONDS = 2
 
 
 def main():
@@ -47,12 +48,7 @@ def main():
         for command in installing():
             print("$", *command, file=sys.stderr, flush=True)
             subprocess.run([str(word) for word in command], check=True)
-    results = {}
-    for path in arguments.show:
-        for name, result in json.loads(path.read_text())["peers"].items():
-            results.setdefault(name, {**result, "rounds": []})["rounds"] += result["rounds"]
-    if not arguments.show:
-        results = measure(arguments)
+    results = read(arguments.show) if arguments.show else measure(arguments)
     write(arguments.json, results)
     print(table(results))
     troubles = [trouble for result in results.values() for trouble in troubles_of(result)]
@@ -99,6 +95,15 @@ def measure(arguments):
     return results
 
 
+def read(paths):
+    """What earlier runs wrote, the rounds of each peer together."""
+    results = {}
+    for path in paths:
+        for name, result in json.loads(path.read_text())["peers"].items():
+            results.setdefault(name, {**result, "rounds": []})["rounds"] += result["rounds"]
+    return results
+
+
 def write(path, results):
     if path:
         path.write_text(json.dumps({"peers": results}, indent=1) + "\n")
@@ -109,32 +114,37 @@ def play(peer, connections):
     figures = {"connections": connections, "troubles": []}
     with tempfile.TemporaryDirectory(prefix="versus-") as directory:
         place = Place(pathlib.Path(directory), *free_ports(3), descriptors_max())
-        with contextlib.ExitStack() as stack:
-            try:
-                pid = stack.enter_context(server(peer, place))
-            except NotServing as error:
-                figures["troubles"].append(str(error))
-                return figures
-
-            def step(name, count, rate, seconds):
-                time.sleep(REST_SECONDS)
-                report, trouble = bench(peer, place, pid, count, rate, seconds)
-                if trouble:
-                    figures["troubles"].append(f"{name}: {trouble}")
-                figures[name] = report if report and not trouble else None
-                return figures[name]
-
-            # What is made at the first use belongs to the server, not to connections.
-            step("warm", 50, 2, 1)
-            first = step("first", connections, 1, 1)
-            if first:
-                wall = first["delivery"]["last_receiver"]["max_ns"] / 1e9
-                rate = min(LONE_RATE_MAX, 0.6 / wall)
-                step("lone", connections, rate, round(LONE / rate))
-                for rate in STREAMS:
-                    if not step(f"stream {rate}", connections, rate, STREAM_SECONDS):
-                        break
+        try:
+            with server(peer, place) as pid:
+                take_steps(figures, functools.partial(bench, peer, place, pid), peer.rest)
+        except NotServing as error:
+            figures["troubles"].append(str(error))
     return figures
+
+
+def take_steps(figures, run, rest):
+    """Each step's report goes into the figures; `run` runs the generator."""
+
+    def step(name, count, rate, seconds):
+        time.sleep(rest)
+        report, trouble = run(count, rate, seconds)
+        if trouble:
+            figures["troubles"].append(f"{name}: {trouble}")
+        figures[name] = report if report and not trouble else None
+        return figures[name]
+
+    connections = figures["connections"]
+    # What is made at the first use belongs to the server, not to connections.
+    step("warm", 50, 2, 1)
+    first = step("first", connections, 1, 1)
+    if not first:
+        return
+    wall = first["delivery"]["last_receiver"]["max_ns"] / 1e9
+    rate = min(LONE_RATE_MAX, 0.6 / wall)
+    step("lone", connections, rate, round(LONE / rate))
+    for rate in STREAMS:
+        if not step(f"stream {rate}", connections, rate, STREAM_SECONDS):
+            break
 
 
 def bench(peer, place, pid, connections, rate, seconds):
@@ -143,7 +153,7 @@ def bench(peer, place, pid, connections, rate, seconds):
     command = [
         TIDEGATE, "bench", "fanout", "--json", "--processes", "1",
         "--connections", str(connections), "--bytes", str(BYTES),
-        "--settle", str(peer.settle), "--rate", str(rate), "--seconds", str(seconds),
+        "--settle", str(SETTLE_SECONDS), "--rate", str(rate), "--seconds", str(seconds),
         "--url", peer.url.format(**fill), "--endpoint", peer.endpoint.format(**fill),
     ]  # fmt: skip
     if peer.body:
