@@ -161,6 +161,10 @@ options! {
         refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Most channels that one connection may be subscribed to.
         channels_max: usize as Number = 128, 1..=1024;
+        /// Most bytes of replies with publications or lists of clients that may wait for one
+        /// connection, beside slow.outbox_bytes_max. A longer recovery fails, a longer history is
+        /// cut, a longer presence is an error.
+        reply_bytes_max: usize as Size = MIB, 4 * KIB..=GIB;
         /// Commands per second that one connection may send, publications among them; 0 means
         /// no limit. The commands of one second may come at once.
         commands_per_second: u32 as Number = 0, 0..=1_000_000;

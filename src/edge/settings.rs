@@ -29,6 +29,7 @@ pub(super) fn shard(
         evict_oldest: config.sessions.when_full == WhenFull::EvictOldest,
         lag_bytes_max: config.slow.lag_bytes_max,
         outbox_bytes_max: config.slow.outbox_bytes_max,
+        reply_bytes_max: client.reply_bytes_max,
         connections_max: connections_max(config.public.connections_max),
         memory_max: config.slow.memory_max,
         namespaces: Arc::clone(&common.namespaces),

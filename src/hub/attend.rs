@@ -62,18 +62,10 @@ impl Hub {
             Attendance { position: Some(stream.position()), ..Attendance::default() };
         if let Some((epoch, offset)) = attend.recover.filter(|_| rules.recovery) {
             let count_max = self.settings.recovery_publications_max;
-            // A recovery is one reply, and must fit the connection's outbox.
-            let bytes_max = self.settings.outbox_bytes_max / 2;
+            let bytes_max = self.settings.reply_bytes_max;
             let missed = stream.missed(epoch, offset, count_max, bytes_max);
             attendance.recovered = missed.is_some();
             attendance.missed = missed.unwrap_or_default();
-            let metrics = &self.metrics;
-            if attendance.recovered {
-                metrics.recoveries.increment();
-                metrics.recovered.add(attendance.missed.len() as u64);
-            } else {
-                metrics.recoveries_failed.increment();
-            }
         }
         Ok(attendance)
     }

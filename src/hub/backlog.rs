@@ -64,9 +64,28 @@ impl Hub {
     fn limit_outbox(&mut self, row: u32) {
         let held = self.tally.log_bytes + self.tally.outbox_bytes;
         let is_over = held > self.settings.memory_max;
-        if is_over || self.outbox_bytes(row) > self.settings.outbox_bytes_max {
+        let reserved = self.outboxes[self.connections[row].aside].reserved;
+        let bytes_max = self.settings.outbox_bytes_max.saturating_add(reserved);
+        if is_over || self.outbox_bytes(row) > bytes_max {
             self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
         }
+    }
+
+    /// How many bytes a long reply may have.
+    pub(super) fn reply_room(&self, row: u32) -> usize {
+        let aside = self.connections[row].aside;
+        let reserved = if aside == NONE { 0 } else { self.outboxes[aside].reserved };
+        self.settings.reply_bytes_max.saturating_sub(reserved)
+    }
+
+    /// Keeps room for a long reply, which has to follow. Returns whether there is enough.
+    pub(super) fn reserve(&mut self, row: u32, bytes: usize) -> bool {
+        let is_there = bytes <= self.reply_room(row);
+        if is_there && bytes > 0 {
+            let aside = self.aside_of(row);
+            self.outboxes[aside].reserved += bytes;
+        }
+        is_there
     }
 
     /// How many personal bytes wait for a connection.

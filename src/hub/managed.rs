@@ -16,7 +16,9 @@ use bytes::Bytes;
 
 use crate::hub::Hub;
 use crate::hub::connection::Phase;
-use crate::protocol::centrifuge::{ClientError, HistoryRequest, PositionClaim, Reply};
+use crate::protocol::centrifuge::{
+    ClientError, HistoryRequest, PositionClaim, Reply, encode_reply,
+};
 use crate::protocol::{ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
 
 /// Most questions of one connection that homes have not answered yet.
@@ -304,13 +306,30 @@ impl Hub {
         if self.connections[row].phase != Phase::Open {
             return;
         }
-        let mut frame = Vec::new();
-        let variant = self.connections[row].variant();
-        crate::protocol::centrifuge::encode_reply(variant, id, reply, &mut frame);
         if let Reply::Error(_) = reply {
             self.metrics.commands_refused.increment();
         }
+        let frame = self.encode(row, id, reply);
         self.append(row, &frame);
+    }
+
+    /// The same for a reply that may be long: if there is no room, it is an error.
+    pub(super) fn reply_at_length(&mut self, row: u32, id: u32, reply: &Reply<'_>) {
+        if self.connections[row].phase != Phase::Open {
+            return;
+        }
+        let frame = self.encode(row, id, reply);
+        if self.reserve(row, frame.len()) {
+            self.append(row, &frame);
+        } else {
+            self.reply(row, id, &Reply::Error(ClientError::LimitExceeded));
+        }
+    }
+
+    fn encode(&self, row: u32, id: u32, reply: &Reply<'_>) -> Vec<u8> {
+        let mut frame = Vec::new();
+        encode_reply(self.connections[row].variant(), id, reply, &mut frame);
+        frame
     }
 
     /// What was agreed upon a subscription ends with it.

@@ -80,6 +80,8 @@ pub struct Settings {
     pub lag_bytes_max: usize,
     /// How many personal bytes may wait for one connection.
     pub outbox_bytes_max: usize,
+    /// How many bytes of replies with publications or lists of clients may wait beside them.
+    pub reply_bytes_max: usize,
     /// How many connections there may be: what tables have room for from the start.
     pub connections_max: usize,
     /// How many bytes all logs and outboxes may hold before lagging connections are closed
@@ -121,6 +123,7 @@ impl Settings {
             evict_oldest: true,
             lag_bytes_max: usize::MAX,
             outbox_bytes_max: usize::MAX,
+            reply_bytes_max: usize::MAX,
             connections_max: 0,
             memory_max: usize::MAX,
             namespaces: Arc::default(),

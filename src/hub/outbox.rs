@@ -13,6 +13,9 @@ pub(super) struct Outbox {
     /// before the rest of it.
     /// The number says how many bytes of it are left.
     pub(super) unfinished: Option<(u32, u32)>,
+    /// How many bytes of long replies were promised room since it was empty last: they do not count
+    /// against what else may wait.
+    pub(super) reserved: usize,
     /// What was owed when the age was measured last, and what the socket took since then.
     owed: u64,
     paid: u64,
@@ -45,7 +48,7 @@ impl Outbox {
         self.sent += count;
         debug_assert!(self.sent <= self.bytes.len(), "no more was sent than waited");
         if self.sent == self.bytes.len() {
-            (self.bytes, self.sent) = (Vec::new(), 0);
+            (self.bytes, self.sent, self.reserved) = (Vec::new(), 0, 0);
         }
     }
 

@@ -15,9 +15,13 @@ use crate::protocol::centrifuge::{
 };
 use crate::protocol::{
     Answer, ChannelName, ClientInfo, Command, CommandError, EpochClaim, EventKind, HistoryFilter,
-    Namespace, Outcome, Permission, Position, Publication, Ticket, Variant,
+    Namespace, Outcome, Permission, Position, Publication, Push, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
+
+/// What a reply with publications has beside them, and what stands between two of them.
+const REPLY_OVERHEAD_BYTES: usize = 256;
+const OBJECT_OVERHEAD_BYTES: usize = 8;
 
 impl Hub {
     /// Begins a command whose turn it is.
@@ -244,7 +248,7 @@ impl Hub {
         &mut self,
         row: u32,
         subscription: &Subscription,
-        attendance: Attendance,
+        mut attendance: Attendance,
     ) -> SubscribeResult {
         let (_, at) = self.subscription_of(row, &subscription.channel).expect("it has terms");
         let place = self.subscriptions[at];
@@ -265,6 +269,9 @@ impl Hub {
             self.queues.effects.push_back(crate::hub::Effect::Expiry(row));
         }
         let claim = &subscription.claim;
+        if claim.recover && is_recoverable {
+            self.judge_recovery(row, &mut attendance);
+        }
         let position = attendance.position.map(|position| Position {
             // The client advances by the publications that it is given.
             offset: if attendance.recovered { claim.offset } else { position.offset },
@@ -278,6 +285,19 @@ impl Hub {
             recovered: attendance.recovered,
             publications: attendance.missed,
             data: subscription.grant.data.clone(),
+        }
+    }
+
+    /// A recovery is told to be none if the connection has no room for it.
+    fn judge_recovery(&mut self, row: u32, attendance: &mut Attendance) {
+        let variant = self.connections[row].variant();
+        let bytes = attendance.missed.iter().map(|push| object_bytes(push, variant)).sum();
+        if attendance.recovered && self.reserve(row, bytes) {
+            self.metrics.recoveries.increment();
+            self.metrics.recovered.add(attendance.missed.len() as u64);
+        } else {
+            (attendance.recovered, attendance.missed) = (false, Vec::new());
+            self.metrics.recoveries_failed.increment();
         }
     }
 
@@ -382,12 +402,30 @@ impl Hub {
                 Reply::PresenceStats(clients, users)
             }
             (Replies::History, None, Some(Outcome::History(publications, position))) => {
-                Reply::History(publications, *position)
+                Reply::History(self.fitting(row, publications), *position)
             }
             _ => Reply::Error(ClientError::Internal),
         };
-        self.reply(row, id, &reply);
+        if matches!(reply, Reply::Presence(_) | Reply::History(..)) {
+            self.reply_at_length(row, id, &reply);
+        } else {
+            self.reply(row, id, &reply);
+        }
         self.unpark(row);
+    }
+
+    /// As many publications as the connection has room for, at least one.
+    fn fitting<'a>(&self, row: u32, publications: &'a [Arc<Push>]) -> &'a [Arc<Push>] {
+        let variant = self.connections[row].variant();
+        let mut room = self.reply_room(row).saturating_sub(REPLY_OVERHEAD_BYTES);
+        let fits = |push: &&Arc<Push>| {
+            let bytes = object_bytes(push, variant);
+            let is_room = bytes <= room;
+            room = room.saturating_sub(bytes);
+            is_room
+        };
+        let count = publications.iter().take_while(fits).count();
+        &publications[..count.max(1).min(publications.len())]
     }
 
     /// Ends a subscription, if there is one.
@@ -411,6 +449,11 @@ fn presence_readers(rules: &Namespace) -> Option<Permission> {
 
 fn history_readers(rules: &Namespace) -> Option<Permission> {
     rules.has_history().then_some(rules.read_history)
+}
+
+/// How long a publication is in a reply, with what separates it from the next.
+fn object_bytes(push: &Push, variant: Variant) -> usize {
+    push.object(variant).len() + OBJECT_OVERHEAD_BYTES
 }
 
 /// Seconds as they are kept.

@@ -124,7 +124,7 @@ impl Stream {
     }
 
     /// Everything behind a position, if nothing of it is forgotten, and it is not more than
-    /// `count_max` publications and `bytes_max` bytes.
+    /// `count_max` publications with `bytes_max` bytes of payload.
     pub(super) fn missed(
         &self,
         epoch: EpochClaim,
@@ -138,7 +138,7 @@ impl Stream {
         }
         let missed = self.remembered.range(self.remembered.len() - count..);
         let missed: Vec<_> = missed.map(|remembered| Arc::clone(&remembered.push)).collect();
-        let bytes: usize = missed.iter().map(|push| reply_bytes(push)).sum();
+        let bytes: usize = missed.iter().map(|push| payload_bytes(push)).sum();
         (bytes <= bytes_max).then_some(missed)
     }
 
@@ -171,9 +171,8 @@ impl Stream {
     }
 }
 
-/// About how long a publication is in a reply: itself, its offset, its publisher.
-fn reply_bytes(push: &Push) -> usize {
-    64 + push.publication().map_or(0, |publication| publication.frame().len())
+fn payload_bytes(push: &Push) -> usize {
+    push.publication().map_or(0, |publication| publication.payload().len())
 }
 
 fn cost(push: &Push) -> usize {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, HMAC_SECRET, Managed};
+use crate::harness::{Edge, HMAC_SECRET, Managed, token};
 
 /// Reads replies until every command of a range has one; pushes are passed over.
 #[track_caller]
@@ -83,4 +83,79 @@ fn users_are_counted_once() {
     edge.expect_metric("tidegate_users", 2);
     drop(clients);
     edge.expect_metric("tidegate_users", 0);
+}
+
+/// Fills channels with so many publications of 10 KB each.
+fn fill(edge: &Edge, channels: &[&str], count: usize) {
+    for channel in channels {
+        for n in 0..count {
+            edge.publish(channel, format!("\"{n}{}\"", "x".repeat(10_000)));
+        }
+    }
+}
+
+/// Whether a subscription has all that it asked for; otherwise it has nothing and says so.
+#[track_caller]
+fn is_recovered(result: &Value, count: usize) -> bool {
+    let publications = result["publications"].as_array().map_or(0, Vec::len);
+    let is_recovered = result["recovered"] == true;
+    assert_eq!(publications, if is_recovered { count } else { 0 }, "never a part");
+    assert_eq!(result["was_recovering"], true);
+    is_recovered
+}
+
+#[test]
+fn recoveries_that_are_too_long_together_are_said_to_be_not_recovered() {
+    let edge = Edge::with(&[HMAC_SECRET, "channels.history_size=100"]);
+    let channels: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
+    let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+    fill(&edge, &names, 10);
+    let client = Managed::connect_as(&edge, "42");
+    let subscribe = |(channel, id): (&&str, u32)| {
+        let request = json!({ "channel": channel, "recover": true, "epoch": "", "offset": 0 });
+        json!({ "id": id, "subscribe": request }).to_string()
+    };
+    let frame: Vec<String> = names.iter().zip(100..).map(subscribe).collect();
+    client.say(&frame.join("\n"));
+    let replies = replies(&client, 100..120);
+    let recovered = replies.iter().filter(|reply| is_recovered(&reply["subscribe"], 10)).count();
+    // What fits depends on how much the socket has taken meanwhile.
+    assert!((10..20).contains(&recovered), "{recovered} recovered");
+    let lost = replies.iter().find(|reply| reply["subscribe"]["recovered"] != true).unwrap();
+    let channel = names[lost["id"].as_u64().unwrap() as usize - 100];
+    assert_eq!(lost["subscribe"]["offset"], 10, "it goes on from here");
+    client.done("unsubscribe", json!({ "channel": channel }));
+    let request = json!({ "channel": channel, "recover": true, "epoch": "", "offset": 0 });
+    assert!(is_recovered(&client.done("subscribe", request), 10), "there is room again");
+
+    let other = Managed::open(&edge);
+    let position = json!({ "recover": true, "epoch": "", "offset": 0 });
+    let positions: serde_json::Map<_, _> =
+        channels.iter().map(|channel| (channel.clone(), position.clone())).collect();
+    let token = token(json!({ "sub": "43", "channels": channels }));
+    let result = other.done("connect", json!({ "token": token, "subs": positions }));
+    let subs = names.iter().filter(|name| is_recovered(&result["subs"][**name], 10)).count();
+    assert_eq!(subs, 10, "a megabyte of them");
+    edge.expect_metric("tidegate_recoveries_total{result=\"recovered\"", (recovered + 11) as i64);
+}
+
+#[test]
+fn a_long_history_comes_in_parts() {
+    let edge = Edge::with(&["channels.history_size=300"]);
+    fill(&edge, &["news"], 250);
+    let client = Managed::connect(&edge);
+    let (mut offset, mut parts) = (0, 0);
+    while offset < 250 {
+        let since = json!({ "offset": offset, "epoch": "" });
+        let request = json!({ "channel": "news", "limit": -1, "since": since });
+        let result = client.done("history", request);
+        assert_eq!(result["offset"], 250);
+        for publication in result["publications"].as_array().unwrap() {
+            offset += 1;
+            assert_eq!(publication["offset"], offset);
+        }
+        parts += 1;
+        assert!(parts < 10, "no progress");
+    }
+    assert!(parts > 1, "{parts} parts");
 }

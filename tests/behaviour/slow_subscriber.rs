@@ -374,7 +374,7 @@ fn a_managed_client_subscribes_again_and_misses_nothing() {
     const MESSAGES: u64 = 2000;
     let options = [
         "slow.lag_bytes_max=64KiB",
-        "slow.outbox_bytes_max=128MiB",
+        "client.reply_bytes_max=128MiB",
         "channels.history_size=2000",
         "history.recovery_publications_max=2000",
     ];

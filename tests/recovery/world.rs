@@ -120,6 +120,7 @@ impl World {
             namespaces,
             lag_bytes_max: random.pick(&[2_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[4_000, 10_000_000]),
+            reply_bytes_max: random.pick(&[3_000, 10_000_000]),
             history_bytes_max: random.pick(&[3_000, 10_000, 10_000_000]),
             history_meta_ttl: random.pick(&[1, 1000]),
             recovery_publications_max: random.pick(&[5, 1000]),

@@ -51,7 +51,7 @@ SETTINGS = [
     "history.recovery_publications_max=5000",
     # The slow subscriber is to be caught soon, and to recover much at once.
     "slow.lag_bytes_max=64KiB",
-    "slow.outbox_bytes_max=128MiB",
+    "client.reply_bytes_max=128MiB",
 ]
 
 
