@@ -150,23 +150,27 @@ impl Hub {
             self.metrics.publications_outdated.increment();
             return Ok(Published { position: Some(stream.position()), ..Published::default() });
         }
-        let offset = stream.map_or(0, |row| self.history.streams[row].next_offset());
-        let body = PushBody::Publication { publication: Arc::clone(publication), offset };
-        let push = Arc::new(Push::new(channel.clone(), body));
-        let position = stream.map(|row| self.remember(row, &push, size));
+        let heard = home.filter(|&home| !self.homes.rows[home].members.is_empty());
+        // What nobody hears and nobody remembers is made for nobody.
+        let push = (stream.is_some() || heard.is_some()).then(|| {
+            let offset = stream.map_or(0, |row| self.history.streams[row].next_offset());
+            let body = PushBody::Publication { publication: Arc::clone(publication), offset };
+            Arc::new(Push::new(channel.clone(), body))
+        });
+        let position = stream.zip(push.as_ref()).map(|(row, push)| self.remember(row, push, size));
         if let Some(key) = key
             && self.repeats.note(channel, key, position, now)
         {
             self.metrics.keys_forgotten.increment();
         }
         let mut published = Published { position, ..Published::default() };
-        match home {
-            Some(home) if !self.homes.rows[home].members.is_empty() => {
+        match heard.zip(push) {
+            Some((home, push)) => {
                 // A shard that asks for a client wants to know that it was published, no more.
                 let counted = ticket.filter(|ticket| Asker::shard_at(ticket.asker).is_none());
                 (published.awaiting, published.sessions) = self.route(home, &push, counted);
             }
-            _ => self.metrics.publications_unheard.increment(),
+            None => self.metrics.publications_unheard.increment(),
         }
         Ok(published)
     }
