@@ -115,13 +115,21 @@ fn check_pairs(config: &Config, reader: &mut Reader) {
         Place("token".to_owned()).conflict("jwks_url", problem, reader);
     }
     let slow = &config.slow;
-    for (key, bytes) in
-        [("lag_bytes_max", slow.lag_bytes_max), ("outbox_bytes_max", slow.outbox_bytes_max)]
-    {
+    for (section, key, bytes) in [
+        ("slow", "lag_bytes_max", slow.lag_bytes_max),
+        ("slow", "outbox_bytes_max", slow.outbox_bytes_max),
+        ("client", "reply_bytes_max", config.client.reply_bytes_max),
+    ] {
         if bytes > slow.memory_max {
             let problem = ("more than slow.memory_max", "lower it or raise slow.memory_max");
-            Place("slow".to_owned()).conflict(key, problem, reader);
+            Place(section.to_owned()).conflict(key, problem, reader);
         }
+    }
+    // Memory for a message in fragments is doubled as it grows.
+    if config.websocket.message_bytes_max > config.websocket.memory_max / 2 {
+        let problem =
+            ("more than half of websocket.memory_max", "lower it or raise websocket.memory_max");
+        Place("websocket".to_owned()).conflict("message_bytes_max", problem, reader);
     }
 }
 

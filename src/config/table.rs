@@ -130,6 +130,9 @@ options! {
         /// Longest message from a client, all fragments together. Longer ones close the
         /// connection with code 1009.
         message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
+        /// Most memory of a shard for messages that have come in part. Past it the connection that
+        /// would add to it is closed with code 1013.
+        memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most fragments of one message. More close the connection with code 1008.
         fragments_max: usize as Number = 256, 1..=1_000_000;
         /// Time that a client has to answer a Close frame.

@@ -437,6 +437,11 @@ fn contradictions_are_refused() {
     for (text, reason) in [
         ("internal.address = '127.0.0.1:8000'".to_owned(), "public.address is the same"),
         ("slow.lag_bytes_max = '512MiB'".to_owned(), "more than slow.memory_max"),
+        ("client.reply_bytes_max = '512MiB'".to_owned(), "more than slow.memory_max"),
+        (
+            "websocket.message_bytes_max = '129MiB'".to_owned(),
+            "more than half of websocket.memory_max",
+        ),
         (format!("{endpoint}kind = 'pull'\ntopics = ['a']"), "only sub sockets have topics"),
         (format!("{endpoint}kind = 'pull'\nreconnect_interval = '9s'"), "reconnect_interval_max"),
         (

@@ -65,6 +65,7 @@ pub(super) fn shard(
             message_bytes_max: config.websocket.message_bytes_max,
             fragments_max: u32::try_from(config.websocket.fragments_max).unwrap_or(u32::MAX),
         },
+        half_bytes_max: config.websocket.memory_max,
         connections_max: connections_max(config.public.connections_max),
         handshakes_pending_max: config.handshake.pending_max,
         handshakes_per_second: config.handshake.rate,

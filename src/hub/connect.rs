@@ -162,6 +162,7 @@ impl Hub {
     /// A managed connection ends before its `connect` was answered.
     pub(super) fn abandon_connect(&mut self, row: u32) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
+        self.metrics.commands_parked.add(-(managed.parked.len() as i64));
         managed.parked.clear();
         if let Stage::Connecting(connecting) = std::mem::take(&mut managed.stage) {
             let joining = connecting.joining;

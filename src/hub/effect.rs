@@ -39,6 +39,8 @@ pub enum Cause {
     ProtocolError,
     /// The peer did not take what it was sent.
     Slow,
+    /// The shard has no memory left for messages that have come in part.
+    HalfRead,
     /// A backend said so.
     Command,
     /// Its token, or what a backend set for it, has expired.

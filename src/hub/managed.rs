@@ -220,7 +220,10 @@ impl Hub {
     pub fn ask(&mut self, row: u32, asked: Asked) {
         let must_wait = self.waits(row, asked.channel());
         match self.managed.get_mut(&row) {
-            Some(managed) if must_wait => managed.parked.push_back(asked),
+            Some(managed) if must_wait => {
+                managed.parked.push_back(asked);
+                self.metrics.commands_parked.add(1);
+            }
             _ => self.begin(row, asked),
         }
         self.run_local();
@@ -228,7 +231,8 @@ impl Hub {
 
     /// Whether commands of a connection wait for earlier ones: then no more is to be read of it.
     pub fn is_parked(&self, row: u32) -> bool {
-        self.connections[row].variant().is_managed()
+        let connection = self.connections.get(row);
+        connection.is_some_and(|connection| connection.variant().is_managed())
             && self.managed.get(&row).is_some_and(|managed| !managed.parked.is_empty())
     }
 
@@ -297,6 +301,7 @@ impl Hub {
                 }
                 return;
             }
+            self.metrics.commands_parked.add(-1);
             self.begin(row, asked);
         }
     }

@@ -58,6 +58,8 @@ metrics! {
             "Connections closed, by reason.";
         closed_slow: Counter = "tidegate_connections_closed" [reason = "slow"]
             "Connections closed, by reason.";
+        closed_half_read: Counter = "tidegate_connections_closed" [reason = "half_read"]
+            "Connections closed, by reason.";
         closed_by_command: Counter = "tidegate_connections_closed" [reason = "command"]
             "Connections closed, by reason.";
         closed_expired: Counter = "tidegate_connections_closed" [reason = "expired"]
@@ -68,6 +70,8 @@ metrics! {
             "Connections closed, by reason.";
         messages_received: Counter = "tidegate_messages_received"
             "Complete messages from clients.";
+        half_bytes: Gauge = "tidegate_half_read_bytes"
+            "Memory of messages of clients that have come in part.";
         bytes_received: Counter = "tidegate_received_bytes"
             "Bytes read from client sockets.";
         publications: Counter = "tidegate_publications"
@@ -98,6 +102,8 @@ metrics! {
             "Commands of clients answered with an error.";
         commands_over_rate: Counter = "tidegate_client_commands_over_rate"
             "Commands of clients beyond the number that is allowed in a second.";
+        commands_parked: Gauge = "tidegate_client_commands_parked"
+            "Commands of clients that wait for earlier ones of the same client.";
         subscribers_cut_off: Counter = "tidegate_subscriptions_cut_off"
             "Slow subscriptions ended with the advice to subscribe again and recover.";
         publications_unheard: Counter = "tidegate_publications_unheard"
@@ -136,9 +142,13 @@ metrics! {
         answers_dropped: Counter = "tidegate_answers_dropped"
             "Parts of answers to backends that were dropped because their link was full.";
         reads_deferred: Counter = "tidegate_reads_deferred"
-            "Times a readable socket had to wait because events for backends could not be passed.";
+            "Times a readable socket waited because events or envelopes could not be passed on.";
+        reads_paused: Counter = "tidegate_reads_paused"
+            "Times a client was not read because it does not read itself or its commands wait.";
         envelopes_deferred: Counter = "tidegate_link_deferrals"
             "Times a full link between shards made this shard hold back commands.";
+        envelopes_parked: Gauge = "tidegate_link_parked"
+            "Envelopes that wait for room on a full link to another shard.";
     }
 }
 

@@ -184,7 +184,7 @@ impl Shard {
         }
         self.reply(row, &response);
         if !early.is_empty() && self.sockets[row as usize].state == State::Open {
-            self.put_half(row, Half::Early(Box::new((Inbound::default(), early))));
+            self.keep_half(row, Half::Early(Box::new((Inbound::default(), early))));
         }
         // What came while the channels were joined was left in the socket.
         self.make_ready(row);

@@ -192,6 +192,7 @@ impl Shard {
             Cause::Lost => metrics.closed_lost.increment(),
             Cause::ProtocolError => metrics.closed_protocol_error.increment(),
             Cause::Slow => metrics.closed_slow.increment(),
+            Cause::HalfRead => metrics.closed_half_read.increment(),
             Cause::Command => metrics.closed_by_command.increment(),
             Cause::Expired => metrics.closed_expired.increment(),
             Cause::Evicted => metrics.closed_evicted.increment(),

@@ -77,6 +77,8 @@ struct Shard {
     wheel: Wheel,
     sockets: Vec<Socket>,
     halves: Rows<Half>,
+    /// How much memory all of them take.
+    half_bytes: usize,
     work: Work,
     admission: Admission,
     draining: drain::Progress,
@@ -151,6 +153,7 @@ impl Shard {
             wheel: Wheel::with_capacity(work.now, expected),
             sockets: Vec::with_capacity(expected),
             halves: Rows::default(),
+            half_bytes: 0,
             admission: Admission::new(&settings),
             draining: drain::Progress::new(drain),
             listener: Some(listener),

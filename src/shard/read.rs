@@ -64,7 +64,7 @@ impl Shard {
 
     /// Whether a connection that waits to be read could be read now.
     pub(super) fn has_readable(&self) -> bool {
-        !self.work.ready.is_empty() && !self.are_events_full()
+        !self.work.ready.is_empty() && !self.are_events_full() && !self.are_links_full()
     }
 
     /// Messages of clients become events; while those cannot be passed on, nobody is read, and
@@ -109,11 +109,13 @@ impl Shard {
         }
         self.read_frames(row, &mut bytes);
         if !rest.is_empty() && self.sockets[row as usize].state == State::Open {
-            let inbound = match self.take_half(row) {
-                Some(Half::Message(inbound)) => *inbound,
-                _ => Inbound::default(),
+            let (inbound, mut early) = match self.take_half(row) {
+                Some(Half::Message(inbound)) => (*inbound, Vec::new()),
+                Some(Half::Early(early)) => *early,
+                _ => (Inbound::default(), Vec::new()),
             };
-            self.put_half(row, Half::Early(Box::new((inbound, rest))));
+            early.extend_from_slice(&rest);
+            self.put_half(row, Half::Early(Box::new((inbound, early))));
         }
         true
     }
@@ -177,13 +179,19 @@ impl Shard {
             }
             State::Handshake | State::Open | State::Closing | State::Lingering => {}
         }
-        if self.sockets[row as usize].state == State::Open && self.are_events_full() {
+        let must_wait = match self.sockets[row as usize].state {
+            State::Open => self.are_events_full() || self.are_links_full(),
+            State::Handshake => self.are_links_full(),
+            _ => false,
+        };
+        if must_wait {
             self.metrics.reads_deferred.increment();
             self.make_ready(row);
             return false;
         }
         let may_read = self.may_be_heard(row) || self.sockets[row as usize].state != State::Open;
         if !may_read && !self.sockets[row as usize].is(IS_READY) {
+            self.metrics.reads_paused.increment();
             self.sockets[row as usize].set(IS_READY, true);
             self.work.paused.push((row, self.hub.client_id(row).generation));
         }
@@ -238,6 +246,9 @@ impl Shard {
                     let Some(item) = step.item else { break };
                     end = self.handle_item(row, &item, &mut replies);
                     input = &mut input[consumed..];
+                    if end.is_none() && self.hub.is_parked(row) {
+                        break;
+                    }
                 }
             }
         }
@@ -248,9 +259,14 @@ impl Shard {
         self.work.replies = replies;
         match end {
             Some((code, reason, cause)) => self.end_by_peer(row, code, reason, cause),
-            None if !inbound.is_idle() && self.sockets[row as usize].fd >= 0 => {
-                self.put_half(row, Half::Message(inbound));
+            None if self.sockets[row as usize].fd < 0 => {}
+            None if !input.is_empty() && self.hub.is_parked(row) => {
+                // Commands wait: so does what is behind them.
+                let inbound = if inbound.is_idle() { Inbound::default() } else { *inbound };
+                self.keep_half(row, Half::Early(Box::new((inbound, input.to_vec()))));
+                self.make_ready(row);
             }
+            None if !inbound.is_idle() => self.keep_half(row, Half::Message(inbound)),
             None => {}
         }
         self.perform_effects();
@@ -305,19 +321,40 @@ impl Shard {
         }
     }
 
+    /// Keeps what is half read of a connection, if the shard has memory for it.
+    pub(super) fn keep_half(&mut self, row: u32, half: Half) {
+        if self.half_bytes + half.bytes() > self.settings.half_bytes_max {
+            let reason = "too many messages have come in part";
+            self.end_by_peer(row, CloseCode::TRY_AGAIN_LATER, reason, Cause::HalfRead);
+        } else {
+            self.put_half(row, half);
+        }
+    }
+
     /// Keeps what is half read of a connection.
     pub(super) fn put_half(&mut self, row: u32, half: Half) {
+        self.note_half_bytes(0, half.bytes());
         let socket = &mut self.sockets[row as usize];
         if socket.half == NONE {
             socket.half = self.halves.insert(half);
         } else {
-            self.halves[socket.half] = half;
+            let before = std::mem::replace(&mut self.halves[socket.half], half);
+            self.note_half_bytes(before.bytes(), 0);
         }
     }
 
     /// What is half read of a connection, which holds nothing from here on.
     pub(super) fn take_half(&mut self, row: u32) -> Option<Half> {
         let half = std::mem::replace(&mut self.sockets[row as usize].half, NONE);
-        (half != NONE).then(|| self.halves.remove(half))
+        let half = (half != NONE).then(|| self.halves.remove(half));
+        self.note_half_bytes(half.as_ref().map_or(0, Half::bytes), 0);
+        half
+    }
+
+    fn note_half_bytes(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.half_bytes = self.half_bytes + after - before;
+            self.metrics.half_bytes.set(self.half_bytes as i64);
+        }
     }
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub has_event_endpoint: bool,
     /// What one message of a client may cost.
     pub limits: Limits,
+    /// How much memory messages that have come in part may take together.
+    pub half_bytes_max: usize,
     /// How many connections it holds; more are answered 503.
     pub connections_max: usize,
     /// How many opening handshakes may be incomplete; one more displaces the oldest.

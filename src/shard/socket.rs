@@ -99,8 +99,20 @@ pub(super) enum Half {
     Head(Vec<u8>),
     /// A valid request whose answer waits for the hub, and what the client sent right after it.
     Accepted(Box<(Accepted, Vec<u8>)>),
-    /// What a client sent right behind its request, until the connection's turn to be read.
+    /// What a client has sent that must wait: right behind its request until the connection's turn
+    /// to be read, or behind commands that wait for earlier ones.
     Early(Box<(Inbound, Vec<u8>)>),
     /// A frame or message as far as it came.
     Message(Box<Inbound>),
+}
+
+impl Half {
+    /// How much memory what an open connection has sent takes. Heads have limits of their own.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Head(_) | Self::Accepted(_) => 0,
+            Self::Early(early) => early.0.bytes() + early.1.capacity(),
+            Self::Message(inbound) => inbound.bytes(),
+        }
+    }
 }

@@ -27,6 +27,11 @@ const COMPLETIONS_PER_TURN: usize = 512;
 const ENVELOPES_PER_LINK: usize = 256;
 const READS_PER_TURN: usize = 64;
 
+/// With so many envelopes that wait for room on a link, clients are not read: their commands and
+/// their comings make more of them. What shards send is taken all the same. What that adds answers
+/// questions of connections elsewhere, of which each has a limited number.
+const PARKED_PAUSE: usize = 256;
+
 /// With so many envelopes on the link to a shard, commands that make more of them wait: what the
 /// shards say to each other should not wait long behind publications.
 const COMMANDS_PAUSE: usize = 256;
@@ -178,14 +183,21 @@ impl Shard {
 
     fn pass_on(&mut self, shard: crate::protocol::ShardId, envelope: crate::mesh::Envelope) {
         self.work.is_touched[shard.index()] = true;
-        if self.work.parked.is_empty() {
-            if let Err(envelope) = self.port.shards[shard.index()].try_send(envelope) {
-                self.metrics.envelopes_deferred.increment();
-                self.work.parked.push_back((shard, envelope));
-            }
+        let envelope = if self.work.parked.is_empty() {
+            let refused = self.port.shards[shard.index()].try_send(envelope).err();
+            let Some(envelope) = refused else { return };
+            self.metrics.envelopes_deferred.increment();
+            envelope
         } else {
-            self.work.parked.push_back((shard, envelope));
-        }
+            envelope
+        };
+        self.work.parked.push_back((shard, envelope));
+        self.metrics.envelopes_parked.add(1);
+    }
+
+    /// Whether so much waits for room on links that clients are not to add to it.
+    pub(super) fn are_links_full(&self) -> bool {
+        self.work.parked.len() >= PARKED_PAUSE
     }
 
     /// Tries again to pass on what did not fit. One full link holds all of them back, which keeps
@@ -197,6 +209,7 @@ impl Shard {
                 self.work.parked.push_front((shard, envelope));
                 break;
             }
+            self.metrics.envelopes_parked.add(-1);
         }
     }
 

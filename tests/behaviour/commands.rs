@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, HMAC_SECRET, Managed, token};
+use crate::harness::{Edge, HMAC_SECRET, Managed, frame, token};
 
 /// Reads replies until every command of a range has one; pushes are passed over.
 #[track_caller]
@@ -30,7 +30,7 @@ fn a_subscribe_is_answered_although_a_backend_takes_the_channel_away() {
     let client = Managed::connect_as(&edge, "42");
     let channels: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
     let list = json!(channels);
-    let frame = |method: &str, first: u64| {
+    let frame_of = |method: &str, first: u64| {
         let command = |(channel, id): (&String, u64)| {
             json!({ "id": id, method: { "channel": channel } }).to_string()
         };
@@ -39,14 +39,14 @@ fn a_subscribe_is_answered_although_a_backend_takes_the_channel_away() {
     let mut refused = 0;
     for round in 0..50 {
         let first = 100 + 80 * round;
-        client.say(&frame("subscribe", first));
+        client.say(&frame_of("subscribe", first));
         edge.command("", &format!(r#"{{"op":"unsubscribe","user":"42","channels":{list}}}"#));
         for reply in replies(&client, first..first + 40) {
             let is_subscribed = reply["subscribe"].is_object();
             assert!(is_subscribed || reply["error"]["code"] == 103, "{reply}");
             refused += u32::from(!is_subscribed);
         }
-        client.say(&frame("unsubscribe", first + 40));
+        client.say(&frame_of("unsubscribe", first + 40));
         replies(&client, first + 40..first + 80);
     }
     println!("{refused} were taken away before they were there");
@@ -158,4 +158,50 @@ fn a_long_history_comes_in_parts() {
         assert!(parts < 10, "no progress");
     }
     assert!(parts > 1, "{parts} parts");
+}
+
+/// A frame of commands that leave a channel.
+fn commands(numbers: std::ops::Range<u64>) -> Vec<u8> {
+    let line = |id| json!({ "id": id, "unsubscribe": { "channel": "a" } }).to_string();
+    frame(0x81, numbers.map(line).collect::<Vec<_>>().join("\n").as_bytes())
+}
+
+#[test]
+fn what_waits_behind_connect_is_a_frame_and_no_more() {
+    let edge = Edge::with(&[HMAC_SECRET, "websocket.memory_max=1MiB"]);
+    for user in 0..16 {
+        let mut peer = edge.raw("/connection/websocket");
+        let token = token(json!({ "sub": user.to_string() }));
+        let connect = json!({ "id": 1, "connect": { "token": token } }).to_string();
+        let mut frames = vec![frame(0x81, connect.as_bytes()), commands(2..900)];
+        frames.extend((4000..5000).map(|id| commands(id..id + 1)));
+        peer.send(&frames.concat());
+        for id in (1..900_u64).chain(4000..5000) {
+            let reply = peer.hear().unwrap();
+            let reply: Value = serde_json::from_slice(&reply.payload).unwrap();
+            assert_eq!(reply["id"], id);
+        }
+    }
+    // For some of the users another shard had to answer first.
+    assert!(edge.metric("tidegate_reads_paused_total") > 0);
+    edge.expect_metric("tidegate_client_commands_parked", 0);
+    edge.expect_metric("tidegate_half_read_bytes", 0);
+}
+
+#[test]
+fn full_links_between_shards_slow_clients_down_and_lose_nothing() {
+    let edge = Edge::with(&["links.capacity=16", "channels.history_size=1"]);
+    let clients: Vec<Managed> = (0..40).map(|_| Managed::connect(&edge)).collect();
+    for client in &clients {
+        let ask = |id: u64| {
+            let channel = format!("c{}", id % 10);
+            json!({ "id": id, "history": { "channel": channel } }).to_string()
+        };
+        client.say(&(10..1010).map(ask).collect::<Vec<_>>().join("\n"));
+    }
+    for client in &clients {
+        assert!(replies(client, 10..1010).iter().all(|reply| reply["history"].is_object()));
+    }
+    assert!(edge.metric("tidegate_link_deferrals_total") > 0);
+    edge.expect_metric("tidegate_link_parked", 0);
 }

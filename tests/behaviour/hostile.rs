@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Edge, Raw, eventually, request};
+use crate::harness::{Client, Edge, Raw, eventually, frame, request};
 
 const PENDING: &str = "tidegate_handshakes_pending";
 
@@ -114,4 +114,37 @@ fn handshakes_are_admitted_at_their_rate() {
     let clients: Vec<Client> = (0..60).map(|n| edge.connect(&n.to_string(), &[])).collect();
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
     edge.expect_metric("tidegate_connections", clients.len() as i64);
+}
+
+#[test]
+fn a_crowd_of_half_messages_is_bounded() {
+    let quiet = "heartbeat.ping_interval=1h";
+    let edge = Edge::with(&["websocket.memory_max=1MiB", "shards.count=1", quiet]);
+    let whole = edge.open("/echo");
+    // More than half of a message is there, so the rest of its room is too.
+    let (first, rest) = (vec![b'x'; 40_000], vec![b'y'; 20_000]);
+    let message = frame(0x82, &[first, rest].concat());
+    let mut peers: Vec<Raw> = (0..60).map(|_| edge.raw("/echo")).collect();
+    let gone = "tidegate_connections_closed_total{reason=\"half_read\"";
+    let read = |edge: &Edge| edge.metric("tidegate_received_bytes_total");
+    for peer in &mut peers {
+        let before = read(&edge);
+        peer.send(&message[..40_000]);
+        eventually("it is read", || read(&edge) >= before + 40_000);
+    }
+    let closed = edge.metric(gone);
+    assert!((20..60).contains(&closed), "{closed} closed");
+    let held = edge.metric("tidegate_half_read_bytes");
+    assert!((512 << 10..=1 << 20).contains(&held), "{held} bytes");
+    whole.say("whole messages pass");
+    whole.expect("whole messages pass");
+    for (place, peer) in peers.iter_mut().enumerate() {
+        if place < 60 - closed as usize {
+            peer.send(&message[40_000..]);
+            assert_eq!(peer.hear().unwrap().payload.len(), 60_000);
+        } else {
+            peer.expect_close(1013);
+        }
+    }
+    edge.expect_metric("tidegate_half_read_bytes", 0);
 }
