@@ -12,8 +12,8 @@ use crate::hub::{Cause, Effect, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle};
 use crate::protocol::centrifuge::{PersonalPush, encode_personal_push};
 use crate::protocol::{
-    ChannelName, ClientId, Command, CommandError, Namespace, Outcome, Position, Publication, Push,
-    PushBody, Target, Ticket, Variant,
+    Answer, ChannelName, ClientId, Command, CommandError, Namespace, Outcome, Position,
+    Publication, Push, PushBody, Target, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
 
@@ -38,7 +38,7 @@ impl Hub {
             Command::Publish { channel, publication, key } => {
                 match self.publish(&channel, &publication, key, ticket) {
                     Ok(published) if ticket.is_some() => {
-                        self.answer_published(vec![(channel, published)], ticket);
+                        self.answer_published(vec![(channel, published)], None, ticket);
                     }
                     Ok(_) => {}
                     Err(error) => self.answer(ticket, true, 0, Err(error)),
@@ -88,8 +88,8 @@ impl Hub {
         }
     }
 
-    /// Publishes to each of several channels that are at home here: to all of them, or, if one
-    /// cannot take it, to none.
+    /// Publishes to each of several channels that are at home here, but for those that
+    /// cannot take it.
     fn publish_to_each(
         &mut self,
         channels: Vec<ChannelName>,
@@ -97,26 +97,30 @@ impl Hub {
         key: Option<&str>,
         ticket: Option<Ticket>,
     ) {
-        let refused = channels.iter().find_map(|to| self.rules_for(to, publication).err());
-        if let Some(error) = refused {
-            return self.answer(ticket, true, 0, Err(error));
-        }
-        let mut published = Vec::with_capacity(channels.len());
+        let (mut published, mut error) = (Vec::with_capacity(channels.len()), None);
         for channel in channels {
-            let one = self.publish(&channel, publication, key.map(Box::from), ticket);
-            published.push((channel, one.unwrap_or_default()));
+            match self.publish(&channel, publication, key.map(Box::from), ticket) {
+                Ok(one) => published.push((channel, one)),
+                Err(refused) => error = Some(refused),
+            }
         }
-        if ticket.is_some() {
-            self.answer_published(published, ticket);
-        }
+        self.answer_published(published, error, ticket);
     }
 
-    fn answer_published(&mut self, all: Vec<(ChannelName, Published)>, ticket: Option<Ticket>) {
+    fn answer_published(
+        &mut self,
+        all: Vec<(ChannelName, Published)>,
+        error: Option<CommandError>,
+        ticket: Option<Ticket>,
+    ) {
+        let Some(Ticket { asker, number }) = ticket else { return };
         let awaiting = all.iter().map(|(_, published)| published.awaiting).sum();
         let sessions = all.iter().map(|(_, published)| published.sessions).sum();
         let position = |(channel, published): (_, Published)| (channel, published.position);
         let outcome = Outcome::Published(all.into_iter().map(position).collect());
-        self.answer_with(ticket, awaiting, sessions, outcome);
+        let outcome = Some(Box::new(outcome));
+        let answer = Answer { number, is_first: true, awaiting, sessions, error, outcome };
+        self.post_answer(asker, answer);
     }
 
     // HOT PATH 4/6: the home publishes. Every shard with a subscriber gets a reference to the same

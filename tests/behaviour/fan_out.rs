@@ -83,6 +83,16 @@ fn a_list_of_channels_reaches_each() {
 }
 
 #[test]
+fn a_channel_that_does_not_exist_keeps_no_other_from_its_message() {
+    let edge = Edge::with(&["shards.count=1"]);
+    let client = edge.connect("a", &["x", "y"]);
+    let meta = r#"{"op":"broadcast","channels":["x","nowhere:z","y"]}"#;
+    assert_eq!(edge.command("list", meta)["error"]["code"], "unknown_namespace");
+    client.expect("list");
+    client.expect("list");
+}
+
+#[test]
 fn everybody_is_everybody_but_the_echo_door() {
     let edge = Edge::start();
     let clients: Vec<Client> = (0..30).map(|n| edge.connect(&n.to_string(), &[])).collect();

@@ -52,6 +52,11 @@ async def test_publish_and_broadcast():
             result = await api.broadcast(BroadcastRequest(channels=channels, data=[1]))
             expect([response.error for response in result.responses], [None] * 3)
             expect([json.loads(await client.recv()) for _ in range(2)], [[1], [1]])
+            channels = ["a", "nowhere:x", "b"]
+            result = await api.broadcast(BroadcastRequest(channels=channels, data=[2]))
+            codes = [response.error and response.error.code for response in result.responses]
+            expect(codes, [None, 102, None])
+            expect([json.loads(await client.recv()) for _ in range(2)], [[2], [2]])
 
 
 async def test_subscribe_unsubscribe_disconnect():
