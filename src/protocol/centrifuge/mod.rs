@@ -23,6 +23,8 @@ mod request;
 mod schema;
 mod writer;
 
+pub(in crate::protocol) use payload::is_json;
+
 pub use encode::{encode_personal_push, encode_push, encode_reply, ping_frame};
 pub use reply::{ClientError, ConnectResult, PersonalPush, Reply, SubscribeResult};
 pub use request::{

@@ -29,7 +29,7 @@ pub(super) fn form_of(payload: &[u8]) -> Form<'_> {
 /// Whether every client can read it. Parsers have limits, and what one publisher sends must not
 /// cut subscribers off: so numbers have to fit a double (Python, for one, refuses integers of more
 /// than 4,300 digits), escaped surrogates must come in pairs, and nesting ends somewhere.
-fn is_json(text: &str) -> bool {
+pub(in crate::protocol) fn is_json(text: &str) -> bool {
     let mut reader = serde_json::Deserializer::from_str(text);
     Nested { levels: JSON_DEPTH_MAX }.deserialize(&mut reader).and_then(|()| reader.end()).is_ok()
 }

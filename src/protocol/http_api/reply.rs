@@ -9,7 +9,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::protocol::centrifuge::ClientError;
+use crate::protocol::centrifuge::{ClientError, is_json};
 use crate::protocol::http_api::{Fault, Form};
 use crate::protocol::{
     ChannelName, ClientId, ClientInfo, CommandError, Outcome, Position, Publication, Push,
@@ -250,7 +250,7 @@ struct Remembered<'a> {
     info: Option<Named<'a>>,
 }
 
-/// A payload in JSON: as it is if it is JSON, as text if it is text.
+/// A payload in JSON: as it is if it is JSON that all clients can read, else as text if it is text.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Data<'a> {
@@ -267,7 +267,7 @@ impl<'a> Remembered<'a> {
         let (data, b64data) = match text {
             None => (Data::None(()), Some(STANDARD.encode(payload))),
             Some(text) => {
-                let json = serde_json::from_str(text);
+                let json = is_json(text).then(|| serde_json::from_str(text).ok()).flatten();
                 (json.map_or(Data::Text(text), Data::Json), None)
             }
         };
@@ -363,6 +363,7 @@ mod tests {
             push(json, 7),
             push(Publication::new(true, b"plain \"text\"", 0), 8),
             push(Publication::new(false, b"\xff", 0), 9),
+            push(Publication::new(true, br#""\ud800""#, 0), 10),
         ];
         let named = r#"{"client":"000000000100000001","user":"42","conn_info":{"name": "Ann"}}"#;
         let expected = format!(
@@ -371,7 +372,10 @@ mod tests {
                 r#""info":{}}},{}],{}}}"#
             ),
             named,
-            r#"{"offset":8,"data":"plain \"text\""},{"offset":9,"data":null,"b64data":"/w=="}"#,
+            concat!(
+                r#"{"offset":8,"data":"plain \"text\""},"#,
+                r#"{"offset":9,"data":null,"b64data":"/w=="},{"offset":10,"data":"\"\\ud800\""}"#
+            ),
             r#""offset":9,"epoch":"ab""#
         );
         assert_eq!(reply(Form::History, Some(Outcome::History(pushes, POSITION))), expected);
