@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::hub::Hub;
 use crate::hub::connection::Phase;
@@ -150,7 +151,8 @@ pub(super) struct Managed {
     pub(super) stage: Stage,
     pub(super) expires_at: Option<u64>,
     pub(super) is_insecure: bool,
-    pub(super) terms: Vec<Terms>,
+    /// Most clients have one subscription, and it has no list of its own.
+    pub(super) terms: SmallVec<[Terms; 1]>,
     /// Commands that wait for earlier ones.
     pub(super) parked: VecDeque<Asked>,
     /// Questions without an answer.
@@ -158,6 +160,8 @@ pub(super) struct Managed {
     /// What it has asked in the present second.
     pub(super) spent: super::rate::Spent,
 }
+
+const _: () = assert!(size_of::<Managed>() <= 112, "every managed connection has one");
 
 /// How far a managed connection is.
 #[derive(Debug, Default)]

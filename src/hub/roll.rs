@@ -1,36 +1,52 @@
 //! The roll of a channel: who is subscribed, by name, for presence and for joins and leaves.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::protocol::{ClientId, ClientInfo};
 
-/// The subscribers of one channel on all shards.
+/// The subscribers of one channel on all shards. Both tables find their keys in what they point to.
 #[derive(Debug, Default)]
 pub(super) struct Roll {
-    clients: HashMap<ClientId, Arc<ClientInfo>, ahash::RandomState>,
-    /// How many of them each user has: statistics are asked for more often than lists.
-    users: HashMap<Box<str>, u32, ahash::RandomState>,
+    clients: HashTable<Arc<ClientInfo>>,
+    /// How many of them each user has, beside one of them or of those that were: statistics are
+    /// asked for more often than lists.
+    users: HashTable<(Arc<ClientInfo>, u32)>,
+    hasher: ahash::RandomState,
 }
 
 impl Roll {
     /// Adds a connection. Returns false if it was there already.
     pub(super) fn add(&mut self, info: Arc<ClientInfo>) -> bool {
-        let user = info.user.clone();
-        let is_new = self.clients.insert(info.client, info).is_none();
-        if is_new {
-            *self.users.entry(user).or_default() += 1;
-        }
-        is_new
+        let Self { clients, users, hasher } = self;
+        let hash_of = |info: &Arc<ClientInfo>| hasher.hash_one(info.client);
+        let is_it = |other: &Arc<ClientInfo>| other.client == info.client;
+        match clients.entry(hash_of(&info), is_it, hash_of) {
+            Entry::Occupied(mut entry) => {
+                *entry.get_mut() = info;
+                return false;
+            }
+            Entry::Vacant(entry) => entry.insert(Arc::clone(&info)),
+        };
+        let hash_of = |(info, _): &(Arc<ClientInfo>, u32)| hasher.hash_one(&info.user);
+        let is_theirs = |(other, _): &(Arc<ClientInfo>, u32)| other.user == info.user;
+        let hash = hasher.hash_one(&info.user);
+        users.entry(hash, is_theirs, hash_of).or_insert((info, 0)).get_mut().1 += 1;
+        true
     }
 
     /// Removes a connection.
     pub(super) fn remove(&mut self, client: ClientId) -> Option<Arc<ClientInfo>> {
-        let info = self.clients.remove(&client)?;
-        if let Some(count) = self.users.get_mut(&info.user) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&info.user);
+        let hash = self.hasher.hash_one(client);
+        let entry = self.clients.find_entry(hash, |info| info.client == client).ok()?;
+        let (info, _) = entry.remove();
+        let hash = self.hasher.hash_one(&info.user);
+        if let Ok(mut entry) = self.users.find_entry(hash, |(other, _)| other.user == info.user) {
+            entry.get_mut().1 -= 1;
+            if entry.get().1 == 0 {
+                entry.remove();
             }
         }
         Some(info)
@@ -48,7 +64,7 @@ impl Roll {
 
     /// All of them.
     pub(super) fn list(&self) -> Vec<Arc<ClientInfo>> {
-        self.clients.values().cloned().collect()
+        self.clients.iter().cloned().collect()
     }
 }
 

@@ -22,15 +22,17 @@ pub struct Publication {
     text: bool,
     /// When the edge received the message, in nanoseconds of its monotonic clock.
     received_nanos: u64,
-    /// A connection that must not get it, usually the one it came from.
-    except: Option<ClientId>,
     /// What few publications have.
     extra: Option<Box<Extra>>,
 }
 
+const _: () = assert!(size_of::<Publication>() <= 56, "history remembers publications");
+
 /// What few publications have.
 #[derive(Debug, Default)]
 struct Extra {
+    /// A connection that must not get it, usually the one it came from.
+    except: Option<ClientId>,
     /// If set, only sessions of this device get it.
     device: Option<Box<str>>,
     /// The client that published it.
@@ -74,14 +76,15 @@ impl Publication {
             header_bytes: header_bytes as u8,
             text,
             received_nanos,
-            except: None,
             extra: None,
         }
     }
 
     /// Leaves one connection out.
     pub fn with_except(mut self, except: Option<ClientId>) -> Self {
-        self.except = except;
+        if except.is_some() {
+            self.extra.get_or_insert_default().except = except;
+        }
         self
     }
 
@@ -150,7 +153,7 @@ impl Publication {
 
     /// The connection that is left out.
     pub fn except(&self) -> Option<ClientId> {
-        self.except
+        self.extra.as_ref()?.except
     }
 
     /// The only device that gets it.

@@ -40,6 +40,8 @@ pub struct Push {
     protobuf: OnceLock<EncodedPush>,
 }
 
+const _: () = assert!(size_of::<Push>() <= 128, "history remembers pushes");
+
 /// What is pushed.
 #[derive(Clone, Debug)]
 pub enum PushBody {
@@ -62,7 +64,7 @@ pub struct EncodedPush {
     /// The complete, unmasked WebSocket frame.
     pub frame: Bytes,
     /// The publication (or client info) by itself: a JSON object, or a protobuf message.
-    pub object: Range<usize>,
+    pub object: Range<u32>,
 }
 
 impl Push {
@@ -108,7 +110,8 @@ impl Push {
     /// The publication by itself, as replies in a managed variant repeat it.
     pub fn object(&self, variant: Variant) -> &[u8] {
         let encoded = self.encoded(variant);
-        &encoded.frame[encoded.object.clone()]
+        let Range { start, end } = encoded.object;
+        &encoded.frame[start as usize..end as usize]
     }
 
     fn encoded(&self, variant: Variant) -> &EncodedPush {

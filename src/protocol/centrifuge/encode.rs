@@ -62,7 +62,8 @@ pub fn encode_push(variant: Variant, channel: &ChannelName, body: &PushBody) -> 
     });
     // Behind the object come only the braces that JSON closes.
     let end = frame.len() - if variant == Variant::Protobuf { 0 } else { depth };
-    EncodedPush { frame: frame.into_boxed_slice().into(), object: end - length..end }
+    let object = (end - length) as u32..end as u32;
+    EncodedPush { frame: frame.into_boxed_slice().into(), object }
 }
 
 /// The frame of an application ping: an empty reply.
