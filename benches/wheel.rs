@@ -6,19 +6,23 @@
 //! timers are due; and the slowest portion of them, which is what a turn of a shard takes. Each
 //! one's fastest run of several heartbeats counts, without what other processes do to the clock.
 //!
-//! `touch a row` is the floor of whatever goes to a random timer. What a shard does for inbound
-//! bytes is `hear a peer`, and never the wheel's business; when a timer fires it is armed again, as
-//! in `tick with 2^20 timers`. The rest happens once or twice in a connection's life. Targets: at
-//! most 25 ns to re-arm and 16 bytes a timer.
+//! `write a row` is the floor of whatever goes to a random timer: what memory costs, at as many
+//! places of the size of a timer's row and in the same order. First of all, interleaved rounds show
+//! what it costs to put timers off as a ratio to that. What a shard does for inbound bytes is `hear
+//! a peer`, and never the wheel's business; when a timer fires it is armed again, as in `tick with
+//! 2^20 timers`. The rest happens once or twice in a connection's life. Targets: at most 25 ns to
+//! re-arm and 16 bytes a timer.
 #![allow(missing_docs, reason = "the macros of criterion make public items")]
 
 mod allocation;
+mod rounds;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use allocation::print_allocations;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rounds::{Contestant, compare};
 use tidegate::wheel::{TICK_MILLIS, Tick, Wheel};
 
 const TIMERS: u32 = 1 << 20;
@@ -32,6 +36,9 @@ const PORTION: u32 = 128;
 /// Ticks after which a heartbeat meets the slots of level 2, which are 16 ticks long, in the same
 /// places again.
 const PERIOD: u32 = 4 * SPREAD;
+
+/// Where the sequence of random timers begins.
+const SEED: u64 = 0x9E37_79B9;
 
 /// Xorshift: random enough to miss the caches, cheap enough not to show in the figures.
 struct Random(u64);
@@ -89,8 +96,40 @@ fn heartbeat_tick(wheel: &mut Wheel, now: Tick) -> TickTimes {
     times
 }
 
+/// Writes rows of the size of a timer's at random, then puts timers off in the same order.
+fn floor(_: &mut Criterion) {
+    let mut rows = vec![0_u64; TIMERS as usize];
+    let mut written = 0;
+    let write = move |count| {
+        let mut random = Random(SEED);
+        let begin = Instant::now();
+        for _ in 0..count {
+            written += 1;
+            rows[random.below(TIMERS) as usize] = written;
+        }
+        black_box(&mut rows);
+        begin.elapsed()
+    };
+    let mut wheel = spread_wheel();
+    let mut later = 1;
+    let put_off = move |count| {
+        let mut random = Random(SEED);
+        let begin = Instant::now();
+        for _ in 0..count {
+            later += 1;
+            wheel.insert_or_move(random.below(TIMERS), Tick(SPREAD).plus(later >> 8));
+        }
+        begin.elapsed()
+    };
+    let mut contestants: [Contestant<'_>; 2] = [
+        ("write a row, random of 2^20 (floor)".to_owned(), Box::new(write)),
+        ("put off, random of 2^20".to_owned(), Box::new(put_off)),
+    ];
+    compare("wheel", TIMERS, &mut contestants);
+}
+
 fn allocations(_: &mut Criterion) {
-    let mut random = Random(0x9E37_79B9);
+    let mut random = Random(SEED);
     let mut wheel = None;
     print_allocations("arm 2^20 timers", || wheel = Some(spread_wheel()));
     let mut wheel = wheel.expect("it has just been made");
@@ -131,7 +170,7 @@ fn allocations(_: &mut Criterion) {
 
 /// Times moves to slots that begin earlier, all of them random.
 fn time_earlier(mut count: u64) -> Duration {
-    let mut random = Random(0x9E37_79B9);
+    let mut random = Random(SEED);
     let mut elapsed = Duration::ZERO;
     while count > 0 {
         let mut wheel = Wheel::with_capacity(Tick(0), TIMERS as usize);
@@ -152,7 +191,7 @@ fn time_earlier(mut count: u64) -> Duration {
 
 fn times(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wheel");
-    let mut random = Random(0x9E37_79B9);
+    let mut random = Random(SEED);
 
     let mut wheel = Wheel::new(Tick(0));
     group.bench_function("insert + cancel, one timer", |bencher| {
@@ -162,10 +201,6 @@ fn times(criterion: &mut Criterion) {
         });
     });
 
-    let mut rows = vec![0_u64; TIMERS as usize];
-    group.bench_function("touch a row, random of 2^20", |bencher| {
-        bencher.iter(|| rows[random.below(TIMERS) as usize] += 1);
-    });
     let mut sockets = vec![[0_u32; 5]; TIMERS as usize];
     let mut now = 0;
     group.bench_function("hear a peer, random of 2^20", |bencher| {
@@ -223,6 +258,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(1));
-    targets = allocations, times
+    targets = floor, allocations, times
 }
 criterion_main!(wheel);

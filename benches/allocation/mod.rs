@@ -8,6 +8,7 @@ struct CountingAllocator;
 
 static ALLOCATION_COUNT: AtomicU64 = AtomicU64::new(0);
 static ALLOCATION_BYTES: AtomicU64 = AtomicU64::new(0);
+static FREED_BYTES: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: every call goes to `System` with the arguments unchanged.
 unsafe impl GlobalAlloc for CountingAllocator {
@@ -19,6 +20,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        FREED_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the pointer came from `alloc` above, hence from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -27,12 +29,39 @@ unsafe impl GlobalAlloc for CountingAllocator {
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Runs something once and prints what it allocated, over all threads.
+/// What was allocated, over all threads and as it was asked for: allocators round sizes up.
+#[derive(Clone, Copy)]
+pub(crate) struct Allocations {
+    /// How often.
+    pub(crate) count: u64,
+    /// How many bytes.
+    pub(crate) bytes: u64,
+    /// How many bytes more than before are still in use; less than none if they are fewer.
+    pub(crate) kept: i64,
+}
+
+impl Allocations {
+    /// Those that something makes.
+    pub(crate) fn of(run: impl FnOnce()) -> Self {
+        let before = Self::so_far();
+        run();
+        let now = Self::so_far();
+        Self {
+            count: now.count - before.count,
+            bytes: now.bytes - before.bytes,
+            kept: now.kept - before.kept,
+        }
+    }
+
+    fn so_far() -> Self {
+        let bytes = ALLOCATION_BYTES.load(Ordering::Relaxed);
+        let kept = bytes as i64 - FREED_BYTES.load(Ordering::Relaxed) as i64;
+        Self { count: ALLOCATION_COUNT.load(Ordering::Relaxed), bytes, kept }
+    }
+}
+
+/// Runs something once and prints what it allocated.
 pub(crate) fn print_allocations(name: &str, run: impl FnOnce()) {
-    let before =
-        (ALLOCATION_COUNT.load(Ordering::Relaxed), ALLOCATION_BYTES.load(Ordering::Relaxed));
-    run();
-    let count = ALLOCATION_COUNT.load(Ordering::Relaxed) - before.0;
-    let bytes = ALLOCATION_BYTES.load(Ordering::Relaxed) - before.1;
-    println!("{name}: {count} allocations, {bytes} bytes");
+    let Allocations { count, bytes, kept } = Allocations::of(run);
+    println!("{name}: {count} allocations, {bytes} bytes, {kept} of them kept");
 }

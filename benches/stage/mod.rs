@@ -1,0 +1,89 @@
+//! A hub without sockets: clients of every wire variant enter it, backends publish, and every send
+//! is taken whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Session, Settings, Subscribe};
+use tidegate::mesh::{Envelope, Homes};
+use tidegate::metrics::ShardMetrics;
+use tidegate::protocol::centrifuge::PositionClaim;
+use tidegate::protocol::{
+    ChannelName, Command, Namespace, Namespaces, Publication, ShardId, Variant,
+};
+
+/// The only shard of an edge.
+pub(crate) struct Stage {
+    hub: Hub,
+    batch: Batch,
+}
+
+impl Stage {
+    /// A shard where channels have these rules, and personal ones the usual.
+    pub(crate) fn new(rules: Namespace) -> Self {
+        let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
+        let settings = Settings {
+            lag_bytes_max: 1 << 20,
+            outbox_bytes_max: 1 << 18,
+            memory_max: 1 << 28,
+            namespaces: Arc::new(namespaces),
+            ..Settings::unlimited(ShardId(0), Homes::new(1, 7))
+        };
+        Self { hub: Hub::new(settings, Arc::new(ShardMetrics::default())), batch: Batch::default() }
+    }
+
+    /// A client of a user connects and subscribes to some channels. Nobody in particular is the
+    /// empty user.
+    pub(crate) fn enter(&mut self, variant: Variant, user: &str, channels: Vec<ChannelName>) {
+        let row = self.hub.attach(0);
+        if variant.is_managed() {
+            self.hub.open_managed(row, variant);
+            let grant = Grant { user: user.into(), ..Grant::default() };
+            self.hub.ask(row, Asked::Connect(1, Box::new(grant)));
+            for (channel, id) in channels.into_iter().zip(2..) {
+                let subscribe = Subscribe {
+                    channel,
+                    position: PositionClaim::default(),
+                    rejects_unrecovered: false,
+                    grant: None,
+                };
+                self.hub.ask(row, Asked::Subscribe(id, Box::new(subscribe)));
+            }
+        } else {
+            let personal = ChannelName::personal(user).ok();
+            self.hub.enter(row, Session { personal, channels, ..Session::default() });
+        }
+        while let Some(effect) = self.hub.poll_effect() {
+            let is_good = matches!(
+                effect,
+                Effect::Opened(_) | Effect::Connected(_) | Effect::Tell(..) | Effect::Expiry(_)
+            );
+            assert!(is_good, "{effect:?}");
+        }
+        self.flush();
+    }
+
+    /// A backend publishes.
+    pub(crate) fn publish(&mut self, channel: &ChannelName, publication: &Arc<Publication>) {
+        let (channel, publication) = (channel.clone(), Arc::clone(publication));
+        let command = Box::new(Command::Publish { channel, publication, key: None });
+        self.hub.handle(Envelope::Command { command, ticket: None });
+    }
+
+    /// Serves everybody; returns how many bytes that were.
+    pub(crate) fn flush(&mut self) -> u64 {
+        let mut bytes = 0;
+        while self.hub.has_work() {
+            self.hub.poll_batch(&mut self.batch);
+            let entries = self.batch.entries.iter();
+            bytes += entries.map(|entry| self.hub.bytes(entry).len() as u64).sum::<u64>();
+            self.hub.finish_batch(&mut self.batch, 0);
+        }
+        bytes
+    }
+}
+
+/// The name of a channel.
+pub(crate) fn channel(number: u32) -> ChannelName {
+    ChannelName::parse(format!("bench-{number}").as_bytes()).expect("a valid name")
+}
