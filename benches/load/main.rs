@@ -4,15 +4,19 @@
 //! cargo bench --bench load -- [PART ...] [--connections N] [--bytes N] [--rounds N]
 //! ```
 //! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle,
-//! large. `cargo test --all-targets` runs each once with few connections, to see that it works; its
+//! large, api. `cargo test --all-targets` runs each once with few connections, to see that it works; its
 //! figures mean nothing.
 
+mod api;
+mod calls;
 mod cpu;
+mod dealer;
 mod echo;
 mod epoll;
 mod fan_out;
 mod floor;
 mod handshake;
+mod http;
 mod idle;
 mod large;
 mod mail;
@@ -56,7 +60,7 @@ impl Options {
 /// One part of the bench.
 type Part = fn(&Options) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("sizes", sizes::run),
     ("rates", rates::run),
     ("saturated", saturated::run),
@@ -66,6 +70,7 @@ const PARTS: [(&str, Part); 9] = [
     ("shards", shards::run),
     ("idle", idle::run),
     ("large", large::run),
+    ("api", api::run),
 ];
 
 fn main() -> io::Result<()> {

@@ -37,7 +37,8 @@ pub(crate) struct Server {
     pub(crate) router: String,
     /// The SUB endpoint.
     pub(crate) sub: String,
-    internal: String,
+    /// Where operators and backends connect by HTTP.
+    pub(crate) internal: String,
 }
 
 impl Server {
@@ -115,6 +116,8 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
         format!("heartbeat.ping_interval={}s", setup.ping_seconds),
         "handshake.rate=0".to_owned(),
         "slow.lag_bytes_max=16MiB".to_owned(),
+        // Channels that begin with `kept:` have history.
+        "namespaces.kept.history_size=100".to_owned(),
     ];
     let error = Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["serve", "--dev", "--public-address", "127.0.0.1:0"])
