@@ -24,6 +24,16 @@ unsafe impl GlobalAlloc for CountingAllocator {
         // SAFETY: the pointer came from `alloc` above, hence from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
+
+    // In place where that is possible, as every allocator does it. It counts as an allocation.
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATION_COUNT.fetch_add(1, Ordering::Relaxed);
+        ALLOCATION_BYTES.fetch_add(size as u64, Ordering::Relaxed);
+        FREED_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the pointer came from `alloc` above, hence from `System`, and the caller keeps
+        // the contract of `realloc`, which is that of `System`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
 }
 
 #[global_allocator]
