@@ -161,7 +161,7 @@ pub(super) struct Managed {
     pub(super) spent: super::rate::Spent,
 }
 
-const _: () = assert!(size_of::<Managed>() <= 112, "every managed connection has one");
+const _: () = assert!(size_of::<Managed>() <= 120, "every managed connection has one");
 
 /// How far a managed connection is.
 #[derive(Debug, Default)]
