@@ -35,7 +35,7 @@ const PAYLOAD: [u8; 128] = [7; 128];
 
 fn main() {
     let connections = if is_trial() { CONNECTIONS / 1000 } else { CONNECTIONS };
-    for (channels, publications) in [(1, 20), (1_000, 5_000), (100_000, 100_000)] {
+    for (channels, publications) in [(1, 10), (1_000, 2_000), (100_000, 50_000)] {
         let channels = channels.min(connections);
         let size = (REMEMBERED / channels).clamp(2, REMEMBERED_OF_CHANNEL);
         println!("\n{connections} connections in {channels} channels, {size} remembered in each");
