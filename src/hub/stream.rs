@@ -176,5 +176,5 @@ fn payload_bytes(push: &Push) -> usize {
 }
 
 fn cost(push: &Push) -> usize {
-    OVERHEAD_BYTES + push.publication().map_or(0, |publication| 3 * publication.frame().len())
+    OVERHEAD_BYTES + push.publication().map_or(0, |publication| 3 * publication.bytes())
 }

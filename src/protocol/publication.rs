@@ -177,6 +177,16 @@ impl Publication {
         self.extra.as_ref()?.version.as_ref()
     }
 
+    /// About how long it is in a push: the payload, and what stands beside it.
+    pub fn bytes(&self) -> usize {
+        let tags = self.tags().iter().map(|(name, value)| name.len() + value.len());
+        let length = |json: &Option<Box<str>>| json.as_deref().map_or(0, str::len);
+        let publisher = self
+            .publisher()
+            .map_or(0, |info| info.user.len() + length(&info.connection) + length(&info.channel));
+        self.frame.len() + tags.sum::<usize>() + publisher
+    }
+
     /// Names and values beside the payload.
     pub fn tags(&self) -> &[(Box<str>, Box<str>)] {
         self.extra.as_ref().map_or(&[], |extra| &extra.tags)

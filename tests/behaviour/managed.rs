@@ -394,6 +394,15 @@ fn channels_that_are_only_asked_for_cost_bounded_memory() {
 }
 
 #[test]
+fn what_stands_beside_a_payload_counts_as_memory() {
+    let edge = Edge::with(&["channels.history_size=10"]);
+    let tags: Value = (0..30).map(|tag| (tag.to_string(), json!("v".repeat(250)))).collect();
+    edge.ask(&[b"news", b"x", json!({ "tags": tags }).to_string().as_bytes()]);
+    let bytes = edge.metric("tidegate_history_bytes");
+    assert!(bytes > 2 * 30 * 250, "{bytes}");
+}
+
+#[test]
 fn personal_channels_are_recovered_by_connect() {
     let edge = Edge::with(&[HMAC_SECRET, "personal.history_size=10"]);
     let client = Managed::open(&edge);
