@@ -6,12 +6,12 @@
 //! timers are due; and the slowest portion of them, which is what a turn of a shard takes. Each
 //! one's fastest run of several heartbeats counts, without what other processes do to the clock.
 //!
-//! First of all, interleaved rounds show what it costs to put timers off, as a ratio to the floor of
-//! whatever goes to a random timer: what memory costs, at as many places of the size of a timer's
-//! row and in the same order. What a shard does for inbound bytes is `hear a peer`, and never the
-//! wheel's business; when a timer fires it is armed again, as in `tick with 2^20 timers`. The rest
-//! happens once or twice in a connection's life. Targets: at most 25 ns to re-arm and 16 bytes a
-//! timer.
+//! First of all, interleaved rounds show what it costs to put timers off, as a ratio to the floor
+//! of whatever goes to a random timer: what memory costs, at as many places of the size of a
+//! timer's row and in the same order. What a shard does for inbound bytes is `hear a peer`, and
+//! never the wheel's business; when a timer fires it is armed again, as in `tick with 2^20
+//! timers`. The rest happens once or twice in a connection's life. Targets: at most 25 ns to re-
+//! arm and 16 bytes a timer.
 #![allow(missing_docs, reason = "the macros of criterion make public items")]
 
 mod allocation;

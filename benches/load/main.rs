@@ -4,8 +4,8 @@
 //! cargo bench --bench load -- [PART ...] [--connections N] [--bytes N] [--rounds N]
 //! ```
 //! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle,
-//! large, api. `cargo test --all-targets` runs each once with few connections, to see that it works; its
-//! figures mean nothing.
+//! large, api. `cargo test --all-targets` runs each once with few connections, to see that it
+//! works; its figures mean nothing.
 
 mod api;
 mod calls;
