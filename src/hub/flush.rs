@@ -208,6 +208,11 @@ impl Hub {
                 self.block(entry.row);
             }
         }
+        for entry in &batch.entries {
+            if matches!(entry.source, Source::Outbox) && self.is_parked(entry.row) {
+                self.unpark(entry.row);
+            }
+        }
         self.metrics.sends.add(batch.entries.len() as u64);
         for channel in batch.ended.drain(..) {
             self.end_pass(channel, now_nanos);

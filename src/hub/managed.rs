@@ -222,7 +222,7 @@ impl Asked {
 impl Hub {
     /// A client has sent a command.
     pub fn ask(&mut self, row: u32, asked: Asked) {
-        let must_wait = self.waits(row, asked.channel());
+        let must_wait = self.waits(row, asked.channel()) || self.lacks_room(row, &asked);
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => {
                 managed.parked.push_back(asked);
@@ -282,6 +282,19 @@ impl Hub {
         self.is_parked(row) || self.must_wait(row, channel)
     }
 
+    /// Whether a command whose reply may be long has to wait until the client has taken those
+    /// before it: each has all the room that there is.
+    fn lacks_room(&self, row: u32, asked: &Asked) -> bool {
+        let may_be_long = match asked {
+            Asked::Subscribe(_, subscribe) => subscribe.position.recover,
+            Asked::Presence(..) | Asked::History(..) => true,
+            _ => false,
+        };
+        let has_questions = self.managed.get(&row).is_some_and(|managed| managed.questions > 0);
+        let is_crowded = has_questions || self.reply_room(row) < self.settings.reply_bytes_max;
+        may_be_long && is_crowded
+    }
+
     fn must_wait(&self, row: u32, channel: Option<&ChannelName>) -> bool {
         let Some(managed) = self.managed.get(&row) else { return false };
         if matches!(managed.stage, Stage::Connecting(_)) || managed.questions >= QUESTIONS_MAX {
@@ -299,7 +312,7 @@ impl Hub {
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.parked.pop_front()
         {
-            if self.must_wait(row, asked.channel()) {
+            if self.must_wait(row, asked.channel()) || self.lacks_room(row, &asked) {
                 if let Some(managed) = self.managed.get_mut(&row) {
                     managed.parked.push_front(asked);
                 }
