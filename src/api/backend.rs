@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::{Path, Request as HttpRequest, State};
-use axum::http::StatusCode;
+use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{Method as HttpMethod, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -43,14 +44,13 @@ struct Failure {
     fault: Fault,
 }
 
+/// Where the methods are.
+pub(super) const PREFIX: &str = "/api/";
+
 /// Answers one request.
-pub(super) async fn call(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    request: HttpRequest,
-) -> Response {
+pub(super) async fn call(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
     let (head, body) = request.into_parts();
-    match handle(&shared, &name, &head.headers, body).await {
+    match handle(&shared, &head, body).await {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(failure) => {
             count(&shared.metrics, &failure.fault);
@@ -60,13 +60,13 @@ pub(super) async fn call(
     }
 }
 
-async fn handle(
-    shared: &Shared,
-    name: &str,
-    headers: &HeaderMap,
-    body: HttpBody,
-) -> Result<Vec<u8>, Failure> {
+async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>, Failure> {
+    if head.method != HttpMethod::POST {
+        return Err(Failure::not_posted());
+    }
+    let headers = &head.headers;
     check_access(&shared.access, headers)?;
+    let name = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let method = Method::parse(name).ok_or_else(Failure::no_method)?;
     requests(&shared.metrics, method).increment();
     let body = read_body(headers, body, REQUEST_BYTES_MAX, shared.request_time_max).await?;
@@ -302,6 +302,11 @@ impl Failure {
         Self { status: StatusCode::NOT_FOUND, fault }
     }
 
+    fn not_posted() -> Self {
+        let fault = Fault::new(ClientError::MethodNotFound, "methods are called with POST");
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, fault }
+    }
+
     fn into_response(self, by_status: bool) -> Response {
         let is_said = self.status == StatusCode::OK && by_status;
         let status = if is_said { status_of(self.fault.error) } else { self.status };
@@ -310,6 +315,9 @@ impl Failure {
             (status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
         let headers = response.headers_mut();
         match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("apikey"));
             }

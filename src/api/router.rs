@@ -14,14 +14,14 @@ use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use crate::api::answers::Requests;
-use crate::api::backend::call;
+use crate::api::backend::{PREFIX, call};
 use crate::api::error::ApiError;
 use crate::api::head::host;
 use crate::api::publish::publish;
@@ -64,7 +64,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/api/openapi.json", get(([(header::CONTENT_TYPE, json)], OPENAPI)))
-        .route("/api/{method}", post(call));
+        .route(&format!("{PREFIX}{{*method}}"), any(call));
     if dev {
         router = router.route("/try/publish", post(publish));
     }

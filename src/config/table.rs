@@ -167,7 +167,7 @@ options! {
         /// Most bytes of replies with publications or lists of clients that may wait for one
         /// connection, beside slow.outbox_bytes_max. A longer recovery fails, a longer history is
         /// cut, a longer presence is an error.
-        reply_bytes_max: usize as Size = MIB, 4 * KIB..=GIB;
+        reply_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
         /// Commands per second that one connection may send, publications among them; 0 means
         /// no limit. The commands of one second may come at once.
         commands_per_second: u32 as Number = 0, 0..=1_000_000;
@@ -191,7 +191,7 @@ options! {
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
         /// it could not be recovered.
-        recovery_publications_max: usize as Number = 300, 1..=100_000;
+        recovery_publications_max: usize as Number = 10_000, 1..=100_000;
         /// Time for which a channel without publications and subscribers keeps its offset and
         /// epoch.
         meta_ttl: Duration as Time = DAY, SECOND..=365 * DAY;

@@ -273,7 +273,7 @@ fn session(user: Option<&str>, query: &str) -> Result<(Session, Option<String>),
     for pair in query_pairs(query) {
         let (name, value) = pair?;
         match name.as_ref() {
-            "channels" => session.channels = channels(&value)?,
+            "channels" => add_channels(&mut session.channels, &value)?,
             "token" => token = Some(value.into_owned()),
             "device" if !is_device(&value) => {
                 return Err(Refusal::bad_request("The device must be at most 128 plain bytes."));
@@ -285,8 +285,7 @@ fn session(user: Option<&str>, query: &str) -> Result<(Session, Option<String>),
     Ok((session, token))
 }
 
-fn channels(list: &str) -> Result<Vec<ChannelName>, Refusal> {
-    let mut channels: Vec<ChannelName> = Vec::new();
+fn add_channels(channels: &mut Vec<ChannelName>, list: &str) -> Result<(), Refusal> {
     for name in list.split(',').filter(|name| !name.is_empty()) {
         let channel = ChannelName::parse(name.as_bytes()).map_err(|_| {
             Refusal::bad_request("A channel must be 1 to 255 plain bytes and not begin with $.")
@@ -301,7 +300,7 @@ fn channels(list: &str) -> Result<Vec<ChannelName>, Refusal> {
             return Err(Refusal::bad_request("A connection joins at most 127 channels."));
         }
     }
-    Ok(channels)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -310,10 +309,11 @@ mod tests {
 
     #[test]
     fn a_query_names_channels_and_a_device() {
-        let (session, token) = session(Some("42"), "channels=a,b,,a&device=phone&token=x").unwrap();
+        let (session, token) =
+            session(Some("42"), "channels=a,b,,a&device=phone&token=x&channels=b,c").unwrap();
         assert_eq!(token.as_deref(), Some("x"));
         let names: Vec<_> = session.channels.iter().map(ChannelName::as_str).collect();
-        assert_eq!((names, session.device.as_deref()), (vec!["a", "b"], Some("phone")));
+        assert_eq!((names, session.device.as_deref()), (vec!["a", "b", "c"], Some("phone")));
         assert_eq!(session.personal.unwrap().as_str(), "#42");
     }
 

@@ -249,14 +249,18 @@ fn failures_stand_in_the_body_or_in_the_status() {
             assert_result(&response, json!({"sessions": 0}));
         }
     });
-    edge.call("nothing", "{}").assert_fault(404, 104, "openapi.json");
-    assert_eq!(edge.get("/api/publish").status, 405);
+    for path in ["nothing", "publish/twice", "%ff"] {
+        edge.call(path, "{}").assert_fault(404, 104, "openapi.json");
+    }
+    let response = edge.get("/api/publish");
+    response.assert_fault(405, 104, "POST");
+    assert_eq!(response.header("allow"), Some("POST"));
     let metrics = edge.get("/metrics").body;
     for line in [
         "tidegate_api_requests_total{method=\"publish\"} 6\n",
         "tidegate_api_requests_total{method=\"disconnect\"} 2\n",
         "tidegate_api_errors_total{code=\"102\"} 2\n",
-        "tidegate_api_errors_total{code=\"104\"} 1\n",
+        "tidegate_api_errors_total{code=\"104\"} 4\n",
         "tidegate_api_errors_total{code=\"108\"} 6\n",
         "tidegate_api_errors_total{code=\"112\"} 2\n",
     ] {

@@ -106,7 +106,8 @@ fn is_recovered(result: &Value, count: usize) -> bool {
 
 #[test]
 fn recoveries_come_one_by_one_and_those_of_connect_as_far_as_there_is_room() {
-    let edge = Edge::with(&[HMAC_SECRET, "channels.history_size=100"]);
+    let room = "client.reply_bytes_max=1MiB";
+    let edge = Edge::with(&[HMAC_SECRET, "channels.history_size=100", room]);
     let channels: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
     let names: Vec<&str> = channels.iter().map(String::as_str).collect();
     fill(&edge, &names, 10);
