@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -223,6 +223,181 @@ fn slow_clients_are_closed_and_the_rest_get_everything() {
     assert!(!figures["closes"].as_object().unwrap().is_empty());
 }
 
+#[test]
+fn json_clients_stay_and_answer_pings() {
+    let heartbeat = "--set heartbeat.ping_interval=1s --set heartbeat.pong_deadline=1s";
+    let figures = figures(&format!(
+        "idle --protocol json -n 500 --channels 40 --channels-each 8 --seconds 4 {heartbeat}"
+    ));
+    assert_eq!((&figures["protocol"], &figures["channels_each"]), (&"json".into(), &8.into()));
+    assert_eq!(figures["opening"]["opened"], 500);
+    assert!(figures["pings"]["count"].as_u64().unwrap() >= 1500, "{}", figures["pings"]);
+}
+
+#[test]
+fn json_clients_verify_what_raw_ones_do() {
+    for (arguments, deliveries) in [
+        ("fanout -n 400 --processes 2 --rate 40 --seconds 1", 16_000),
+        ("fanout -n 400 --rate 40 --seconds 1 --bytes 2000 --set channels.history_size=10", 16_000),
+        ("unicast -n 100 --processes 2 --rate 300 --seconds 1", 300),
+    ] {
+        let figures = figures(&format!("{arguments} --protocol json"));
+        let delivery = &figures["delivery"];
+        assert_eq!(delivery["received"], deliveries, "{arguments}: {delivery}");
+        assert_eq!(delivery["latency"]["count"], deliveries);
+    }
+    let mixed = figures("mixed -n 100 --rate 100 --seconds 1 --protocol json");
+    assert_eq!(mixed["delivery"]["unicast_quiet"]["count"], 50);
+    assert_eq!(mixed["delivery"]["unicast_busy"]["count"], 50);
+    let churn = figures("churn -n 20 --rate 100 --seconds 1 --protocol json");
+    assert_eq!(churn["closed_by_us"], churn["opening"]["opened"]);
+    let storm = figures("storm -n 300 --seconds 30 --protocol json");
+    assert_eq!(storm["opening"]["opened"], 300);
+}
+
+#[test]
+fn connections_are_spread_over_channels() {
+    for protocol in ["raw", "json"] {
+        let run = |spread: &str| {
+            let figures = figures(&format!(
+                "fanout --protocol {protocol} -n 300 --processes 2 --rate 120 --seconds 1 {spread}"
+            ));
+            figures["delivery"]["received"].as_u64().unwrap()
+        };
+        assert_eq!(run("--channels 60"), 120 * 300 / 60);
+        assert_eq!(run("--channels 60 --channels-each 4"), 120 * 300 / 60 * 4);
+        assert_eq!(run("--channels 7 --channels-each 7"), 120 * 300);
+        // Nobody is in most of them.
+        assert_eq!(run("--channels 100000 --channel many"), 120);
+    }
+}
+
+#[test]
+fn slow_json_clients_subscribe_again_and_recover() {
+    let figures = figures(
+        "slow --protocol json -n 20 --slow-share 0.2 --bytes 20000 --rate 200 --seconds 4 \
+         --set slow.lag_bytes_max=4MiB \
+         --set channels.history_size=1000 --set history.recovery_publications_max=1000 \
+         --set client.reply_bytes_max=64MiB",
+    );
+    let slow = &figures["slow"];
+    assert_eq!((&slow["still_open"], &slow["received"]), (&4.into(), &3200.into()), "{slow}");
+    assert_eq!((&slow["gaps"], &slow["recovered"]), (&0.into(), &slow["resubscribed"]));
+    assert!(slow["resubscribed"].as_u64().unwrap() >= 4, "{slow}");
+}
+
+#[test]
+fn everybody_recovers_what_was_published_meanwhile() {
+    for (arguments, subscriptions, deliveries) in [
+        ("-n 500 --rate 100", 500, 500 * 200),
+        ("-n 400 --processes 2 --rate 200 --open-rate 2000 --channels 20", 400, 400 * 20),
+        ("-n 300 --rate 200 --channels 20 --channels-each 3", 900, 900 * 20),
+    ] {
+        let figures = figures(&format!("recover {arguments} --seconds 2"));
+        let (delivery, recovery) = (&figures["delivery"], &figures["recovery"]);
+        assert_eq!(
+            (&figures["protocol"], &delivery["received"]),
+            (&"json".into(), &deliveries.into())
+        );
+        assert_eq!(
+            (&recovery["recovered"], &recovery["share"]),
+            (&subscriptions.into(), &1.0.into())
+        );
+        let number = |key: &str| recovery[key].as_u64().unwrap();
+        // They were away for a quarter of the time at least, and here for a half at most.
+        assert!(number("through_recovery") >= deliveries / 4, "{recovery}");
+        assert_eq!(
+            (number("through_recovery") + number("live"), number("skipped")),
+            (deliveries, 0)
+        );
+        assert!(recovery["cpu_per_connection_ns"].as_f64().unwrap() > 0.0);
+        assert_eq!(figures["opening"]["handshake"]["count"], figures["connections"]);
+    }
+}
+
+#[test]
+fn who_is_not_recovered_is_told_of_and_has_lost_nothing() {
+    for (options, messages) in
+        [("history.recovery_publications_max=1", 200), ("channels.history_size=0", 200)]
+    {
+        let output = bench("recover -n 50 --rate 100 --seconds 2 --serve --json --set")
+            .arg(options)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (delivery, recovery) = (&figures["delivery"], &figures["recovery"]);
+        assert_eq!((&recovery["recovered"], &recovery["subscriptions"]), (&0.into(), &50.into()));
+        let (received, skipped) =
+            (delivery["received"].as_u64().unwrap(), recovery["skipped"].as_u64().unwrap());
+        assert_eq!((received + skipped, &delivery["lost"]), (50 * messages, &0.into()));
+        assert!(skipped >= 50 * messages / 4, "{recovery}");
+        let error = error_of(&output);
+        assert!(error.contains("50 subscriptions were not recovered, and have missed"), "{error}");
+    }
+}
+
+/// An edge that runs on ports of its own until the value is dropped.
+struct Edge {
+    child: Child,
+    /// Kept open: an edge that prints to a closed pipe would fail.
+    _output: BufReader<ChildStdout>,
+    clients: String,
+    operators: String,
+}
+
+impl Edge {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["serve", "--dev", "--public-address", "127.0.0.1:0"])
+            .args(["--internal-address", "127.0.0.1:0", "--set", "ingest.endpoints=[]"])
+            .args(["--log-level", "error"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let (mut clients, mut operators) = (String::new(), String::new());
+        for line in output.by_ref().lines().map_while(Result::ok) {
+            let mut words = line.split_whitespace();
+            let (name, url) = (words.next(), words.next().unwrap_or_default());
+            let origin = url.split('/').take(3).collect::<Vec<_>>().join("/");
+            match name {
+                Some("clients") => clients = origin,
+                Some("operators") => operators = origin,
+                _ => continue,
+            }
+            if !clients.is_empty() && !operators.is_empty() {
+                break;
+            }
+        }
+        Self { child, _output: output, clients, operators }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn an_edge_that_runs_is_published_to_over_its_api() {
+    let edge = Edge::start();
+    for protocol in ["raw", "json"] {
+        let output = bench("fanout -n 30 --channels 3 --rate 30 --seconds 1 --json --publish-body")
+            .args([r#"{"channel":"{channel}","b64data":"{base64}"}"#, "--protocol", protocol])
+            .args(["--url", &edge.clients, "--endpoint"])
+            .arg(format!("{}/api/publish", edge.operators))
+            .args(["--server-pid", &edge.child.id().to_string()])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+        let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(figures["delivery"]["received"], 300);
+    }
+}
+
 /// The limit makes two processes necessary, on both sides.
 #[test]
 fn descriptors_are_no_limit_for_several_processes() {
@@ -288,6 +463,14 @@ fn what_is_missing_is_said() {
         ("idle -n 4000000000 --serve".to_owned(), "cannot hold 4000000000 connections"),
         ("idle -n 4000000000 --serve".to_owned(), "take a host with more memory"),
         ("fanout --bytes 3".to_owned(), "--bytes must be"),
+        ("fanout --bytes 39 --protocol json".to_owned(), "at least 40 with --protocol json"),
+        ("echo --protocol json".to_owned(), "echo has no JSON door"),
+        ("recover --protocol raw".to_owned(), "run recover with --protocol json"),
+        ("mixed --channels 2".to_owned(), "run it with fanout"),
+        ("fanout --channels 0".to_owned(), "--channels must be"),
+        ("fanout --channels 3 --channels-each 4".to_owned(), "at most --channels"),
+        (format!("fanout --channels 2 --url {here}/x"), "needs {channels}"),
+        (format!("fanout --channels 2 --url {here} --endpoint http://{gone}"), "needs {channel}"),
     ] {
         let error = refusal(&arguments);
         assert!(error.contains(reason), "{arguments}: {error}");

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::{fail, print};
-use crate::load::{self, Plan, Report, Scenario, ServerChoice};
+use crate::load::{self, Plan, Protocol, Report, Scenario, ServerChoice};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -26,16 +26,19 @@ pub(super) struct Arguments {
     /// An option of the server that --serve starts; may be repeated.
     #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "serve")]
     set: Vec<String>,
-    /// The server; an n in braces in the path is the connection's number [default path: the
-    /// scenario's].
+    /// What connections speak [default: raw, but json in recover].
+    #[arg(long, value_enum)]
+    protocol: Option<Language>,
+    /// The server; in the path {n} is the connection's number and {channels} the names of its
+    /// channels [default path: the scenario's].
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
     /// The server's ZeroMQ PULL endpoint, for scenarios that publish; or http://HOST:PORT/PATH of a
     /// server of another kind, to which each message is posted.
     #[arg(long, default_value = "tcp://127.0.0.1:5560")]
     endpoint: String,
-    /// What to post to an http endpoint, such as '{"channel":"c","b64data":"{base64}"}', with the
-    /// message as base64 in braces [default: the message itself].
+    /// What to post to an http endpoint, such as '{"channel":"{channel}","b64data":"{base64}"}',
+    /// with the channel's name and the message as base64 [default: the message itself].
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "serve")]
     publish_body: Option<String>,
     /// A process of the server, or a kernel thread that works for it, to measure its memory and
@@ -70,9 +73,16 @@ pub(super) struct Arguments {
     /// Bytes of a message.
     #[arg(long, default_value_t = 128)]
     bytes: usize,
-    /// Channel to publish to.
+    /// Channel to publish to; with --channels what the names begin with, before a hyphen and a
+    /// number.
     #[arg(long, default_value = "bench")]
     channel: String,
+    /// Channels that the connections are spread over and that publications go round.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    channels: u32,
+    /// How many of them each connection is in.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    channels_each: u32,
     /// Messages of each connection on the way at the same time, in echo.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     in_flight: u32,
@@ -103,8 +113,27 @@ enum Name {
     Churn,
     /// Drop all connections and open them again at once.
     Storm,
+    /// A fan-out that cuts all off after a quarter, lets them back after half, and they recover.
+    Recover,
     /// A fan-out while some clients do not read.
     Slow,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Language {
+    /// Each message is a frame; the URL says what is subscribed.
+    Raw,
+    /// The Centrifuge client protocol in JSON.
+    Json,
+}
+
+impl From<Language> for Protocol {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::Raw => Self::Raw,
+            Language::Json => Self::Json,
+        }
+    }
 }
 
 impl From<Name> for Scenario {
@@ -117,6 +146,7 @@ impl From<Name> for Scenario {
             Name::Echo => Self::Echo,
             Name::Churn => Self::Churn,
             Name::Storm => Self::Storm,
+            Name::Recover => Self::Recover,
             Name::Slow => Self::Slow,
         }
     }
@@ -136,6 +166,7 @@ impl Arguments {
         };
         Plan {
             scenario: self.scenario.into(),
+            protocol: self.protocol.map(Protocol::from),
             connections: self.connections,
             processes: self.processes,
             settle_seconds: self.settle,
@@ -148,6 +179,8 @@ impl Arguments {
             sources: self.sources.clone(),
             allows_remote: self.allow_remote,
             channel: self.channel.clone(),
+            channels: self.channels,
+            channels_each: self.channels_each,
             server,
         }
     }

@@ -3,13 +3,16 @@
 //! Bytes go in, replies and figures come out. Masks are zero, which is a mask too: it costs the
 //! server what any other costs, and us nothing.
 
+mod json;
+
 use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::Socket;
 
+use super::channels::{Channels, Publication};
 use super::handshake;
 use super::message::{Message, Stream};
-use super::sequence::{Sequence, Verdict};
+use super::subscription::Subscription;
 use super::tally::Tally;
 use super::verified::Verified;
 use crate::ws::frame::{Header, Opcode};
@@ -26,12 +29,21 @@ pub(super) enum Phase {
     Connecting,
     /// The request is sent, the response has not come.
     Shaking,
+    /// The commands of a JSON client are sent, not all replies have come.
+    Joining,
     /// Messages go both ways.
     Open,
     /// Our Close frame is sent, the server's has not come.
     Closing,
     /// Close frames went both ways: the server ends the connection.
     Closed,
+}
+
+impl Phase {
+    /// Whether it is not known yet if the connection opens.
+    pub(super) fn is_opening(self) -> bool {
+        matches!(self, Self::Connecting | Self::Shaking | Self::Joining)
+    }
 }
 
 /// A connection and what it has received.
@@ -45,10 +57,11 @@ pub(super) struct Client {
     pub(super) unsent: Vec<u8>,
     /// A frame or a response that has come only in part.
     half: Vec<u8>,
-    /// Of the main stream.
-    sequence: Sequence,
-    /// Of what is for this connection alone, in scenarios that have both.
-    own_sequence: Sequence,
+    /// At the places of [`Channels::place`].
+    pub(super) subscriptions: Box<[Subscription]>,
+    /// The server knows who this is, which only the JSON protocol asks.
+    is_connected: bool,
+    answers_pings: bool,
     sent: u32,
 }
 
@@ -62,6 +75,11 @@ pub(super) struct Echo {
 
 /// What a client needs while it hears.
 pub(super) struct Round<'a> {
+    pub(super) channels: &'a Channels,
+    /// What is spoken: messages as they are, or the Centrifuge protocol.
+    pub(super) is_json: bool,
+    /// Whether subscriptions are to be recoverable.
+    pub(super) recovers: bool,
     pub(super) verified: &'a mut Verified,
     pub(super) tally: &'a mut Tally,
     pub(super) replies: &'a mut Vec<u8>,
@@ -81,8 +99,9 @@ impl Client {
             began_nanos: 0,
             unsent: Vec::new(),
             half: Vec::new(),
-            sequence: Sequence::new(),
-            own_sequence: Sequence::new(),
+            subscriptions: Box::default(),
+            is_connected: false,
+            answers_pings: false,
             sent: 0,
         }
     }
@@ -109,7 +128,12 @@ impl Client {
                     return Ok(());
                 }
             }
-            self.phase = Phase::Open;
+            self.phase = if round.is_json { Phase::Joining } else { Phase::Open };
+            if round.is_json {
+                self.introduce(round);
+            } else {
+                self.subscriptions.iter_mut().for_each(|it| it.join(true, round.tally));
+            }
         }
         let broken = |error| format!("broken frame: {error}");
         while let Some((header, header_bytes)) = Header::parse(&bytes[at..]).map_err(broken)? {
@@ -121,26 +145,37 @@ impl Client {
             if bytes.len() - start < length {
                 break;
             }
-            self.take(header.opcode, &bytes[start..start + length], round);
+            self.take(header.opcode, &bytes[start..start + length], round)?;
             at = start + length;
         }
         self.half = bytes[at..].to_vec();
         Ok(())
     }
 
-    fn take(&mut self, opcode: Opcode, payload: &[u8], round: &mut Round<'_>) {
+    fn take(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        round: &mut Round<'_>,
+    ) -> Result<(), String> {
         match opcode {
             Opcode::Ping => {
                 round.tally.note_ping(round.now);
                 frame(Opcode::Pong, payload, round.replies);
             }
-            Opcode::Close => self.take_close(payload, round),
+            Opcode::Close => return self.take_close(payload, round),
+            Opcode::Text if round.is_json => return self.take_lines(payload, round),
+            Opcode::Binary if round.is_json => round.tally.damaged += 1,
             Opcode::Text | Opcode::Binary => self.take_message(payload, round),
             Opcode::Continuation | Opcode::Pong => {}
         }
+        Ok(())
     }
 
-    fn take_close(&mut self, payload: &[u8], round: &mut Round<'_>) {
+    fn take_close(&mut self, payload: &[u8], round: &mut Round<'_>) -> Result<(), String> {
+        if self.phase == Phase::Joining {
+            return Err(close_reason(payload));
+        }
         if self.phase == Phase::Closing {
             round.tally.closed_by_us += 1;
         } else {
@@ -148,44 +183,57 @@ impl Client {
             frame(Opcode::Close, payload, round.replies);
         }
         self.phase = Phase::Closed;
+        Ok(())
     }
 
     fn take_message(&mut self, payload: &[u8], round: &mut Round<'_>) {
-        let tally = &mut *round.tally;
-        tally.last_nanos = round.now;
-        let decoded = round
-            .verified
-            .decode(payload)
-            .and_then(|message| Some((message, Stream::of(message.number)?)));
-        let Some((message, (stream, number))) = decoded else {
-            tally.damaged += 1;
+        let (channels, key) = (round.channels, payload.first_chunk().copied());
+        let key = key.map_or(0, u32::from_le_bytes);
+        let read = |payload: &[u8]| channels.assign(Message::decode(payload)?);
+        let Some(publication) = round.verified.read(key, payload, read) else {
+            round.tally.damaged += 1;
             return;
         };
-        let (sequence, latency) = match stream {
-            Stream::Main => (&mut self.sequence, &mut tally.latency),
-            Stream::UnicastQuiet => (&mut self.own_sequence, &mut tally.unicast_quiet),
-            Stream::UnicastBusy => (&mut self.own_sequence, &mut tally.unicast_busy),
-        };
-        match sequence.take(number) {
-            Verdict::New { missing } => tally.lost += u64::from(missing),
-            Verdict::Late => {
-                tally.lost -= 1;
-                tally.reordered += 1;
-            }
-            Verdict::Repeated => {
-                tally.repeated += 1;
-                return;
-            }
-        }
-        tally.received += 1;
-        let nanos = round.now.saturating_sub(message.published_nanos);
-        latency.record(nanos);
-        if round.notes_receivers && stream == Stream::Main {
-            tally.note_receiver(number as usize, nanos);
-        }
-        if let Some(echo) = round.echo.filter(|echo| round.now < echo.until_nanos) {
+        let is_new = self.take_publication(&publication, false, round);
+        if let Some(echo) = round.echo.filter(|echo| is_new && round.now < echo.until_nanos) {
             self.speak(echo.bytes, round.now, round.tally, round.replies);
         }
+    }
+
+    /// Takes a message that came as it was published; says whether it is new.
+    fn take_publication(
+        &mut self,
+        publication: &Publication,
+        is_recovered: bool,
+        round: &mut Round<'_>,
+    ) -> bool {
+        let tally = &mut *round.tally;
+        tally.last_nanos = round.now;
+        let place = round.channels.place(self.number, publication);
+        let subscription = place.and_then(|place| self.subscriptions.get_mut(place));
+        let Some(subscription) = subscription.filter(|it| it.is_joined) else {
+            tally.damaged += 1;
+            return false;
+        };
+        if !subscription.take(publication, tally) {
+            return false;
+        }
+        if is_recovered {
+            // How long it waited says when the client was cut off, and nothing of the server.
+            tally.through_recovery += 1;
+            return true;
+        }
+        let nanos = round.now.saturating_sub(publication.message.published_nanos);
+        match publication.stream {
+            Stream::Main => tally.latency.record(nanos),
+            Stream::UnicastQuiet => tally.unicast_quiet.record(nanos),
+            Stream::UnicastBusy => tally.unicast_busy.record(nanos),
+        }
+        if round.notes_receivers && publication.stream == Stream::Main {
+            let number = publication.message.number;
+            tally.note_receiver(number as usize, nanos);
+        }
+        true
     }
 
     /// Writes the next message of an echo.

@@ -3,13 +3,14 @@
 //! A row of the table is a connection; its generation tells late completions from those of the
 //! row's next occupant. A fleet that is not polled does not read: that is what a slow client is.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use super::client::{Client, Echo, Phase, Round, frame};
 use super::handshake;
 use super::outgoing::Outgoing;
+use super::subscription::Subscription;
 use super::tally::{Latency, Tally};
 use super::target::{Door, Target};
 use super::verified::Verified;
@@ -62,6 +63,8 @@ pub struct Fleet {
     verified: Verified,
     echo: Option<Echo>,
     notes_receivers: bool,
+    /// What those had who are gone, by number, if whoever comes back shall go on with it.
+    left: Option<HashMap<u32, Box<[Subscription]>>>,
 }
 
 impl Fleet {
@@ -83,7 +86,13 @@ impl Fleet {
             verified: Verified::new(),
             echo: None,
             notes_receivers,
+            left: None,
         })
+    }
+
+    /// Whoever comes back goes on where it stopped, and recovers what it missed.
+    pub fn keep_positions(&mut self) {
+        self.left = Some(HashMap::new());
     }
 
     /// Begins to open a connection; an event says how that ends.
@@ -100,6 +109,10 @@ impl Fleet {
         let client = &mut self.clients[row as usize];
         client.socket = Some(socket);
         (client.number, client.phase, client.began_nanos) = (number, Phase::Connecting, now);
+        client.subscriptions =
+            self.left.as_mut().and_then(|left| left.remove(&number)).unwrap_or_else(|| {
+                (0..self.target.channels.subscriptions()).map(|_| Subscription::new()).collect()
+            });
         let fd = client.fd().expect("it was put there");
         self.ring.watch_writable(fd, row, client.generation);
         self.attempts.push_back((row, client.generation, now));
@@ -161,6 +174,18 @@ impl Fleet {
             self.send_replies(row as u32)?;
         }
         self.flush()
+    }
+
+    /// The run has had so many messages. What is missing where the server refused to recover has
+    /// not been lost.
+    pub fn finish(&mut self, messages: u32) {
+        let channels = &self.target.channels;
+        for client in &mut self.clients {
+            let shared = channels.of_client(client.number);
+            for (channel, subscription) in shared.zip(&mut client.subscriptions) {
+                subscription.finish(channels.messages_in(channel, messages), &mut self.tally);
+            }
+        }
     }
 
     /// Forgets the latencies, so that the next phase has its own.
@@ -225,10 +250,13 @@ impl Fleet {
         let request = match &self.target.door {
             Door::Plain => {
                 client.phase = Phase::Open;
+                client.subscriptions.iter_mut().for_each(|it| it.join(true, &mut self.tally));
                 self.note_open(row);
                 return Ok(());
             }
-            Door::WebSocket(path) => handshake::request(&self.target, path, client.number),
+            Door::WebSocket(path) | Door::Json(path) => {
+                handshake::request(&self.target, path, client.number)
+            }
         };
         client.phase = Phase::Shaking;
         self.replies.extend_from_slice(request.as_bytes());
@@ -271,6 +299,9 @@ impl Fleet {
     fn hear(&mut self, row: u32, count: usize) -> io::Result<()> {
         let client = &mut self.clients[row as usize];
         let mut round = Round {
+            channels: &self.target.channels,
+            is_json: matches!(self.target.door, Door::Json(_)),
+            recovers: self.left.is_some(),
             verified: &mut self.verified,
             tally: &mut self.tally,
             replies: &mut self.replies,
@@ -281,10 +312,10 @@ impl Fleet {
         let before = client.phase;
         let heard = client.hear(&self.input[..count], &mut round);
         let after = client.phase;
-        if before == Phase::Shaking && after != Phase::Shaking {
+        if before.is_opening() && !after.is_opening() {
             self.note_open(row);
         }
-        if matches!(before, Phase::Shaking | Phase::Open) && after == Phase::Closed {
+        if (before.is_opening() || before == Phase::Open) && after == Phase::Closed {
             self.open -= 1;
         }
         self.send_replies(row)?;
@@ -314,11 +345,11 @@ impl Fleet {
     fn end(&mut self, row: u32, reason: &str) {
         let client = &self.clients[row as usize];
         match client.phase {
-            Phase::Connecting | Phase::Shaking => {
+            phase if phase.is_opening() => {
                 self.note_failure(client.number, reason.to_owned());
             }
             Phase::Open | Phase::Closing => self.tally.note_close(reason),
-            Phase::Free | Phase::Closed => {}
+            _ => {}
         }
         self.vacate(row);
     }
@@ -328,10 +359,10 @@ impl Fleet {
         if client.socket.is_none() {
             return;
         }
-        match client.phase {
-            Phase::Connecting | Phase::Shaking => self.opening -= 1,
-            Phase::Open => self.open -= 1,
-            Phase::Free | Phase::Closing | Phase::Closed => {}
+        if client.phase.is_opening() {
+            self.opening -= 1;
+        } else if client.phase == Phase::Open {
+            self.open -= 1;
         }
         if client.phase != Phase::Connecting {
             self.ring.cancel(Kind::Readable, row, client.generation);
@@ -339,7 +370,13 @@ impl Fleet {
         if client.phase == Phase::Connecting || !client.unsent.is_empty() {
             self.ring.cancel(Kind::Writable, row, client.generation);
         }
-        *client = Client::free(client.generation.wrapping_add(1));
+        let next = Client::free(client.generation.wrapping_add(1));
+        let former = std::mem::replace(client, next);
+        if let Some(left) = &mut self.left {
+            let mut subscriptions = former.subscriptions;
+            subscriptions.iter_mut().for_each(|it| it.is_joined = false);
+            left.insert(former.number, subscriptions);
+        }
         self.free.push(row);
     }
 
@@ -347,14 +384,18 @@ impl Fleet {
         let Some(oldest) = Clock::shared_nanos().checked_sub(PATIENCE_NANOS) else { return };
         while let Some(&(row, generation, began)) = self.attempts.front() {
             let client = &self.clients[row as usize];
-            let is_pending = client.generation == generation
-                && matches!(client.phase, Phase::Connecting | Phase::Shaking);
+            let is_pending = client.generation == generation && client.phase.is_opening();
             if is_pending && began > oldest {
                 return;
             }
             self.attempts.pop_front();
             if is_pending {
-                self.end(row, "no answer within 30 seconds");
+                let reason = match client.phase {
+                    Phase::Connecting => "not accepted within 30 seconds",
+                    Phase::Joining => "no replies within 30 seconds",
+                    _ => "no answer within 30 seconds",
+                };
+                self.end(row, reason);
             }
         }
     }

@@ -6,9 +6,19 @@ use super::target::Target;
 /// Longest response head that is waited for.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// Where the number of a connection stands in a path.
+pub(super) const USER: &str = "{n}";
+
+/// Where the names of its channels stand.
+pub(super) const CHANNELS: &str = "{channels}";
+
 /// The request of connection `number`.
 pub(super) fn request(target: &Target, path: &str, number: u32) -> String {
-    let (path, host) = (path.replace("{n}", &number.to_string()), &target.host);
+    let (mut path, host) = (path.replace(USER, &number.to_string()), &target.host);
+    if path.contains(CHANNELS) {
+        let shared = target.channels.of_client(number).map(|channel| target.channels.name(channel));
+        path = path.replace(CHANNELS, &shared.collect::<Vec<String>>().join(","));
+    }
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -3,16 +3,27 @@
 //! ```text
 //! 0        4        8                16
 //! | number | crc32  | published at   | filler …
+//!
+//! 0     6        14       22               38
+//! {"m":"| number | crc32  | published at   | letters …"}
 //! ```
-//! Integers are little-endian. The number's highest two bits are its stream. The checksum covers
-//! everything but itself. The time is that of `CLOCK_MONOTONIC` in nanoseconds, which all processes
-//! of a host share.
+//! Integers are little-endian in the binary form; in JSON they are lower-case hexadecimal digits.
+//! The number's highest two bits are its stream. The checksum covers everything but itself. The
+//! time is that of `CLOCK_MONOTONIC` in nanoseconds, which all processes of a host share.
+
+use std::ops::Range;
 
 /// The least size of a payload in bytes.
 pub const PAYLOAD_BYTES_MIN: usize = 16;
 
+/// The least size of a payload in JSON.
+pub const JSON_BYTES_MIN: usize = 40;
+
+/// What stands before the number in JSON, and behind the filler.
+const JSON_ENDS: [&[u8]; 2] = [br#"{"m":""#, br#""}"#];
+
 /// What a payload says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// The number of the message, from zero.
     pub number: u32,
@@ -22,9 +33,10 @@ pub struct Message {
 
 /// What a message is one of. Each connection has the broadcasts and its own unicasts, and each of
 /// the two has numbers of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stream {
     /// What the scenario is about; broadcasts in `mixed`.
+    #[default]
     Main,
     /// To one user, while nothing else is published.
     UnicastQuiet,
@@ -58,8 +70,24 @@ impl Message {
         payload.extend_from_slice(&self.published_nanos.to_le_bytes());
         let filler = self.number.to_le_bytes();
         payload.extend((payload.len()..size).map(|at| filler[at % 4] ^ at as u8));
-        let checksum = checksum(&payload);
+        let checksum = checksum(&payload, 4..8);
         payload[4..8].copy_from_slice(&checksum.to_le_bytes());
+        payload
+    }
+
+    /// Writes a payload of `size` bytes that is JSON, at least [`JSON_BYTES_MIN`].
+    pub fn encode_json(&self, size: usize) -> Vec<u8> {
+        let Self { number, published_nanos } = self;
+        let [head, tail] = JSON_ENDS;
+        let mut payload = Vec::with_capacity(size);
+        payload.extend_from_slice(head);
+        payload
+            .extend_from_slice(format!("{number:08x}{:08x}{published_nanos:016x}", 0).as_bytes());
+        let filler = payload.len()..size.saturating_sub(tail.len());
+        payload.extend(filler.map(|at| b'a' + ((*number as usize + at) % 26) as u8));
+        payload.extend_from_slice(tail);
+        let checksum = checksum(&payload, 14..22);
+        payload[14..22].copy_from_slice(format!("{checksum:08x}").as_bytes());
         payload
     }
 
@@ -67,7 +95,21 @@ impl Message {
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let message = Self::read(payload)?;
         let claimed = u32::from_le_bytes(payload.get(4..8)?.try_into().ok()?);
-        (checksum(payload) == claimed).then_some(message)
+        (checksum(payload, 4..8) == claimed).then_some(message)
+    }
+
+    /// Reads a payload in JSON; `None` when it is not one, too short or damaged.
+    pub fn decode_json(payload: &[u8]) -> Option<Self> {
+        let [head, tail] = JSON_ENDS;
+        if payload.len() < JSON_BYTES_MIN || !payload.starts_with(head) || !payload.ends_with(tail)
+        {
+            return None;
+        }
+        let number = u32::try_from(hexadecimal(&payload[6..14])?).ok()?;
+        let claimed = hexadecimal(&payload[14..22])?;
+        let published_nanos = hexadecimal(&payload[22..38])?;
+        let is_right = u64::from(checksum(payload, 14..22)) == claimed;
+        is_right.then_some(Self { number, published_nanos })
     }
 
     /// Reads a payload without looking at the checksum; `None` when it is too short.
@@ -78,11 +120,24 @@ impl Message {
     }
 }
 
-fn checksum(payload: &[u8]) -> u32 {
+/// Of everything but the checksum's own place.
+fn checksum(payload: &[u8], place: Range<usize>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&payload[..4]);
-    hasher.update(&payload[8..]);
+    hasher.update(&payload[..place.start]);
+    hasher.update(&payload[place.end..]);
     hasher.finalize()
+}
+
+/// The number that at most 16 lower-case digits write, and nothing else.
+fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |number, &digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(value))
+    })
 }
 
 #[cfg(test)]
@@ -113,5 +168,26 @@ mod tests {
             }
         }
         assert_eq!(Message::decode(&[0; 15]), None);
+    }
+
+    #[test]
+    fn the_same_holds_in_json() {
+        for size in [40, 41, 128, 1000] {
+            let message = Message { number: u32::MAX, published_nanos: 0xab << 40 };
+            let payload = message.encode_json(size);
+            assert_eq!((payload.len(), Message::decode_json(&payload)), (size, Some(message)));
+            let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            assert_eq!(value["m"].as_str().unwrap().len(), size - 8);
+            for at in 0..size {
+                // A letter's other case is the same digit to many a parser.
+                for bit in [1, 0x20] {
+                    let mut damaged = payload.clone();
+                    damaged[at] ^= bit;
+                    assert_eq!(Message::decode_json(&damaged), None, "byte {at} of {size}");
+                }
+            }
+            assert_eq!(Message::decode_json(&payload[..size - 1]), None);
+        }
+        assert_eq!(Message::decode_json(b"{}"), None);
     }
 }

@@ -14,11 +14,14 @@
 //!   publisher ZeroMQ PUSH, or `post` to servers of other kinds
 //! worker      the other side of `workers`: opens a share, plays its part, reports a tally
 //!   fleet     many connections in one thread on one io_uring; `opener` opens them at a pace
-//!     client  one connection: `handshake`, frames, `sequence`
+//!     client  one connection: `handshake`, frames, and `centrifuge` for those that speak it
+//!       subscription  its part in one of the `channels`: `sequence`, position
 //!   tally     what all of them have seen; processes' tallies are added up
 //!   message   the payload; `verified` remembers those that were right
 //! ```
 
+mod centrifuge;
+mod channels;
 mod client;
 mod cost;
 mod drive;
@@ -37,6 +40,7 @@ mod sequence;
 mod server;
 mod share;
 mod slab;
+mod subscription;
 mod tally;
 mod target;
 mod usage;
@@ -44,12 +48,13 @@ mod verified;
 mod worker;
 mod workers;
 
+pub use channels::Channels;
 pub use cost::{CacheCost, KernelCost, ServerCost};
 pub use error::Error;
 pub use fleet::{Event, Fleet};
 pub use opener::{Opener, open_all};
-pub use plan::{Plan, Scenario, ServerChoice};
-pub use report::{Delivery, Opening, Pings, Quantiles, Report, SlowShare};
+pub use plan::{Plan, Protocol, Scenario, ServerChoice};
+pub use report::{Delivery, Opening, Pings, Quantiles, Recovery, Report, SlowShare};
 pub use run::{Progress, run};
 pub use server::become_server;
 pub use tally::{Latency, Tally};

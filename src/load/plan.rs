@@ -3,14 +3,17 @@
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::channels::Channels;
 use super::error::Error;
-use super::message::PAYLOAD_BYTES_MIN;
-use super::post::{BASE64, Post};
+use super::handshake;
+use super::message::{JSON_BYTES_MIN, Message, PAYLOAD_BYTES_MIN};
+use super::post::{BASE64, CHANNEL, Post};
 use super::publisher::Publisher;
 use super::share::{Part, Share};
 use super::target::{Door, Target};
 use crate::doctor::{Finding, Sockets, Tree, Verdict, examine_load};
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DESCRIPTORS_RESERVED};
+use crate::sys::Clock;
 use crate::sys::host::raise_descriptor_limit;
 
 /// Descriptors of a process that are no connections. The server's own reserve is the larger one,
@@ -19,6 +22,12 @@ const RESERVED: u64 = DESCRIPTORS_RESERVED as u64 + 88;
 
 /// Most messages of a run: each has its place in a table and its number 32 bits.
 const MESSAGES_MAX: f64 = 10_000_000.0;
+
+/// Most channels of a run.
+const CHANNELS_MAX: u32 = 10_000_000;
+
+/// The longest history that a server can be told to keep for a channel.
+const HISTORY_MAX: u32 = 100_000;
 
 /// How long a server may take to accept the first connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +49,8 @@ pub enum Scenario {
     Churn,
     /// All drop and come back at once.
     Storm,
+    /// All drop, and come back for what was published meanwhile.
+    Recover,
     /// A fan-out during which some do not read.
     Slow,
 }
@@ -56,6 +67,7 @@ impl Scenario {
             Self::Echo => "echo",
             Self::Churn => "churn",
             Self::Storm => "storm",
+            Self::Recover => "recover",
             Self::Slow => "slow",
         }
     }
@@ -63,17 +75,31 @@ impl Scenario {
     /// Whether messages are published.
     #[must_use]
     pub fn publishes(self) -> bool {
-        matches!(self, Self::Fanout | Self::Unicast | Self::Mixed | Self::Slow)
+        matches!(self, Self::Fanout | Self::Unicast | Self::Mixed | Self::Slow | Self::Recover)
     }
 
-    fn default_path(self, channel: &str) -> String {
+    /// Whether it publishes to channels that one connection each is in.
+    fn has_own_channels(self) -> bool {
+        matches!(self, Self::Unicast | Self::Mixed)
+    }
+
+    fn default_path(self) -> &'static str {
         match self {
-            Self::Unicast => "/websocket/{n}".to_owned(),
-            Self::Mixed => format!("/websocket/{{n}}?channels={channel}"),
-            Self::Echo => "/echo".to_owned(),
-            _ => format!("/websocket?channels={channel}"),
+            Self::Unicast => "/websocket/{n}",
+            Self::Mixed => "/websocket/{n}?channels={channels}",
+            Self::Echo => "/echo",
+            _ => "/websocket?channels={channels}",
         }
     }
+}
+
+/// What connections speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Each message is a frame, and the URL says what is subscribed.
+    Raw,
+    /// The Centrifuge client protocol, in JSON.
+    Json,
 }
 
 /// Which server is put under load.
@@ -102,6 +128,8 @@ pub enum ServerChoice {
 pub struct Plan {
     /// What is done.
     pub scenario: Scenario,
+    /// What connections speak; none means what the scenario needs.
+    pub protocol: Option<Protocol>,
     /// How many connections; in `churn` how many are held at the same time.
     pub connections: u32,
     /// Processes to spread them over; none means as many as descriptors demand.
@@ -126,8 +154,12 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// Whether the server may be on another machine.
     pub allows_remote: bool,
-    /// The channel that is published to.
+    /// The channel that is published to, or what the names of several begin with.
     pub channel: String,
+    /// How many channels connections are spread over.
+    pub channels: u32,
+    /// How many of them each connection is in.
+    pub channels_each: u32,
     /// The server.
     pub server: ServerChoice,
 }
@@ -152,10 +184,73 @@ impl Plan {
         must(messages >= 1.0, "--rate times --seconds must be at least 1")?;
         let sizes = PAYLOAD_BYTES_MIN..=16 << 20;
         must(sizes.contains(&self.bytes), "--bytes must be from 16 to 16777216")?;
+        let fits = !self.is_json() || self.bytes >= JSON_BYTES_MIN;
+        must(fits, "--bytes must be at least 40 with --protocol json")?;
         must((1..=1024).contains(&self.in_flight), "--in-flight must be from 1 to 1024")?;
         let has_readers = self.slow_share > 0.0 && self.slow_share < 1.0;
         must(has_readers, "--slow-share must be above 0 and below 1")?;
-        must(self.open_rate.is_none_or(|rate| rate > 0.0), "--open-rate must be above zero")
+        must(self.open_rate.is_none_or(|rate| rate > 0.0), "--open-rate must be above zero")?;
+        self.check_channels()
+    }
+
+    /// Whether the scenario goes with the protocol and the number of channels.
+    fn check_channels(&self) -> Result<(), Error> {
+        let must =
+            |holds: bool, otherwise| if holds { Ok(()) } else { Err(Error::Options(otherwise)) };
+        let Self { scenario, channels, channels_each, .. } = *self;
+        must(
+            scenario != Scenario::Echo || !self.is_json(),
+            "echo has no JSON door: run it with --protocol raw",
+        )?;
+        must(
+            scenario != Scenario::Recover || self.is_json(),
+            "raw connections have no position to recover from: run recover with --protocol json",
+        )?;
+        let counts = (1..=CHANNELS_MAX).contains(&channels);
+        must(counts, "--channels must be from 1 to 10,000,000")?;
+        let most = channels.min(CHANNELS_PER_CONNECTION_MAX as u32);
+        must(
+            (1..=most).contains(&channels_each),
+            "--channels-each must be from 1 to 128 and at most --channels",
+        )?;
+        must(
+            channels == 1 || !(scenario.has_own_channels() || scenario == Scenario::Echo),
+            "--channels does not go with unicast, mixed or echo: run it with fanout",
+        )
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        let is_needed = self.scenario == Scenario::Recover;
+        self.protocol.map_or(is_needed, |protocol| protocol == Protocol::Json)
+    }
+
+    /// What connections are subscribed to.
+    pub(super) fn channels(&self) -> Channels {
+        let each = if self.scenario == Scenario::Unicast { 0 } else { self.channels_each };
+        let has_own = self.scenario.has_own_channels();
+        Channels { name: self.channel.clone(), count: self.channels, each, has_own }
+    }
+
+    /// The channel that only the connection with this number hears.
+    pub(super) fn own_channel(&self, user: u32) -> String {
+        if self.is_json() { self.channels().own_name(user) } else { format!("#{user}") }
+    }
+
+    /// A message that is published now.
+    pub(super) fn payload(&self, number: u32) -> Vec<u8> {
+        let message = Message { number, published_nanos: Clock::shared_nanos() };
+        if self.is_json() { message.encode_json(self.bytes) } else { message.encode(self.bytes) }
+    }
+
+    /// Options of a server that is started for the run, before those that the caller gives.
+    pub(super) fn server_options(&self) -> Vec<String> {
+        if self.scenario != Scenario::Recover {
+            return Vec::new();
+        }
+        // Nobody is to miss more than is remembered.
+        let most = self.messages().div_ceil(self.channels).clamp(1, HISTORY_MAX);
+        let options = ["channels.history_size", "history.recovery_publications_max"];
+        options.map(|option| format!("{option}={most}")).to_vec()
     }
 
     /// How many processes hold the connections.
@@ -197,12 +292,17 @@ impl Plan {
         let mut target = self.target_at(address);
         host.clone_into(&mut target.host);
         if path.len() > 1 {
-            target.door = Door::WebSocket(path.to_owned());
+            target.door = self.door(path);
         }
-        if matches!(self.scenario, Scenario::Unicast | Scenario::Mixed)
-            && !matches!(&target.door, Door::WebSocket(path) if path.contains("{n}"))
-        {
-            return Err(Error::Options("the path of --url needs {n} where the user stands"));
+        if let Door::WebSocket(path) = &target.door {
+            if self.scenario.has_own_channels() && !path.contains(handshake::USER) {
+                return Err(Error::Options("the path of --url needs {n} where the user stands"));
+            }
+            if self.channels > 1 && !path.contains(handshake::CHANNELS) {
+                return Err(Error::Options(
+                    "the path of --url needs {channels} where the names of channels stand",
+                ));
+            }
         }
         TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(|error| {
             let reason = error.to_string();
@@ -253,8 +353,12 @@ impl Plan {
         if body.as_ref().is_some_and(|body| !body.contains(BASE64)) {
             return Err(Error::Options("--publish-body needs {base64} where the message stands"));
         }
-        let names_user = |text: &str| text.contains("{n}");
-        let has_user = names_user(url) || body.as_deref().is_some_and(names_user);
+        let has = |what| url.contains(what) || body.as_ref().is_some_and(|it| it.contains(what));
+        let has_user = has(handshake::USER) || has(CHANNEL);
+        if self.channels > 1 && !has(CHANNEL) {
+            let otherwise = "--endpoint or --publish-body needs {channel} where its name stands";
+            return Err(Error::Options(otherwise));
+        }
         if self.scenario == Scenario::Mixed {
             return Err(Error::Options("mixed needs a PULL socket as --endpoint: tcp://HOST:PORT"));
         }
@@ -269,10 +373,16 @@ impl Plan {
 
     /// The scenario's own door of a server.
     pub(super) fn target_at(&self, address: SocketAddr) -> Target {
-        let path = self.scenario.default_path(&self.channel);
-        let mut target = Target::new(address, Door::WebSocket(path));
+        let path =
+            if self.is_json() { "/connection/websocket" } else { self.scenario.default_path() };
+        let mut target = Target::new(address, self.door(path));
+        target.channels = self.channels();
         target.sources.clone_from(&self.sources);
         target
+    }
+
+    fn door(&self, path: &str) -> Door {
+        if self.is_json() { Door::Json(path.to_owned()) } else { Door::WebSocket(path.to_owned()) }
     }
 
     /// Whether an endpoint may be published to.
@@ -322,6 +432,7 @@ impl Plan {
                 Part::Churn { per_second: self.rate / f64::from(processes), seconds }
             }
             Scenario::Storm => Part::Storm { seconds },
+            Scenario::Recover => Part::Recover,
             Scenario::Slow => {
                 let slow = (f64::from(count) * self.slow_share).round() as u32;
                 Part::Slow { count: slow.clamp(1, count.saturating_sub(1)) }
@@ -337,5 +448,16 @@ impl Share {
             Part::Slow { count } => self.count - count,
             _ => self.count,
         }
+    }
+
+    /// How often the first `messages` to all arrive at those.
+    pub(super) fn deliveries(&self, messages: u32) -> u64 {
+        let readers = self.first..self.first + self.readers();
+        self.target.channels.deliveries(readers, messages)
+    }
+
+    /// Whether any of its connections is in a channel.
+    pub(super) fn is_in(&self, channel: u32) -> bool {
+        self.target.channels.are_in(&(self.first..self.first + self.count), channel)
     }
 }

@@ -17,6 +17,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 
 use super::error::Error;
+use super::handshake::USER;
 use super::publisher::Audience;
 
 /// What hyper and the system may say.
@@ -31,11 +32,15 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// What a body template must have: here the message stands, in base64.
 pub(super) const BASE64: &str = "{base64}";
 
+/// Where the channel's name stands in a path or body.
+pub(super) const CHANNEL: &str = "{channel}";
+
 /// A server's address for publications.
 pub(super) struct Post {
     address: SocketAddr,
     host: String,
-    /// `{n}` is replaced by the number of the user, here and in the body.
+    /// `{channel}` is replaced by the channel's name and `{n}` by the number of the user, here and
+    /// in the body.
     path: String,
     /// None means the message itself.
     body: Option<String>,
@@ -73,9 +78,12 @@ impl Post {
         audience: Audience<'_>,
         payload: &[u8],
     ) -> Result<Request<Full<Bytes>>, Failure> {
-        let fill = |text: &str| match audience {
-            Audience::Channel(_) => text.to_owned(),
-            Audience::User(number) => text.replace("{n}", &number.to_string()),
+        let fill = |text: &str| {
+            let text = text.replace(CHANNEL, audience.channel);
+            match audience.user {
+                Some(number) => text.replace(USER, &number.to_string()),
+                None => text,
+            }
         };
         let (kind, body) = match &self.body {
             None => ("application/octet-stream", payload.to_vec()),
@@ -121,6 +129,8 @@ mod tests {
 
     use super::*;
 
+    const SEVEN: Audience<'_> = Audience { channel: "#7", user: Some(7) };
+
     /// Posts a message to a server that answers with these bytes: what the server got.
     fn post(body: Option<&str>, audience: Audience<'_>, answer: &[u8]) -> (String, Option<Error>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -141,21 +151,24 @@ mod tests {
     #[test]
     fn a_request_carries_the_message_or_the_template_with_it() {
         let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-        let (plain, error) = post(None, Audience::User(7), ok);
+        let (plain, error) = post(None, SEVEN, ok);
         assert!(error.is_none(), "{error:?}");
         assert!(plain.starts_with("POST /pub/7?x HTTP/1.1\r\nhost: there:9\r\n"), "{plain}");
         assert!(plain.ends_with("\r\n\r\n\x01hello"), "{plain}");
         let template = r#"{"to":{n},"b":"{base64}"}"#;
-        let (filled, error) = post(Some(template), Audience::User(7), ok);
+        let (filled, error) = post(Some(template), SEVEN, ok);
         assert!(error.is_none(), "{error:?}");
         assert!(filled.contains("application/json"), "{filled}");
         assert!(filled.ends_with("\r\n\r\n{\"to\":7,\"b\":\"AWhlbGxv\"}"), "{filled}");
+        let news = Audience { channel: "news", user: None };
+        let (named, _) = post(Some(r#"{"c":"{channel}","b":"{base64}"}"#), news, ok);
+        assert!(named.ends_with("\r\n\r\n{\"c\":\"news\",\"b\":\"AWhlbGxv\"}"), "{named}");
     }
 
     #[test]
     fn only_a_status_of_two_hundred_and_some_is_success() {
         for good in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 202 Yes\r\n\r\nqueued"] {
-            let (_, error) = post(None, Audience::User(7), good.as_bytes());
+            let (_, error) = post(None, SEVEN, good.as_bytes());
             assert!(error.is_none(), "{good}: {error:?}");
         }
         for (bad, reason) in [
@@ -164,7 +177,7 @@ mod tests {
             ("HTTP/1.1 20\r\n\r\n", "invalid"),
             ("200 OK\r\n\r\n", "invalid"),
         ] {
-            let (_, error) = post(None, Audience::User(7), bad.as_bytes());
+            let (_, error) = post(None, SEVEN, bad.as_bytes());
             let text = error.expect(bad).to_string();
             assert!(text.contains("http://there:9/pub/{n}?x"), "{text}");
             assert!(text.contains(reason), "{bad}: {text}");

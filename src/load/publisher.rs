@@ -9,11 +9,10 @@ const PATIENCE_MILLIS: i32 = 5000;
 
 /// Who shall receive a message.
 #[derive(Clone, Copy)]
-pub(super) enum Audience<'a> {
-    /// Everybody in a channel.
-    Channel(&'a str),
-    /// The user with this number.
-    User(u32),
+pub(super) struct Audience<'a> {
+    pub(super) channel: &'a str,
+    /// The number of the one who is alone in it, if that is so.
+    pub(super) user: Option<u32>,
 }
 
 /// Where messages are published to.
@@ -69,11 +68,8 @@ impl Publisher {
             Self::Post(post) => return post.send(audience, payload),
         };
         let (endpoint, socket) = &sockets[server];
-        let channel = match audience {
-            Audience::Channel(channel) => channel,
-            Audience::User(number) => &format!("#{number}"),
-        };
-        socket.send_multipart([channel.as_bytes(), payload], 0).map_err(|source| match source {
+        let parts = [audience.channel.as_bytes(), payload];
+        socket.send_multipart(parts, 0).map_err(|source| match source {
             zmq::Error::EAGAIN => Error::Endpoint(endpoint.clone()),
             source => Error::Publish { endpoint: endpoint.clone(), source },
         })

@@ -45,15 +45,16 @@ impl Quantiles {
 /// How the connections were opened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Opening {
-    /// How many; in `churn` and `storm` those of the run itself too.
+    /// How many; in `churn` those of the run itself too, in `storm` and `recover` those that are
+    /// back.
     pub opened: u64,
     /// How many could not be opened.
     pub failed: u64,
-    /// How long it took; in `storm` until all were back.
+    /// How long it took; in `storm` and `recover` until all were back, with what they had missed.
     pub seconds: f64,
     /// Openings per second.
     pub per_second: f64,
-    /// From `connect` to the end of the handshake.
+    /// From `connect` to the end of the handshake, or until everything is subscribed.
     pub handshake: Option<Quantiles>,
     /// Why openings failed.
     pub failures: BTreeMap<String, u64>,
@@ -74,7 +75,7 @@ pub struct Delivery {
     pub duplicated: u64,
     /// Messages that arrived after a later one.
     pub reordered: u64,
-    /// Messages that were damaged.
+    /// Messages that were damaged, or came to who should not have them.
     pub damaged: u64,
     /// Messages that arrived per second.
     pub per_second: f64,
@@ -101,6 +102,31 @@ pub struct SlowShare {
     pub received: u64,
     /// Messages that were missing in between, which never may be.
     pub gaps: u64,
+    /// How often a subscription was ended so that it be made again.
+    pub resubscribed: u64,
+    /// How many of those were told that nothing is missing.
+    pub recovered: u64,
+}
+
+/// What became of subscriptions that came back after a cut, and of their messages.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recovery {
+    /// How many came back, each counted as often as it did.
+    pub subscriptions: u64,
+    /// How many were told that nothing is missing.
+    pub recovered: u64,
+    /// That part of all.
+    pub share: f64,
+    /// Messages that came with the answer to the subscription.
+    pub through_recovery: u64,
+    /// Messages that came by themselves, before the cut or after it.
+    pub live: u64,
+    /// Messages that those have missed who were told that something is missing.
+    pub skipped: u64,
+    /// CPU time of the servers per second until all were back: 1 is a core.
+    pub cpu_cores: Option<f64>,
+    /// CPU time of the servers in that time for each connection.
+    pub cpu_per_connection_ns: Option<f64>,
 }
 
 /// Pings that clients have received.
@@ -137,8 +163,14 @@ impl Pings {
 pub struct Report {
     /// Its name.
     pub scenario: &'static str,
+    /// What connections spoke.
+    pub protocol: &'static str,
     /// How many connections it was to have.
     pub connections: u32,
+    /// How many channels they shared.
+    pub channels: u32,
+    /// How many of those each connection was in.
+    pub channels_each: u32,
     /// Processes that held them.
     pub processes: u32,
     /// Whether there were several because of the limit of descriptors, and not because of a wish.
@@ -151,6 +183,8 @@ pub struct Report {
     pub opening: Opening,
     /// What became of messages, if there were any.
     pub delivery: Option<Delivery>,
+    /// How they came back, in `recover`.
+    pub recovery: Option<Recovery>,
     /// The clients that did not read, if there were any.
     pub slow: Option<SlowShare>,
     /// Connections that were closed with a whole closing handshake of ours.
@@ -170,6 +204,22 @@ pub struct Report {
     /// All latencies: of messages, or of handshakes if there were none.
     #[serde(skip)]
     pub latencies: Histogram<u64>,
+}
+
+impl Recovery {
+    pub(super) fn of(tally: &Tally) -> Self {
+        let subscriptions = tally.recovered + tally.not_recovered;
+        Self {
+            subscriptions,
+            recovered: tally.recovered,
+            share: tally.recovered as f64 / subscriptions.max(1) as f64,
+            through_recovery: tally.through_recovery,
+            live: tally.received - tally.through_recovery,
+            skipped: tally.skipped,
+            cpu_cores: None,
+            cpu_per_connection_ns: None,
+        }
+    }
 }
 
 impl Delivery {
@@ -192,7 +242,7 @@ impl Delivery {
             published,
             expected,
             received: tally.received,
-            lost: expected.saturating_sub(tally.received),
+            lost: expected.saturating_sub(tally.received + tally.skipped),
             duplicated: tally.repeated,
             reordered: tally.reordered,
             damaged: tally.damaged,

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::cost::{Reading, Readings, Work};
-use super::drive::{Drive, Published};
+use super::drive::{Drive, Published, Return};
 use super::error::Error;
 use super::plan::{Plan, Scenario};
-use super::report::{Delivery, Opening, Pings, Quantiles, Report, SlowShare};
+use super::report::{Delivery, Opening, Pings, Quantiles, Recovery, Report, SlowShare};
 use super::server::Servers;
 use super::usage::Usage;
 use super::workers::{See, Sum, Workers};
@@ -63,12 +63,12 @@ pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
     let open = Reading::now(pids)?;
     let began = Instant::now();
     let begin_nanos = Clock::shared_nanos();
-    let mut drive = Drive::new(plan, &shares, &mut workers);
+    let mut drive = Drive::new(plan, &shares, &mut workers, pids);
     drive.load(publisher.as_ref(), see)?;
-    let Drive { published, late, .. } = drive;
-    let readers = shares.iter().map(|share| u64::from(share.readers())).sum();
-    let total = published.deliveries(readers);
-    let sum = workers.wait_done(&mut |done| see(&Progress { stage: "finishing", done, total }))?;
+    let Drive { published, late, returned, .. } = drive;
+    let expected = published.deliveries(&shares);
+    let mut finishing = |done| see(&Progress { stage: "finishing", done, total: expected });
+    let sum = workers.wait_done(&mut finishing)?;
     let (load, done) = (began.elapsed(), Reading::now(pids)?);
     settle(pids, QUIET, QUIET_MAX, |time| workers.attend(time, &mut |_| {}))?;
     let after = Reading::now(pids)?;
@@ -80,7 +80,18 @@ pub fn run(plan: &Plan, see: See<'_>) -> Result<Report, Error> {
         deliveries: sum.tally.received,
         sockets_per_connection: servers.targets[0].ends_here(),
     };
-    let figures = Figures { plan, processes, sum, published, late, opening, load, begin_nanos };
+    let figures = Figures {
+        plan,
+        processes,
+        sum,
+        published,
+        expected,
+        late,
+        returned,
+        opening,
+        load,
+        begin_nanos,
+    };
     let mut report = figures.report();
     report.host = host;
     report.servers_started = servers.started.len();
@@ -119,7 +130,9 @@ struct Figures<'a> {
     processes: u32,
     sum: Sum,
     published: Published,
+    expected: u64,
     late: Duration,
+    returned: Option<Return>,
     opening: Duration,
     load: Duration,
     begin_nanos: u64,
@@ -129,7 +142,7 @@ impl Figures<'_> {
     fn report(self) -> Report {
         let delivery = self.delivery();
         let opening = self.opening();
-        let slow = self.slow();
+        let (slow, recovery) = (self.slow(), self.recovery());
         let pings = self.pings();
         let problems = self.problems(delivery.as_ref(), slow.as_ref());
         let Self { plan, processes, sum, load, .. } = self;
@@ -138,13 +151,17 @@ impl Figures<'_> {
         let closes = if slow.is_some() { sum.slow.closes } else { sum.tally.closes };
         Report {
             scenario: plan.scenario.name(),
+            protocol: if plan.is_json() { "json" } else { "raw" },
             connections: plan.connections,
+            channels: plan.channels,
+            channels_each: plan.channels().each,
             processes,
             processes_were_needed: processes > 1 && plan.processes.is_none(),
             servers_started: 0,
             seconds: load.as_secs_f64(),
             opening,
             delivery,
+            recovery,
             slow,
             closed_by_us: sum.tally.closed_by_us,
             closes,
@@ -159,9 +176,10 @@ impl Figures<'_> {
 
     fn opening(&self) -> Opening {
         let tally = &self.sum.tally;
-        let back = tally.last_opened_nanos.saturating_sub(self.begin_nanos) as f64 / 1e9;
+        let begin_nanos = self.returned.map_or(self.begin_nanos, |it| it.began_nanos);
+        let back = tally.last_opened_nanos.saturating_sub(begin_nanos) as f64 / 1e9;
         let (opened, seconds) = match self.plan.scenario {
-            Scenario::Storm => (self.sum.still_open, back),
+            Scenario::Storm | Scenario::Recover => (self.sum.still_open, back),
             Scenario::Churn => (tally.opened, f64::from(self.plan.seconds)),
             _ => (tally.opened + self.sum.slow.opened, self.opening.as_secs_f64()),
         };
@@ -177,13 +195,10 @@ impl Figures<'_> {
 
     fn delivery(&self) -> Option<Delivery> {
         let tally = &self.sum.tally;
-        let readers = u64::from(self.plan.connections) - self.sum.slow.opened;
         let (published, expected) = match self.plan.scenario {
-            Scenario::Idle | Scenario::Churn | Scenario::Storm => return None,
             Scenario::Echo => (tally.sent, tally.sent),
-            Scenario::Unicast | Scenario::Mixed | Scenario::Fanout | Scenario::Slow => {
-                (self.published.messages(), self.published.deliveries(readers))
-            }
+            scenario if scenario.publishes() => (self.published.messages(), self.expected),
+            _ => return None,
         };
         // Until the last receipt: what was still under way when publishing ended counts.
         let seconds = tally.last_nanos.saturating_sub(self.begin_nanos) as f64 / 1e9;
@@ -198,7 +213,18 @@ impl Figures<'_> {
             still_open: self.sum.still_open,
             received: self.sum.slow.received,
             gaps: self.sum.slow.lost,
+            resubscribed: self.sum.slow.resubscribed,
+            recovered: self.sum.slow.recovered,
         })
+    }
+
+    fn recovery(&self) -> Option<Recovery> {
+        let used = self.returned?.used.filter(|(cpu, _)| !cpu.is_zero());
+        let back = self.sum.still_open.max(1) as f64;
+        let mut recovery = Recovery::of(&self.sum.tally);
+        recovery.cpu_cores = used.map(|(cpu, time)| cpu.as_secs_f64() / time.as_secs_f64());
+        recovery.cpu_per_connection_ns = used.map(|(cpu, _)| cpu.as_nanos() as f64 / back);
+        Some(recovery)
     }
 
     /// Those of the time in which connections were only held.
@@ -219,9 +245,20 @@ impl Figures<'_> {
         if tally.failed > 0 {
             problems.push(format!("{} openings failed", tally.failed));
         }
+        if tally.resubscribed > 0 {
+            let count = tally.resubscribed;
+            problems.push(format!("{count} subscriptions were ended by the server and made again"));
+        }
+        if tally.not_recovered > 0 {
+            let (count, skipped) = (tally.not_recovered, tally.skipped);
+            problems.push(format!(
+                "{count} subscriptions were not recovered, and have missed {skipped} messages"
+            ));
+        }
         let connections = u64::from(self.plan.connections);
         let missing = connections.saturating_sub(self.sum.still_open);
-        if self.plan.scenario == Scenario::Storm && missing > 0 {
+        let come_back = matches!(self.plan.scenario, Scenario::Storm | Scenario::Recover);
+        if come_back && missing > 0 {
             problems.push(format!("{missing} connections did not come back in time"));
         }
         let wrong = &self.sum.slow;

@@ -50,6 +50,15 @@ impl Sequence {
         self.seen |= 1 << age;
         Verdict::Late
     }
+
+    /// Goes on with a number, unless it is an old one; returns how many are left out for good.
+    pub(super) fn skip_to(&mut self, number: u32) -> u32 {
+        let left_out = number.saturating_sub(self.next);
+        if left_out > 0 {
+            *self = Self { next: number, seen: u64::MAX };
+        }
+        left_out
+    }
 }
 
 #[cfg(test)]
@@ -78,5 +87,13 @@ mod tests {
         assert_eq!(verdicts(&[64, 0])[1], Verdict::Repeated);
         assert_eq!(verdicts(&[63, 0])[1], Verdict::Late);
         assert_eq!(verdicts(&[u32::MAX, 7])[1], Verdict::Repeated);
+    }
+
+    #[test]
+    fn what_is_left_out_for_good_does_not_come_late() {
+        let mut sequence = Sequence::new();
+        sequence.take(0);
+        assert_eq!([sequence.skip_to(4), sequence.skip_to(1)], [3, 0]);
+        assert_eq!([3, 4].map(|number| sequence.take(number)), [Verdict::Repeated, NEXT]);
     }
 }

@@ -71,8 +71,9 @@ impl Servers {
     pub(super) fn of(plan: &Plan, count: u32) -> Result<Self, Error> {
         match &plan.server {
             ServerChoice::Serve { options } => {
+                let options = [plan.server_options(), options.clone()].concat();
                 let started: Vec<Server> =
-                    (0..count).map(|_| Server::start(options)).collect::<Result<_, _>>()?;
+                    (0..count).map(|_| Server::start(&options)).collect::<Result<_, _>>()?;
                 Ok(Self {
                     targets: started.iter().map(|server| plan.target_at(server.public)).collect(),
                     endpoints: started.iter().map(|server| server.pull.clone()).collect(),

@@ -30,15 +30,18 @@ pub(super) enum Part {
     Churn { per_second: f64, seconds: u32 },
     /// Drop all and open them again.
     Storm { seconds: u32 },
+    /// Receive; drop all, and later open them again and recover; receive on until told to finish.
+    Recover,
 }
 
 /// What a process is told later.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Everybody is open: begin.
+    /// Everybody is ready: begin, or go on with the next step.
     Begin,
-    /// So many messages were published for this process: receive them and report.
-    Finish { deliveries: u64 },
+    /// So many messages went to all, and so many deliveries that makes here: receive them and
+    /// report.
+    Finish { messages: u32, deliveries: u64 },
 }
 
 /// What a process says.
@@ -48,6 +51,8 @@ pub(super) enum Word {
     Progress { done: u64 },
     /// Its connections are open.
     Ready,
+    /// Whoever was to come back is back, or nobody comes any more.
+    Returned,
     /// It has done its part, and holds what is open until its input ends.
     Done { tally: Box<Tally>, slow: Option<Box<Tally>>, still_open: u64 },
     /// It could not go on.

@@ -76,15 +76,25 @@ pub struct Tally {
     pub reordered: u64,
     /// Messages that came again.
     pub repeated: u64,
-    /// Messages that were damaged.
+    /// Messages that were damaged, or came to who should not have them.
     pub damaged: u64,
+    /// Subscriptions that the server ended so that they be made again.
+    pub resubscribed: u64,
+    /// Subscriptions that came back and were told that nothing is missing.
+    pub recovered: u64,
+    /// Subscriptions that came back and were told otherwise.
+    pub not_recovered: u64,
+    /// Messages among `received` that came with the answer to a subscription.
+    pub through_recovery: u64,
+    /// Messages that the latter have missed. They are not among `lost`.
+    pub skipped: u64,
     /// From publishing, or from sending, to receipt.
     pub latency: Latency,
     /// The same of messages to one user, while nothing else is published.
     pub unicast_quiet: Latency,
     /// The same while something is.
     pub unicast_busy: Latency,
-    /// From `connect` to the end of the opening handshake.
+    /// From `connect` to the end of the opening handshake, or until everything is subscribed.
     pub handshake: Latency,
     /// For each message by its number: how long the last of its receivers waited. Empty unless
     /// asked for.
@@ -106,7 +116,15 @@ impl Tally {
     /// `received`.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let wrong = [self.lost, self.reordered, self.repeated, self.damaged, self.closed];
+        let wrong = [
+            self.lost,
+            self.reordered,
+            self.repeated,
+            self.damaged,
+            self.closed,
+            self.resubscribed,
+            self.not_recovered,
+        ];
         wrong.iter().all(|&count| count == 0)
     }
 
@@ -122,6 +140,11 @@ impl Tally {
         self.reordered += other.reordered;
         self.repeated += other.repeated;
         self.damaged += other.damaged;
+        self.resubscribed += other.resubscribed;
+        self.recovered += other.recovered;
+        self.not_recovered += other.not_recovered;
+        self.through_recovery += other.through_recovery;
+        self.skipped += other.skipped;
         self.latency.add(&other.latency);
         self.unicast_quiet.add(&other.unicast_quiet);
         self.unicast_busy.add(&other.unicast_busy);

@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::channels::Channels;
 use crate::sys::socket::choose_port_at_connect;
 
 /// How many connections one source address makes when they are taken from loopback. There are ports
@@ -27,8 +28,11 @@ const LOOPBACK_SOURCES: u32 = 1 << 16;
 pub enum Door {
     /// A plain TCP connection: the other side sends frames without a handshake.
     Plain,
-    /// A WebSocket at this path. `{n}` is replaced by the number of the connection.
+    /// A WebSocket at this path. `{n}` is replaced by the number of the connection, `{channels}` by
+    /// the names of its channels. Each message is a frame.
     WebSocket(String),
+    /// The same, and the Centrifuge protocol in JSON is spoken there.
+    Json(String),
 }
 
 /// A server as clients see it.
@@ -40,6 +44,8 @@ pub struct Target {
     pub host: String,
     /// What is opened there.
     pub door: Door,
+    /// What connections are subscribed to.
+    pub channels: Channels,
     /// Source addresses to use in turn. None means loopback's towards loopback, else the one that
     /// the system chooses.
     pub sources: Vec<IpAddr>,
@@ -52,7 +58,8 @@ impl Target {
     #[must_use]
     pub fn new(address: SocketAddr, door: Door) -> Self {
         let host = address.to_string();
-        Self { address, host, door, sources: Vec::new(), receive_buffer: None }
+        let channels = Channels::default();
+        Self { address, host, door, channels, sources: Vec::new(), receive_buffer: None }
     }
 
     /// Begins to connect; the socket becomes writable when that is done or has failed.

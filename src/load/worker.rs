@@ -3,6 +3,7 @@
 //! Orders are read by a thread, because the fleet's thread waits in its ring. If the one who gave
 //! the orders is gone, so is the reason to go on.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ const ORDER_POLL: Duration = Duration::from_millis(5);
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
+
+/// How long nobody may come back before nobody is waited for: an attempt has half of that.
+const RETURN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a client waits before it tries again to come back.
 const RETRY: Duration = Duration::from_millis(500);
@@ -82,8 +86,8 @@ impl<W: Write> Worker<W> {
                 let mut fleet = Fleet::new(target, notes_receivers)?;
                 self.open(&mut fleet, first, count, 0)?;
                 self.say(&Word::Ready)?;
-                let deliveries = self.listen(&mut fleet)?;
-                self.receive_all(&mut fleet, deliveries)?;
+                let order = self.listen(&mut fleet)?;
+                self.receive_all(&mut fleet, order)?;
                 Ok(done(fleet))
             }
             Part::Slow { count: slow_count } => {
@@ -95,8 +99,8 @@ impl<W: Write> Worker<W> {
                 self.open(&mut fleet, first, quick, 0)?;
                 self.open(&mut slow, first + quick, slow_count, quick.into())?;
                 self.say(&Word::Ready)?;
-                let deliveries = self.listen(&mut fleet)?;
-                self.receive_all(&mut fleet, deliveries)?;
+                let order = self.listen(&mut fleet)?;
+                self.receive_all(&mut fleet, order)?;
                 self.wake_up(&mut slow)?;
                 let still_open = slow.open() as u64;
                 let tally = Box::new(fleet.take_tally());
@@ -114,8 +118,8 @@ impl<W: Write> Worker<W> {
                 while Clock::shared_nanos() < until {
                     self.poll(&mut fleet, POLL)?;
                 }
-                let sent = fleet.tally().sent;
-                self.receive_all(&mut fleet, sent)?;
+                let deliveries = fleet.tally().sent;
+                self.receive_all(&mut fleet, Order::Finish { messages: 0, deliveries })?;
                 Ok(done(fleet))
             }
             Part::Churn { per_second, seconds } => {
@@ -131,6 +135,14 @@ impl<W: Write> Worker<W> {
                 self.say(&Word::Ready)?;
                 self.listen(&mut fleet)?;
                 self.storm(&mut fleet, seconds)?;
+                Ok(done(fleet))
+            }
+            Part::Recover => {
+                let mut fleet = Fleet::new(target, false)?;
+                fleet.keep_positions();
+                self.open(&mut fleet, first, count, 0)?;
+                self.say(&Word::Ready)?;
+                self.recover(&mut fleet)?;
                 Ok(done(fleet))
             }
         }
@@ -158,12 +170,11 @@ impl<W: Write> Worker<W> {
         failure
     }
 
-    /// Receives until there is an order; returns how many deliveries it speaks of.
-    fn listen(&mut self, fleet: &mut Fleet) -> Result<u64, Error> {
+    /// Receives until there is an order.
+    fn listen(&mut self, fleet: &mut Fleet) -> Result<Order, Error> {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Begin) => return Ok(0),
-                Ok(Order::Finish { deliveries }) => return Ok(deliveries),
+                Ok(order) => return Ok(order),
                 Err(TryRecvError::Empty) => self.poll(fleet, ORDER_POLL)?,
                 Err(TryRecvError::Disconnected) => return Err(left_alone()),
             }
@@ -177,7 +188,8 @@ impl<W: Write> Worker<W> {
     }
 
     /// Receives until all has come or nothing comes any more, and then a little longer.
-    fn receive_all(&mut self, fleet: &mut Fleet, deliveries: u64) -> Result<(), Error> {
+    fn receive_all(&mut self, fleet: &mut Fleet, order: Order) -> Result<(), Error> {
+        let Order::Finish { messages, deliveries } = order else { return Ok(()) };
         let mut received = fleet.tally().received;
         let mut changed = Instant::now();
         while received < deliveries && fleet.open() > 0 && changed.elapsed() < PATIENCE {
@@ -191,6 +203,7 @@ impl<W: Write> Worker<W> {
         while end.elapsed() < AFTERMATH {
             self.poll(fleet, POLL)?;
         }
+        fleet.finish(messages);
         Ok(())
     }
 
@@ -210,7 +223,7 @@ impl<W: Write> Worker<W> {
     fn churn(&mut self, fleet: &mut Fleet, per_second: f64, seconds: u32) -> Result<(), Error> {
         let (first, hold) = (self.share.first, self.share.count as usize);
         let mut opener = Opener::new(first..u32::MAX, IN_FLIGHT, Some(per_second));
-        let mut rows = std::collections::VecDeque::new();
+        let mut rows = VecDeque::new();
         let begin = Instant::now();
         let seconds = Duration::from_secs(seconds.into());
         while begin.elapsed() < seconds {
@@ -243,14 +256,47 @@ impl<W: Write> Worker<W> {
     }
 
     fn storm(&mut self, fleet: &mut Fleet, seconds: u32) -> Result<(), Error> {
-        let (first, count) = (self.share.first, self.share.count);
         fleet.reset_handshakes();
         fleet.drop_all()?;
-        let mut opener = Opener::new(first..first + count, usize::MAX, None);
-        let mut retries = std::collections::VecDeque::new();
         let begin = Instant::now();
         let seconds = Duration::from_secs(seconds.into());
-        while fleet.open() < count as usize && begin.elapsed() < seconds {
+        self.open_again(fleet, None, |_| begin.elapsed() < seconds)
+    }
+
+    /// Each step waits for its order: the cut, the return, the end.
+    fn recover(&mut self, fleet: &mut Fleet) -> Result<(), Error> {
+        self.listen(fleet)?;
+        fleet.reset_handshakes();
+        fleet.drop_all()?;
+        self.listen(fleet)?;
+        self.come_back(fleet)?;
+        self.say(&Word::Returned)?;
+        let order = self.listen(fleet)?;
+        self.receive_all(fleet, order)
+    }
+
+    /// Opens all again until that is done or nobody comes any more.
+    fn come_back(&mut self, fleet: &mut Fleet) -> Result<(), Error> {
+        let (mut open, mut changed) = (0, Instant::now());
+        self.open_again(fleet, self.share.open_rate, |fleet| {
+            if open != fleet.open() {
+                (open, changed) = (fleet.open(), Instant::now());
+            }
+            changed.elapsed() < RETURN_PATIENCE
+        })
+    }
+
+    /// Opens all again, at a rate if there is one, and tries again what fails.
+    fn open_again(
+        &mut self,
+        fleet: &mut Fleet,
+        open_rate: Option<f64>,
+        mut has_time: impl FnMut(&Fleet) -> bool,
+    ) -> Result<(), Error> {
+        let (first, count) = (self.share.first, self.share.count);
+        let mut opener = Opener::new(first..first + count, usize::MAX, open_rate);
+        let mut retries = VecDeque::new();
+        while fleet.open() < count as usize && has_time(fleet) {
             let wait = opener.go_on(fleet);
             fleet.poll(wait)?;
             while let Some(event) = fleet.next_event() {

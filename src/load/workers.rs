@@ -32,6 +32,7 @@ pub(super) struct Workers {
     /// Kept so that the channel outlives processes that are done.
     _sender: Sender<(usize, Word)>,
     ready: usize,
+    returned: usize,
     sum: Sum,
 }
 
@@ -43,7 +44,7 @@ impl Workers {
         for (index, share) in shares.iter().enumerate() {
             workers.push(start_one(index, share, sender.clone())?);
         }
-        Ok(Self { workers, words, _sender: sender, ready: 0, sum: Sum::default() })
+        Ok(Self { workers, words, _sender: sender, ready: 0, returned: 0, sum: Sum::default() })
     }
 
     /// Tells one process.
@@ -77,6 +78,11 @@ impl Workers {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether nobody is to come back any more.
+    pub(super) fn have_returned(&self) -> bool {
+        self.returned == self.workers.len()
     }
 
     /// Whether all have done their part.
@@ -113,6 +119,7 @@ impl Workers {
                 see(self.workers.iter().map(|worker| worker.progress).sum());
             }
             Word::Ready => self.ready += 1,
+            Word::Returned => self.returned += 1,
             Word::Failed(reason) => return Err(Error::Worker(reason)),
             Word::Done { tally, slow, still_open } => {
                 self.sum.tally.add(&tally);

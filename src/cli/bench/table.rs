@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::doctor::Finding;
-use crate::load::{Delivery, KernelCost, Opening, Pings, Quantiles, Report, ServerCost};
+use crate::load::{
+    Delivery, KernelCost, Opening, Pings, Quantiles, Recovery, Report, ServerCost, SlowShare,
+};
 
 /// Writes the table.
 pub(super) fn render(report: &Report) -> String {
     let mut table = Table::default();
-    table.row("scenario", report.scenario);
+    table.row("scenario", &format!("{}, {}", report.scenario, report.protocol));
     let (count, servers) = (report.processes, report.servers_started);
     let mut processes = String::new();
     if count > 1 {
@@ -22,18 +24,19 @@ pub(super) fn render(report: &Report) -> String {
         processes += ", because of the limit of descriptors";
     }
     table.row("connections", &format!("{}{processes}", report.connections));
+    let (channels, each) = (report.channels, report.channels_each);
+    if channels > 1 {
+        table.row("channels", &format!("{channels}, {each} for each connection"));
+    }
     opening(&mut table, &report.opening, report.scenario);
     if let Some(delivery) = &report.delivery {
         deliveries(&mut table, delivery);
     }
-    if let Some(slow) = &report.slow {
-        table.row(
-            "slow clients",
-            &format!(
-                "{}, {} of them open still; {} messages found, {} missing in between",
-                slow.connections, slow.still_open, slow.received, slow.gaps
-            ),
-        );
+    if let Some(of) = &report.recovery {
+        recovery(&mut table, of);
+    }
+    if let Some(of) = &report.slow {
+        slow(&mut table, of);
     }
     if report.closed_by_us > 0 {
         table.row("closed by us", &format!("{} with a whole handshake", report.closed_by_us));
@@ -56,7 +59,7 @@ pub(super) fn render(report: &Report) -> String {
 
 fn opening(table: &mut Table, opening: &Opening, scenario: &str) {
     let what = match scenario {
-        "storm" => "back",
+        "storm" | "recover" => "back",
         _ => "opened",
     };
     table.row(
@@ -92,6 +95,34 @@ fn deliveries(table: &mut Table, delivery: &Delivery) {
     quantiles(table, "unicast beside", delivery.unicast_busy.as_ref());
     if delivery.publisher_late_ns > 0 {
         table.row("publisher late", &format!("at most {}", time(delivery.publisher_late_ns)));
+    }
+}
+
+fn recovery(table: &mut Table, recovery: &Recovery) {
+    let Recovery { subscriptions, recovered, through_recovery, live, skipped, .. } = recovery;
+    let percent = recovery.share * 100.0;
+    table
+        .row("recovered", &format!("{recovered} of {subscriptions} subscriptions, {percent:.2} %"));
+    let text = format!("{through_recovery} through recovery, {live} live, {skipped} skipped");
+    table.row("", &text);
+    if let (Some(cores), Some(nanos)) = (recovery.cpu_cores, recovery.cpu_per_connection_ns) {
+        let each = time(nanos as u64);
+        table.row("", &format!("server CPU {cores:.2} cores until all are back, {each} for each"));
+    }
+}
+
+fn slow(table: &mut Table, slow: &SlowShare) {
+    let SlowShare { connections, still_open, received, gaps, resubscribed, recovered } = slow;
+    let text = format!(
+        "{connections}, {still_open} of them open still; {received} messages found, {gaps} missing \
+         in between"
+    );
+    table.row("slow clients", &text);
+    if *resubscribed > 0 {
+        table.row(
+            "",
+            &format!("{resubscribed} times subscribed again, {recovered} times recovered"),
+        );
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::*;
 use crate::load::message::Message;
-use crate::load::{Opener, open_all};
+use crate::load::{Channels, Opener, open_all};
 use crate::ws::frame::encode_frame;
 
 const ACCEPT: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
@@ -60,6 +61,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What one connection to such a server sees until it has seen so many things.
 fn tally_of(bytes: Vec<u8>, count: u64, then: impl Fn(TcpStream) + Send + 'static) -> Tally {
     let (target, server) = serve(1, bytes, then);
+    tally_at(target, count, server)
+}
+
+fn tally_at(target: Target, count: u64, server: JoinHandle<()>) -> Tally {
     let mut fleet = Fleet::new(target, true).unwrap();
     open_all(&mut fleet, Opener::new(0..1, 1, None), |_| {}).unwrap();
     let begin = Instant::now();
@@ -189,4 +194,198 @@ fn rows_are_used_again_and_nothing_of_the_old_ones_is_left() {
     let tally = fleet.tally();
     assert_eq!((tally.opened, tally.repeated, tally.closed), (2, 0, 0));
     server.join().unwrap();
+}
+
+/// What a JSON server sends: the answers to both commands, and these lines, each as a frame.
+fn json_frames(lines: &[String]) -> Vec<u8> {
+    let mut frames = ACCEPT.to_vec();
+    let connected = r#"{"id":1,"connect":{"client":"c","ping":25,"pong":true}}"#;
+    let subscribed = r#"{"id":2,"subscribe":{"epoch":"e","recoverable":true,"positioned":true}}"#;
+    encode_frame(Opcode::Text, connected.as_bytes(), &mut frames);
+    encode_frame(Opcode::Text, subscribed.as_bytes(), &mut frames);
+    for line in lines {
+        encode_frame(Opcode::Text, line.as_bytes(), &mut frames);
+    }
+    frames
+}
+
+fn data(number: u32) -> String {
+    let message = Message { number, published_nanos: Clock::shared_nanos() };
+    String::from_utf8(message.encode_json(60)).unwrap()
+}
+
+fn push(number: u32) -> String {
+    let (data, offset) = (data(number), number + 1);
+    format!(r#"{{"push":{{"channel":"bench","pub":{{"data":{data},"offset":{offset}}}}}}}"#)
+}
+
+/// The answer to somebody who comes back.
+fn recovery(recovered: bool, offset: u64, publications: &str) -> String {
+    let position = format!(r#""epoch":"e","offset":{offset}"#);
+    let rest = format!(r#""recovered":{recovered},"publications":[{publications}]"#);
+    format!(r#"{{"id":2,"subscribe":{{{position},{rest}}}}}"#)
+}
+
+fn json(target: Target) -> Target {
+    Target { door: Door::Json("/".to_owned()), ..target }
+}
+
+fn json_tally(lines: &[String], count: u64, then: impl Fn(TcpStream) + Send + 'static) -> Tally {
+    let (target, server) = serve(1, json_frames(lines), then);
+    tally_at(json(target), count, server)
+}
+
+#[test]
+fn pushes_are_verified_like_frames() {
+    let tally = json_tally(&[push(0), format!("{}\n{}\n", push(1), push(2))], 3, keep);
+    assert_eq!((tally.received, tally.is_clean(), tally.latency.0.len()), (3, true, 3));
+    assert_eq!((tally.opened, tally.handshake.0.len(), tally.last_receivers.len()), (1, 1, 3));
+    for (wrong, damaged) in [
+        (push(1).replace("{\"m\"", "{\"n\""), 1),
+        (push(1).replace("bench", "other"), 1),
+        (push(1).replace("\"pub\"", "\"join\""), 0),
+        ("{".to_owned(), 1),
+    ] {
+        let tally = json_tally(&[push(0), wrong, push(2)], 2 + damaged, keep);
+        assert_eq!((tally.received, tally.damaged, tally.lost), (2, damaged, 1));
+    }
+    let mut binary = json_frames(&[]);
+    let message = Message { number: 0, published_nanos: 0 };
+    encode_frame(Opcode::Binary, &message.encode(60), &mut binary);
+    let (target, server) = serve(1, binary, keep);
+    assert_eq!(tally_at(json(target), 1, server).damaged, 1);
+}
+
+#[test]
+fn commands_go_in_one_frame_and_pings_are_answered() {
+    let (target, server) = serve(1, json_frames(&["{}".to_owned()]), |mut stream| {
+        let commands = concat!(
+            r#"{"id":1,"connect":{"name":"tidegate bench"}}"#,
+            "\n",
+            r#"{"id":2,"subscribe":{"channel":"bench"}}"#
+        );
+        let mut frame = vec![0; 6 + commands.len() + 8];
+        stream.read_exact(&mut frame).unwrap();
+        assert_eq!(String::from_utf8_lossy(&frame[6..6 + commands.len()]), commands);
+        assert_eq!(frame[6 + commands.len()..], *b"\x81\x82\0\0\0\0{}");
+        let mut close = Vec::new();
+        encode_frame(Opcode::Close, b"\x0b\xc0slow", &mut close);
+        stream.write_all(&close).unwrap();
+        keep(stream);
+    });
+    let tally = tally_at(json(target), 1, server);
+    assert_eq!((tally.pings.len(), tally.closes["Close 3008 slow"]), (1, 1));
+}
+
+#[test]
+fn a_json_client_that_is_refused_is_not_open() {
+    let close = |code: &[u8]| {
+        let mut frames = ACCEPT.to_vec();
+        encode_frame(Opcode::Close, code, &mut frames);
+        frames
+    };
+    let reply = |line: &str| {
+        let mut frames = ACCEPT.to_vec();
+        encode_frame(Opcode::Text, line.as_bytes(), &mut frames);
+        frames
+    };
+    for (bytes, reason) in [
+        (close(b"\x0d\xacinvalid token"), "Close 3500 invalid token"),
+        (
+            reply(r#"{"id":1,"error":{"code":101,"message":"unauthorized"}}"#),
+            "connect was refused with 101 unauthorized",
+        ),
+        (
+            reply(r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#),
+            "subscribe was refused with 103 permission denied",
+        ),
+        (reply(r#"{"id":3,"subscribe":{}}"#), "a reply to no command, with id 3"),
+        (reply(r#"{"id":2,"connect":{}}"#), "a reply to no command, with id 2"),
+    ] {
+        let (target, server) = serve(1, bytes, keep);
+        let mut fleet = Fleet::new(json(target), false).unwrap();
+        let error = open_all(&mut fleet, Opener::new(0..1, 1, None), |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), format!("connection 0 could not be opened: {reason}"));
+        assert_eq!((fleet.held(), fleet.opening(), fleet.open()), (0, 0, 0));
+        drop(fleet);
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn an_unsubscribed_client_asks_for_what_it_misses() {
+    let ended =
+        |code| format!(r#"{{"push":{{"channel":"bench","unsubscribe":{{"code":{code}}}}}}}"#);
+    let (target, server) = serve(1, json_frames(&[push(0), ended(2500)]), |mut stream| {
+        let mut frames = [0; 1024];
+        let mut heard = String::new();
+        while !heard.contains(r#""recover":true,"epoch":"e","offset":1"#) {
+            let count = stream.read(&mut frames).unwrap();
+            heard += &String::from_utf8_lossy(&frames[..count]);
+        }
+        let reply = recovery(true, 1, &format!(r#"{{"data":{},"offset":2}}"#, data(1)));
+        let mut answer = Vec::new();
+        encode_frame(Opcode::Text, reply.as_bytes(), &mut answer);
+        encode_frame(Opcode::Text, push(2).as_bytes(), &mut answer);
+        stream.write_all(&answer).unwrap();
+        keep(stream);
+    });
+    let tally = tally_at(json(target), 3, server);
+    assert_eq!((tally.received, tally.lost, tally.resubscribed), (3, 0, 1));
+    assert_eq!((tally.recovered, tally.through_recovery, tally.latency.0.len()), (1, 1, 2));
+    let tally = json_tally(&[ended(2000)], 1, keep);
+    assert_eq!(tally.closes["unsubscribed with 2000"], 1);
+}
+
+#[test]
+fn whoever_comes_back_goes_on_where_it_stopped() {
+    for (recovered, figures) in [(true, (5, 1, 0, 0, 1)), (false, (4, 0, 1, 1, 0))] {
+        let visits = AtomicU32::new(0);
+        let then = move |mut stream: TcpStream| {
+            let mut answer = Vec::new();
+            let mut say = |line: &str| encode_frame(Opcode::Text, line.as_bytes(), &mut answer);
+            if visits.fetch_add(1, Ordering::Relaxed) == 0 {
+                say(r#"{"id":2,"subscribe":{"epoch":"e","offset":0}}"#);
+                (0..2).for_each(|number| say(&push(number)));
+            } else {
+                let missed = format!(r#"{{"data":{},"offset":3}}"#, data(2));
+                say(&recovery(recovered, 2, if recovered { &missed } else { "" }));
+                (3..5).for_each(|number| say(&push(number)));
+            }
+            stream.write_all(&answer).unwrap();
+            std::thread::spawn(|| keep(stream));
+        };
+        let connected = r#"{"id":1,"connect":{}}"#;
+        let mut bytes = ACCEPT.to_vec();
+        encode_frame(Opcode::Text, connected.as_bytes(), &mut bytes);
+        let (target, server) = serve(2, bytes, then);
+        let mut fleet = Fleet::new(json(target), false).unwrap();
+        fleet.keep_positions();
+        for count in [2, figures.0] {
+            open_all(&mut fleet, Opener::new(0..1, 1, None), |_| {}).unwrap();
+            let begin = Instant::now();
+            while fleet.tally().received < count && begin.elapsed() < PATIENCE {
+                fleet.poll(Duration::from_millis(10)).unwrap();
+            }
+            fleet.drop_all().unwrap();
+        }
+        let tally = fleet.take_tally();
+        let found = (tally.received, tally.recovered, tally.not_recovered, tally.skipped);
+        assert_eq!((found, tally.lost), ((figures.0, figures.1, figures.2, figures.3), 0));
+        assert_eq!(tally.through_recovery, figures.4);
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_message_in_the_wrong_channel_is_found_out() {
+    let channels = Channels { count: 3, ..Channels::default() };
+    for (number, expected) in [(0, (1, 0)), (1, (0, 1))] {
+        let message = Message { number, published_nanos: 0 };
+        let mut bytes = ACCEPT.to_vec();
+        encode_frame(Opcode::Binary, &message.encode(60), &mut bytes);
+        let (target, server) = serve(1, bytes, keep);
+        let tally = tally_at(Target { channels: channels.clone(), ..target }, 1, server);
+        assert_eq!((tally.received, tally.damaged), expected);
+    }
 }
