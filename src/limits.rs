@@ -20,6 +20,10 @@ pub const CHANNELS_PER_COMMAND_MAX: usize = 1024;
 
 /// Most commands in one `batch` of the HTTP API.
 pub const BATCH_COMMANDS_MAX: usize = 256;
+
+/// Longest `info` or `data` of a subscription in bytes: no token could bring more.
+pub const GRANT_BYTES_MAX: usize = TOKEN_BYTES_MAX;
+
 /// Most tags that one publication may have.
 pub const TAGS_MAX: usize = 32;
 

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::managed::{
-    COMMANDS_HELD_MAX, ChannelGrant, Connecting, Grant, Managed, Origin, Question, Stage,
-    Subscription,
+    COMMANDS_HELD_MAX, Connecting, Grant, Managed, Origin, Question, Stage, Subscription,
 };
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Hub, Joining, Then};
 use crate::mesh::Envelope;
 use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
-use crate::protocol::{ChannelName, ClientInfo, Command, EventKind, Ticket, Variant, WhenSlow};
+use crate::protocol::{
+    ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Ticket, Variant, WhenSlow,
+};
 use crate::ws::close::CloseCode;
 
 /// Why a client loses a channel.
@@ -199,15 +200,19 @@ impl Hub {
         expires_at: Option<u64>,
     ) -> Result<(), ClientError> {
         let terms = self.terms_of(row, channel).ok_or(ClientError::BadRequest)?;
-        if let Some(managed) = self.managed.get_mut(&row) {
-            for other in managed.terms.iter_mut().filter(|other| other.channel == terms.channel) {
-                other.expires_at = expires_at.map(to_seconds);
-            }
-            self.queues.effects.push_back(super::Effect::Expiry(row));
-        }
+        self.move_expiry(row, terms.channel, expires_at);
         let ttl = expires_at.map(|at| self.seconds_until(at));
         self.reply(row, id, &Reply::SubRefresh(ttl));
         Ok(())
+    }
+
+    /// Moves the end of a managed connection's subscription to the channel of a row.
+    pub(super) fn move_expiry(&mut self, row: u32, channel: u32, expires_at: Option<u64>) {
+        let Some(managed) = self.managed.get_mut(&row) else { return };
+        for terms in managed.terms.iter_mut().filter(|terms| terms.channel == channel) {
+            terms.expires_at = expires_at.map(to_seconds);
+        }
+        self.queues.effects.push_back(super::Effect::Expiry(row));
     }
 
     /// A backend moves the end of a connection; the past ends it at once.

@@ -20,7 +20,7 @@ use crate::hub::connection::Phase;
 use crate::protocol::centrifuge::{
     ClientError, HistoryRequest, PositionClaim, Reply, encode_reply,
 };
-use crate::protocol::{ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
+use crate::protocol::{ChannelGrant, ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
 
 /// Most questions of one connection that homes have not answered yet.
 const QUESTIONS_MAX: u16 = 64;
@@ -45,17 +45,6 @@ pub struct Grant {
     pub positions: Vec<(ChannelName, PositionClaim)>,
     /// Whether every permission is given, for trying out.
     pub is_insecure: bool,
-}
-
-/// What a verified subscription token says, or a connection token of one channel.
-#[derive(Clone, Debug, Default)]
-pub struct ChannelGrant {
-    /// What others in the channel see of the subscriber, as JSON.
-    pub info: Option<Box<str>>,
-    /// What the client is told, as JSON.
-    pub data: Option<Box<str>>,
-    /// The Unix second at which it expires.
-    pub expires_at: Option<u64>,
 }
 
 /// One command of a client, with what the shell found out about it.

@@ -41,7 +41,7 @@ mod subscribe;
 pub use backlog::Age;
 pub use batch::{BATCH_MAX, Batch, Entry};
 pub use effect::{Cause, Effect};
-pub use managed::{Asked, ChannelGrant, Grant, Subscribe};
+pub use managed::{Asked, Grant, Subscribe};
 pub use rate::Rates;
 pub use rows::{NONE, Rows};
 pub use session::Session;

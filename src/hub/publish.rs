@@ -67,7 +67,10 @@ impl Hub {
                     let revoke = Effect::Revoke(personal.clone(), device.clone());
                     self.queues.effects.push_back(revoke);
                 }
-                let sessions = self.sessions_of(target);
+                let mut sessions = self.sessions_of(target);
+                if let Command::Disconnect { ref except, .. } = command {
+                    sessions.retain(|client| !except.contains(client));
+                }
                 let command = Arc::new(command);
                 self.answer(ticket, true, sessions.len() as u32, Ok(0));
                 for client in sessions {
@@ -415,8 +418,8 @@ impl Hub {
         }
         let Some(command) = self.hold(row, command, ticket) else { return };
         match &*command {
-            Command::Subscribe { channels, .. } => {
-                return self.subscribe_by_command(row, channels, ticket);
+            Command::Subscribe { channels, options, .. } => {
+                return self.subscribe_by_command(row, channels, options, ticket);
             }
             Command::Unsubscribe { channels, .. } => self.unsubscribe_by_command(row, channels),
             Command::Refresh { expires_at, .. } => self.refresh_by_command(row, *expires_at),

@@ -223,8 +223,7 @@ impl Hub {
                     }
                 }
                 (Origin::Backend(_), Ok(result)) => {
-                    let push = PersonalPush::Subscribe(&subscription.channel, &result);
-                    self.push_personal(row, &push);
+                    self.announce_subscription(row, &subscription.channel, &result);
                 }
                 (Origin::Connect(_), Err(_))
                     if self.personal_of(row).as_ref() == Some(&subscription.channel) =>
@@ -270,7 +269,7 @@ impl Hub {
         }
         let claim = &subscription.claim;
         if claim.recover && is_recoverable {
-            self.judge_recovery(row, &mut attendance);
+            self.judge_recovery(row, subscription.origin, &mut attendance);
         }
         let position = attendance.position.map(|position| Position {
             // The client advances by the publications that it is given.
@@ -289,9 +288,14 @@ impl Hub {
     }
 
     /// A recovery is told to be none if the connection has no room for it.
-    fn judge_recovery(&mut self, row: u32, attendance: &mut Attendance) {
+    fn judge_recovery(&mut self, row: u32, origin: Origin, attendance: &mut Attendance) {
         let variant = self.connections[row].variant();
-        let bytes = attendance.missed.iter().map(|push| object_bytes(push, variant)).sum();
+        let length = |push: &Arc<Push>| match origin {
+            // No reply repeats them: they follow as they are.
+            Origin::Backend(_) => push.frame(variant).map_or(0, Bytes::len),
+            Origin::Client(_) | Origin::Connect(_) => object_bytes(push, variant),
+        };
+        let bytes = attendance.missed.iter().map(length).sum();
         if attendance.recovered && self.reserve(row, bytes) {
             self.metrics.recoveries.increment();
             self.metrics.recovered.add(attendance.missed.len() as u64);
@@ -433,6 +437,18 @@ impl Hub {
         if let Some((before, subscription)) = self.subscription_of(row, channel) {
             self.remove_subscription(row, before, subscription, cause);
         }
+    }
+
+    /// Tells a connection that a backend has subscribed it. The push has no place for what the
+    /// client missed: that follows as if it were published now.
+    fn announce_subscription(&mut self, row: u32, channel: &ChannelName, result: &SubscribeResult) {
+        let variant = self.connections[row].variant();
+        let mut frames = Vec::new();
+        encode_personal_push(variant, &PersonalPush::Subscribe(channel, result), &mut frames);
+        for frame in result.publications.iter().filter_map(|missed| missed.frame(variant)) {
+            frames.extend_from_slice(frame);
+        }
+        self.append(row, &frames);
     }
 
     /// Tells a connection something unasked.

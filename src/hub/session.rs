@@ -58,10 +58,10 @@ impl Hub {
             let home = self.settings.homes.of(&personal);
             let device = session.device;
             self.post(home, Envelope::Enter { personal: personal.clone(), client, device });
-            self.subscribe(row, personal, joining_row);
+            self.subscribe(row, personal, None, joining_row);
         }
         for channel in session.channels {
-            self.subscribe(row, channel, joining_row);
+            self.subscribe(row, channel, None, joining_row);
         }
         self.arrive(joining_row);
         self.run_local();

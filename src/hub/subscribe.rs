@@ -4,25 +4,33 @@ use crate::hub::channel::Channel;
 use crate::hub::connect::UNSUBSCRIBED;
 use crate::hub::connection::{Cursor, HAS_USER, Member, Phase, Subscription};
 use crate::hub::home::Home;
-use crate::hub::managed::{ChannelGrant, Origin, Question};
+use crate::hub::managed::{Origin, Question};
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Hub, Joining, Then};
 use crate::mesh::{Envelope, Handle};
-use crate::protocol::centrifuge::PositionClaim;
-use crate::protocol::{ChannelName, ClientInfo, CommandError, ShardId, Ticket, Variant};
+use crate::protocol::{
+    ChannelName, ClientInfo, CommandError, ShardId, SubscribeOptions, Ticket, Variant,
+};
 
 impl Hub {
-    /// Subscribes a raw connection that is not subscribed yet. If the home has still to confirm
-    /// this shard, or wants to know the subscriber by name, `joining` waits for that.
-    pub(super) fn subscribe(&mut self, row: u32, name: ChannelName, joining: u32) {
+    /// Subscribes a raw connection that is not subscribed yet; others in the channel see `info` of
+    /// it. If the home has still to confirm this shard, or wants to know the subscriber by name,
+    /// `joining` waits for that.
+    pub(super) fn subscribe(
+        &mut self,
+        row: u32,
+        name: ChannelName,
+        info: Option<Box<str>>,
+        joining: u32,
+    ) {
         let handle = self.add_subscription(row, name);
         let name = self.channels.rows[handle.row].channel_name().clone();
         if self.settings.namespaces.of(&name).is_some_and(|rules| rules.keeps_roll()) {
             let client = self.client_id(row);
             let personal = self.personal_of(row);
             let user = personal.as_ref().and_then(ChannelName::user).unwrap_or_default().into();
-            let info = ClientInfo { client, user, connection: None, channel: None };
+            let info = ClientInfo { client, user, connection: None, channel: info };
             self.joinings[joining].remaining += 1;
             self.attend(handle, info.into(), None, Question::Opening(client, name, joining));
         } else {
@@ -124,8 +132,15 @@ impl Hub {
         &mut self,
         row: u32,
         channels: &[ChannelName],
+        options: &SubscribeOptions,
         ticket: Option<Ticket>,
     ) {
+        let is_managed = self.connections[row].variant().is_managed();
+        // A raw client could not be told of the end, and what is over cannot begin.
+        let expires_at = options.grant.expires_at;
+        if expires_at.is_some_and(|at| !is_managed || at <= self.now.unix) {
+            return self.answer(ticket, false, 0, Ok(0));
+        }
         let is_new = |name: &&ChannelName| self.subscription_of(row, name).is_none();
         let wanted = channels.iter().filter(is_new).count();
         let count = usize::from(self.connections[row].subscription_count) + wanted;
@@ -137,22 +152,25 @@ impl Hub {
         }
         let then = ticket.map_or(Then::Nothing, Then::Answer);
         let joining = self.joinings.insert(Joining::new(then));
-        let is_managed = self.connections[row].variant().is_managed();
         for name in channels {
             if let Some((_, subscription)) = self.subscription_of(row, name) {
-                self.await_home(self.subscriptions[subscription].channel, joining);
+                let channel = self.subscriptions[subscription].channel;
+                if self.terms_of(row, name).is_some_and(|terms| terms.is_server_side) {
+                    self.move_expiry(row, channel, expires_at);
+                }
+                self.await_home(channel, joining);
             } else if is_managed {
                 self.joinings[joining].remaining += 1;
                 let subscription = super::managed::Subscription {
                     channel: name.clone(),
-                    claim: PositionClaim::default(),
+                    claim: options.position.clone(),
                     rejects_unrecovered: false,
-                    grant: ChannelGrant::default(),
+                    grant: options.grant.clone(),
                     origin: Origin::Backend(joining),
                 };
                 self.begin_subscription(row, subscription, true);
             } else {
-                self.subscribe(row, name.clone(), joining);
+                self.subscribe(row, name.clone(), options.grant.info.clone(), joining);
             }
         }
         self.arrive(joining);

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use serde::de::IgnoredAny;
 
-use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, GRANT_BYTES_MAX, TAGS_MAX};
+use crate::protocol::centrifuge::is_json;
 use crate::protocol::refusal::{LABEL_BYTES_MAX, REASON_BYTES_MAX};
 use crate::protocol::{ChannelName, ClientId, DecodeError, Target, Version};
 
@@ -24,6 +25,9 @@ pub(super) const UNIX_SECOND_FORM: &str = "a Unix time in whole seconds";
 
 /// Past the year 5000 a number is no time in seconds but one in milliseconds.
 const UNIX_SECOND_MAX: u64 = 99_999_999_999;
+/// What the connections must be that a `disconnect` leaves open.
+pub(super) const CLIENTS_FORM: &str =
+    "at most 1024 client identities of 18 hexadecimal digits, as events name them";
 
 /// What tags must be.
 pub(super) const TAGS_FORM: &str =
@@ -101,6 +105,26 @@ pub(super) fn unix_second(key: &'static str, second: u64) -> Result<u64, DecodeE
         0..=UNIX_SECOND_MAX => Ok(second),
         _ => Err(DecodeError::BadValue { key, expected: UNIX_SECOND_FORM }),
     }
+}
+
+/// The connections that a `disconnect` leaves open.
+pub(super) fn clients<N: AsRef<str>>(
+    key: &'static str,
+    names: &[N],
+) -> Result<Vec<ClientId>, DecodeError> {
+    let bad = || DecodeError::BadValue { key, expected: CLIENTS_FORM };
+    if names.len() > CHANNELS_PER_COMMAND_MAX {
+        return Err(bad());
+    }
+    names.iter().map(|name| name.as_ref().parse().map_err(|_| bad())).collect()
+}
+
+/// JSON that clients are told as it is, so all of them must be able to read it.
+pub(super) fn json(key: &'static str, text: &[u8]) -> Result<Box<str>, DecodeError> {
+    let text = simdutf8::basic::from_utf8(text).ok();
+    let text = text.filter(|text| text.len() <= GRANT_BYTES_MAX && is_json(text));
+    let expected = "JSON of at most 16 KiB that nests at most 100 levels";
+    text.map(Box::from).ok_or(DecodeError::BadValue { key, expected })
 }
 
 /// The version of what a publication tells, which only a channel that remembers can compare.

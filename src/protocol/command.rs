@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::protocol::{
     ChannelName, ClientId, ClientInfo, Epoch, EpochClaim, Position, Publication, Push,
+    SubscribeOptions,
 };
 
 /// One operation, decoded and checked.
@@ -38,6 +39,8 @@ pub enum Command {
         target: Target,
         /// The channels, without duplicates and without personal ones.
         channels: Vec<ChannelName>,
+        /// How.
+        options: SubscribeOptions,
     },
     /// Takes channels from connections (`op` `unsubscribe`).
     Unsubscribe {
@@ -50,6 +53,8 @@ pub enum Command {
     Disconnect {
         /// Which connections.
         target: Target,
+        /// Which of them stay.
+        except: Vec<ClientId>,
         /// The close code, checked to be one that an endpoint may send.
         code: u16,
         /// The close reason, at most 123 bytes and never valid JSON.

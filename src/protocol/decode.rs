@@ -11,10 +11,12 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 
 use crate::protocol::argument;
+use crate::protocol::centrifuge::PositionClaim;
 use crate::protocol::meta::{ContentType, Meta, Op};
 use crate::protocol::refusal::META_BYTES_MAX;
 use crate::protocol::{
-    ChannelName, Command, DecodeError, Malformed, Publication, RequestId, Target,
+    ChannelGrant, ChannelName, Command, DecodeError, Malformed, Publication, RequestId,
+    SubscribeOptions, Target,
 };
 
 /// The topic of commands that have no channel of their own.
@@ -108,7 +110,8 @@ fn command(
         _ if !payload.is_empty() => return Err(DecodeError::UnusedPayload(op)),
         Op::Subscribe => {
             let channels = argument::shared_channels(&names(op, &mut meta)?)?;
-            Command::Subscribe { target: target(op, &meta)?, channels }
+            let options = options(&mut meta, channels.len())?;
+            Command::Subscribe { target: target(op, &meta)?, channels, options }
         }
         Op::Unsubscribe => {
             let channels = argument::shared_channels(&names(op, &mut meta)?)?;
@@ -122,7 +125,7 @@ fn command(
             if revoke && matches!(target, Target::Client(_)) {
                 return Err(DecodeError::ConflictingKeys("revoke", "client"));
             }
-            Command::Disconnect { target, code, reason, revoke }
+            Command::Disconnect { target, except: meta.except, code, reason, revoke }
         }
         Op::Refresh => {
             let expires_at = Some(expiry(op, &meta)?);
@@ -142,10 +145,15 @@ fn publication(
     received_nanos: u64,
 ) -> Result<Publication, DecodeError> {
     let text = is_text(payload, meta.content_type)?;
+    let except = match *meta.except {
+        [] => None,
+        [client] => Some(client),
+        _ => return Err(DecodeError::BadValue { key: "except", expected: "one client" }),
+    };
     let (epoch, skips_history) = (meta.version_epoch.as_deref(), meta.skip_history);
     let version = argument::version(meta.op.name(), meta.version, epoch, skips_history)?;
     Ok(Publication::new(text, payload, received_nanos)
-        .with_except(meta.except)
+        .with_except(except)
         .with_tags(std::mem::take(&mut meta.tags))
         .with_skip_history(skips_history)
         .with_version(version))
@@ -165,6 +173,20 @@ fn is_text(payload: &[u8], content_type: ContentType) -> Result<bool, DecodeErro
             valid.map(|_| true).map_err(|_| DecodeError::PayloadNotJson)
         }
     }
+}
+
+/// How connections are subscribed. A position belongs to the stream of one channel.
+fn options(meta: &mut Meta<'_>, channels: usize) -> Result<SubscribeOptions, DecodeError> {
+    let recover = meta.offset.is_some() || meta.epoch.is_some();
+    if recover && channels > 1 {
+        let expected = "one channel beside `offset` or `epoch`";
+        return Err(DecodeError::BadValue { key: "channels", expected });
+    }
+    let epoch = meta.epoch.take().unwrap_or_default().into_owned();
+    let position = PositionClaim { recover, epoch, offset: meta.offset.unwrap_or_default() };
+    let (info, data) = (meta.info.take(), meta.data.take());
+    let grant = ChannelGrant { info, data, expires_at: meta.expires_at };
+    Ok(SubscribeOptions { grant, position })
 }
 
 /// The names in `channels`, which the operation cannot do without.

@@ -57,13 +57,17 @@ pub(super) struct Meta<'a> {
     pub(super) user: Option<Cow<'a, str>>,
     pub(super) client: Option<ClientId>,
     pub(super) device: Option<Cow<'a, str>>,
-    pub(super) except: Option<ClientId>,
+    pub(super) except: Vec<ClientId>,
     pub(super) content_type: ContentType,
     pub(super) id: Option<Cow<'a, str>>,
     pub(super) tags: Tags,
     pub(super) skip_history: bool,
     pub(super) version: Option<u64>,
     pub(super) version_epoch: Option<Cow<'a, str>>,
+    pub(super) info: Option<Box<str>>,
+    pub(super) data: Option<Box<str>>,
+    pub(super) offset: Option<u64>,
+    pub(super) epoch: Option<Cow<'a, str>>,
     pub(super) expires_at: Option<u64>,
     pub(super) expired: bool,
     pub(super) revoke: bool,
@@ -91,6 +95,10 @@ enum Key {
     SkipHistory,
     Version,
     VersionEpoch,
+    Info,
+    Data,
+    Offset,
+    Epoch,
     ExpiresAt,
     Expired,
     Revoke,
@@ -102,7 +110,7 @@ enum Key {
     Ts,
 }
 
-const KEYS: [(&str, Key); 22] = [
+const KEYS: [(&str, Key); 26] = [
     ("op", Key::Op),
     ("channel", Key::Channel),
     ("channels", Key::Channels),
@@ -116,6 +124,10 @@ const KEYS: [(&str, Key); 22] = [
     ("skip_history", Key::SkipHistory),
     ("version", Key::Version),
     ("version_epoch", Key::VersionEpoch),
+    ("info", Key::Info),
+    ("data", Key::Data),
+    ("offset", Key::Offset),
+    ("epoch", Key::Epoch),
     ("expires_at", Key::ExpiresAt),
     ("expired", Key::Expired),
     ("revoke", Key::Revoke),
@@ -133,6 +145,9 @@ const LATER_KEYS: [&str; 3] = ["qos", "ttl", "key"];
 
 /// Keys that every operation takes.
 const COMMON: u32 = bits(&[Key::Op, Key::Src, Key::Seq, Key::Rid, Key::Ts]);
+
+/// Keys that say which connections an operation is about.
+const CONNECTIONS: u32 = bits(&[Key::User, Key::Client, Key::Device]);
 
 /// Keys of a publication with channels.
 const PUBLICATION: u32 = bits(&[Key::Except, Key::Ct, Key::Id, Key::Tags])
@@ -176,16 +191,16 @@ impl Op {
                 Self::All => bits(&[Key::Except, Key::Ct]),
                 Self::Broadcast => PUBLICATION | bits(&[Key::Channels]),
                 Self::User => PUBLICATION | bits(&[Key::User, Key::Device]),
-                Self::Subscribe | Self::Unsubscribe => {
-                    bits(&[Key::Channels, Key::User, Key::Client, Key::Device])
+                Self::Subscribe => {
+                    CONNECTIONS
+                        | bits(&[Key::Channels, Key::Info, Key::Data])
+                        | bits(&[Key::ExpiresAt, Key::Offset, Key::Epoch])
                 }
+                Self::Unsubscribe => CONNECTIONS | bits(&[Key::Channels]),
                 Self::Disconnect => {
-                    bits(&[Key::User, Key::Client, Key::Device])
-                        | bits(&[Key::Code, Key::Reason, Key::Revoke])
+                    CONNECTIONS | bits(&[Key::Except, Key::Code, Key::Reason, Key::Revoke])
                 }
-                Self::Refresh => {
-                    bits(&[Key::User, Key::Client, Key::Device, Key::ExpiresAt, Key::Expired])
-                }
+                Self::Refresh => CONNECTIONS | bits(&[Key::ExpiresAt, Key::Expired]),
                 Self::HistoryRemove => bits(&[Key::Channel]),
             }
     }
@@ -233,7 +248,7 @@ impl<'a> Meta<'a> {
             },
             Key::User => self.user = Some(text(name, value)?),
             Key::Client => self.client = Some(client(name, value)?),
-            Key::Except => self.except = Some(client(name, value)?),
+            Key::Except => self.except = except(name, value)?,
             Key::Device => self.device = Some(label(name, value)?),
             Key::Ct => self.content_type = content_type(name, value)?,
             Key::Id => self.id = Some(label(name, value)?),
@@ -244,6 +259,10 @@ impl<'a> Meta<'a> {
                 _ => return bad(name, "an integer above 0"),
             },
             Key::VersionEpoch => self.version_epoch = Some(label(name, value)?),
+            Key::Info => self.info = Some(json(name, value)?),
+            Key::Data => self.data = Some(json(name, value)?),
+            Key::Offset => self.offset = Some(number(name, value)?),
+            Key::Epoch => self.epoch = Some(label(name, value)?),
             Key::ExpiresAt => match value {
                 Value::Unsigned(second) => self.expires_at = Some(unix_second(name, second)?),
                 _ => return bad(name, UNIX_SECOND_FORM),
@@ -321,6 +340,22 @@ fn client(key: &'static str, value: Value<'_>) -> Result<ClientId, DecodeError> 
     match value {
         Value::Text(text) => text.parse().or_else(|_| bad(key, CLIENT_FORM)),
         _ => bad(key, CLIENT_FORM),
+    }
+}
+
+/// One client may stand for itself.
+fn except(key: &'static str, value: Value<'_>) -> Result<Vec<ClientId>, DecodeError> {
+    match value {
+        Value::List(names) => argument::clients(key, &names),
+        value => client(key, value).map(|client| vec![client]),
+    }
+}
+
+/// JSON within JSON or MessagePack: as text.
+fn json(key: &'static str, value: Value<'_>) -> Result<Box<str>, DecodeError> {
+    match value {
+        Value::Text(text) => argument::json(key, text.as_bytes()),
+        _ => bad(key, "JSON as text"),
     }
 }
 

@@ -12,6 +12,7 @@ mod command;
 mod decode;
 mod encode;
 mod event;
+mod grant;
 pub mod http_api;
 mod info;
 mod meta;
@@ -30,6 +31,7 @@ pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target,
 pub use decode::{COMMAND_TOPIC, Decoded, decode_parts};
 pub use encode::{Accepted, EncodedEvent, encode_answer, encode_event};
 pub use event::{Event, EventKind};
+pub use grant::{ChannelGrant, SubscribeOptions};
 pub use info::ClientInfo;
 pub use meta::RequestId;
 pub use namespace::{Namespace, Namespaces, Permission, WhenSlow};

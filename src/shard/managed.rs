@@ -4,11 +4,11 @@
 //! is pinged in its own protocol, and at the same interval however much it sends: it takes silence
 //! of ours for a broken connection (protocol fact).
 
-use crate::hub::{Asked, Cause, ChannelGrant, Grant, Subscribe};
+use crate::hub::{Asked, Cause, Grant, Subscribe};
 use crate::protocol::centrifuge::{
     ClientError, ConnectRequest, Method, Request, SubscribeRequest, decode_requests, ping_frame,
 };
-use crate::protocol::{ChannelName, Variant};
+use crate::protocol::{ChannelGrant, ChannelName, Variant};
 use crate::shard::Shard;
 use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};

@@ -287,6 +287,105 @@ fn backends_subscribe_unsubscribe_and_end() {
     client.expect_close(3503);
 }
 
+/// What a backend's subscription of user 42 to one channel is given, as meta.
+fn subscribing(channel: &str, options: Value) -> String {
+    let mut meta = json!({ "op": "subscribe", "user": "42", "channels": [channel] });
+    meta.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    meta.to_string()
+}
+
+#[test]
+fn backends_give_data_and_info_along() {
+    let edge = Edge::with(&[HMAC_SECRET, "channels.presence=true", "channels.join_leave=true"]);
+    let client = Managed::connect_as(&edge, "42");
+    let raw = edge.open(&format!("/websocket/42?token={}", token(json!({ "sub": "42" }))));
+    let given = json!({ "info": "{\"role\":\"host\"}", "data": "{\"seat\":\n7}" });
+    assert_eq!(edge.command("", &subscribing("news", given))["sessions"], 2);
+    let (mut data, mut joined) = (Vec::new(), Vec::new());
+    while data.is_empty() || joined.len() < 2 {
+        let push = client.push();
+        data.extend(push["subscribe"].get("data").cloned());
+        joined.extend(push["join"]["info"].get("chan_info").cloned());
+    }
+    assert_eq!((data, joined), (vec![json!({ "seat": 7 })], vec![json!({ "role": "host" }); 2]));
+    let presence = client.done("presence", on("news"))["presence"].clone();
+    let hosts = presence.as_object().unwrap().values();
+    assert_eq!(hosts.filter(|info| info["chan_info"]["role"] == "host").count(), 2);
+    edge.publish("news", "x");
+    raw.expect("x");
+}
+
+#[test]
+fn what_a_backend_subscribes_for_a_time_ends_unless_it_is_renewed() {
+    let edge = Edge::with(&[HMAC_SECRET, "client.refresh_grace=1s"]);
+    let client = Managed::connect_as(&edge, "42");
+    let raw = edge.open(&format!("/websocket/42?token={}", token(json!({ "sub": "42" }))));
+    let sessions = |channel: &str, seconds: u64| {
+        let options = json!({ "expires_at": seconds });
+        edge.command("", &subscribing(channel, options))["sessions"].clone()
+    };
+    assert_eq!(sessions("over", seconds_from_now(0)), 0);
+    for channel in ["a", "b"] {
+        // A raw client could not be told of the end.
+        assert_eq!(sessions(channel, seconds_from_now(2)), 1);
+        assert_eq!(client.push()["channel"], channel);
+    }
+    assert_eq!(sessions("b", seconds_from_now(600)), 1);
+    let push = client.push();
+    assert_eq!((&push["channel"], &push["unsubscribe"]["code"]), (&json!("a"), &json!(2501)));
+    assert_eq!((edge.publish("a", "x"), edge.publish("b", "y")), (0, 1));
+    assert_eq!(client.data(), "y");
+    raw.say("still here");
+}
+
+#[test]
+fn backends_subscribe_from_a_position() {
+    let edge = Edge::with(&[HMAC_SECRET, HISTORY]);
+    let client = Managed::connect_as(&edge, "42");
+    let first = edge.ask(&[b"news", b"seen", br#"{"rid":1}"#]);
+    for payload in ["\"1\"", "two"] {
+        edge.publish("news", payload);
+    }
+    let since = |offset: u64, epoch: &Value| json!({ "offset": offset, "epoch": epoch });
+    edge.command("", &subscribing("news", since(1, &first["epoch"])));
+    let subscribe = client.push()["subscribe"].clone();
+    assert_eq!((&subscribe["offset"], &subscribe["epoch"]), (&json!(1), &first["epoch"]));
+    edge.publish("news", "3");
+    let heard = [(); 3].map(|()| client.push()["pub"].clone());
+    let numbers = heard.each_ref().map(|one| (one["offset"].clone(), one["data"].clone()));
+    let expected = [(2, json!("1")), (3, json!("two")), (4, json!(3))];
+    assert_eq!(numbers, expected.map(|(offset, data)| (json!(offset), data)));
+    // A position that is not recovered leaves the client at the present one.
+    edge.command("", r#"{"op":"unsubscribe","user":"42","channels":["news"]}"#);
+    assert_eq!(client.push()["unsubscribe"]["code"], 2000);
+    for (offset, epoch) in [(0, &first["epoch"]), (4, &json!("beef"))] {
+        edge.command("", &subscribing("news", since(offset, epoch)));
+        assert_eq!(client.push()["subscribe"]["offset"], 4);
+        edge.command("", r#"{"op":"unsubscribe","user":"42","channels":["news"]}"#);
+        assert_eq!(client.push()["unsubscribe"]["code"], 2000);
+    }
+}
+
+#[test]
+fn all_but_some_are_disconnected() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let connect = || {
+        let client = Managed::open(&edge);
+        let claims = json!({ "token": token(json!({ "sub": "42" })) });
+        let id = client.done("connect", claims)["client"].clone();
+        (client, id)
+    };
+    let [(first, _), (second, kept), (third, other)] = [(); 3].map(|()| connect());
+    let meta = json!({ "op": "disconnect", "user": "42", "except": [kept, other] });
+    assert_eq!(edge.command("", &meta.to_string())["sessions"], 1);
+    first.expect_close(3503);
+    let meta = json!({ "op": "disconnect", "user": "42", "except": kept });
+    assert_eq!(edge.command("", &meta.to_string())["sessions"], 1);
+    third.expect_close(3503);
+    assert_eq!(edge.publish("#42", "x"), 1);
+    assert_eq!(second.data(), "x");
+}
+
 #[test]
 fn backends_hear_of_a_channel_that_is_full() {
     let edge = Edge::with(&[HMAC_SECRET, "channels.subscribers_max=1"]);

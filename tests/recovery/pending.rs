@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate::hub::{
-    Asked, Batch, Cause, ChannelGrant, Effect, Grant, Hub, Now, Settings, Subscribe,
-};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe};
 use tidegate::mesh::{Attend, Attendance, Attended, Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
-use tidegate::protocol::{Answer, ChannelName, Command, CommandError, ShardId, Target, Variant};
+use tidegate::protocol::{
+    Answer, ChannelGrant, ChannelName, Command, CommandError, ShardId, Target, Variant,
+};
 use tidegate::ws::CloseCode;
 
 use crate::client::frame;

@@ -316,7 +316,7 @@ impl Model {
         let connection = self.clients[&client];
         let mut request = ticket.map(|ticket| self.requests.remove(&ticket).expect("it was asked"));
         let (target, channels): (_, &[ChannelName]) = match command {
-            Command::Subscribe { target, channels } => (target, channels),
+            Command::Subscribe { target, channels, .. } => (target, channels),
             Command::Unsubscribe { target, channels } => (target, channels),
             Command::Disconnect { target, .. } => (target, &[]),
             _ => unreachable!("publications are not applied to single sessions"),

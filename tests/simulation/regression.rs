@@ -6,7 +6,7 @@ use tidegate::hub::{Batch, Effect, Hub, Session, Settings};
 use tidegate::mesh::{Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::{
-    Answer, ChannelName, ClientId, Command, Publication, ShardId, Target, Ticket,
+    Answer, ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
 };
 
 /// One hub, the first of some shards, whose other shards the test plays.
@@ -190,7 +190,8 @@ fn subscribing_again_waits_for_the_home_too() {
     let target = Target::Client(edge.hub.client_id(row));
     for number in [1, 2] {
         let (target, channels) = (target.clone(), vec![there.clone()]);
-        edge.command(Command::Subscribe { target, channels }, Some(number));
+        let options = SubscribeOptions::default();
+        edge.command(Command::Subscribe { target, channels, options }, Some(number));
     }
     let confirmed = |effects: &[Effect]| {
         let is_confirmation = |effect: &&Effect| {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tidegate::hub::{Cause, Session};
 use tidegate::mesh::Envelope;
-use tidegate::protocol::{ChannelName, ClientId, Command, Publication, ShardId, Target, Ticket};
+use tidegate::protocol::{
+    ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
+};
 use tidegate::ws::{CloseCode, Opcode};
 
 use crate::checker::{Channel, EVERYONE};
@@ -272,7 +274,7 @@ impl Run {
         for _ in 0..1 + self.world.random.below(2) {
             let (target, channels) = (target.clone(), channels.clone());
             self.ask_one(if subscribes {
-                Command::Subscribe { target, channels }
+                Command::Subscribe { target, channels, options: SubscribeOptions::default() }
             } else {
                 Command::Unsubscribe { target, channels }
             });
@@ -285,6 +287,7 @@ impl Run {
         {
             self.ask_one(Command::Disconnect {
                 target,
+                except: Vec::new(),
                 code: 3503,
                 reason: "go".into(),
                 revoke: false,

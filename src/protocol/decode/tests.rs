@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{CHANNELS_PER_COMMAND_MAX, TAGS_MAX};
+use crate::limits::{CHANNELS_PER_COMMAND_MAX, GRANT_BYTES_MAX, TAGS_MAX};
 use crate::protocol::{ClientId, LABEL_BYTES_MAX, NameError, ShardId, Version};
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {
@@ -84,10 +84,11 @@ fn publishing_operations() {
 #[test]
 fn operations_on_connections() {
     let meta = format!(r#"{{"op":"subscribe","client":"{CLIENT}","channels":["a"]}}"#);
-    let Ok(Command::Subscribe { target, channels }) = with_meta("$cmd", b"", &meta) else {
+    let Ok(Command::Subscribe { target, channels, options }) = with_meta("$cmd", b"", &meta) else {
         panic!()
     };
     assert_eq!((target, names(&channels)), (Target::Client(client()), vec!["a"]));
+    assert_eq!(options, SubscribeOptions::default());
 
     let meta = r#"{"op":"unsubscribe","user":"42","device":"d","channels":["a","b"]}"#;
     let Ok(Command::Unsubscribe { target, channels }) = with_meta("$cmd", b"", meta) else {
@@ -112,6 +113,42 @@ fn operations_on_connections() {
             matches!(code, 1000 | 1001 | 1003 | 1008 | 1011 | 1012 | 1013 | 3000..=4999);
         assert_eq!(result.is_ok(), may_be_sent, "{code}");
     }
+}
+
+#[test]
+fn subscriptions_have_options() {
+    let options = |keys: &str| {
+        let meta = format!(r#"{{"op":"subscribe","user":"42","channels":["a"],{keys}}}"#);
+        match with_meta("$cmd", b"", &meta) {
+            Ok(Command::Subscribe { options, .. }) => options,
+            other => panic!("{other:?}"),
+        }
+    };
+    let given = options(r#""info":"{\"a\":1}","data":"[1]","expires_at":9"#);
+    let grant = ChannelGrant {
+        info: Some(r#"{"a":1}"#.into()),
+        data: Some("[1]".into()),
+        expires_at: Some(9),
+    };
+    assert_eq!(given, SubscribeOptions { grant, ..SubscribeOptions::default() });
+    let claim = |epoch: &str, offset| PositionClaim { recover: true, epoch: epoch.into(), offset };
+    assert_eq!(options(r#""offset":7,"epoch":"beef""#).position, claim("beef", 7));
+    assert_eq!(options(r#""offset":0"#).position, claim("", 0));
+    assert_eq!(options(r#""epoch":"e""#).position, claim("e", 0));
+}
+
+#[test]
+fn some_connections_stay() {
+    let except = |value: &str| {
+        let meta = format!(r#"{{"op":"disconnect","user":"42","except":{value}}}"#);
+        match with_meta("$cmd", b"", &meta) {
+            Ok(Command::Disconnect { except, .. }) => except,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(except(&format!(r#""{CLIENT}""#)), [client()]);
+    assert_eq!(except(&format!(r#"["{CLIENT}","{CLIENT}"]"#)), [client(), client()]);
+    assert_eq!(except("[]"), []);
 }
 
 #[test]
@@ -309,6 +346,47 @@ fn every_error_of_targets_and_channels() {
     ]);
     let full = format!(r#"{{"op":"broadcast","channels":[{just}]}}"#);
     assert!(with_meta("$cmd", b"", &full).is_ok());
+}
+
+#[test]
+fn every_error_of_options_and_exceptions() {
+    use DecodeError as E;
+    let bad = |key, expected| E::BadValue { key, expected };
+    let bad_clients = bad("except", argument::CLIENTS_FORM);
+    let many = vec![format!("\"{CLIENT}\""); CHANNELS_PER_COMMAND_MAX + 1].join(",");
+    let json = "JSON of at most 16 KiB that nests at most 100 levels";
+    let subscribe =
+        |keys: &str| format!(r#"{{"op":"subscribe","user":"u","channels":["a","b"],{keys}}}"#);
+    let long = "1".repeat(GRANT_BYTES_MAX + 1);
+    let one = bad("channels", "one channel beside `offset` or `epoch`");
+    assert_errors(vec![
+        (
+            "$cmd",
+            b"",
+            format!(r#"{{"op":"disconnect","user":"u","except":[{many}]}}"#),
+            bad_clients.clone(),
+        ),
+        ("$cmd", b"", r#"{"op":"disconnect","user":"u","except":["1"]}"#.into(), bad_clients),
+        ("news", b"", r#"{"except":1}"#.into(), bad("except", argument::CLIENT_FORM)),
+        (
+            "news",
+            b"",
+            format!(r#"{{"except":["{CLIENT}","{CLIENT}"]}}"#),
+            bad("except", "one client"),
+        ),
+        ("$cmd", b"", subscribe(r#""info":"{""#), bad("info", json)),
+        ("$cmd", b"", subscribe(r#""data":"""#), bad("data", json)),
+        ("$cmd", b"", subscribe(&format!(r#""data":"\"{long}\"""#)), bad("data", json)),
+        ("$cmd", b"", subscribe(r#""data":{"a":"b"}"#), bad("data", "JSON as text")),
+        ("$cmd", b"", subscribe(r#""offset":1"#), one.clone()),
+        ("$cmd", b"", subscribe(r#""epoch":"e""#), one),
+        (
+            "$cmd",
+            b"",
+            subscribe(r#""expired":true"#),
+            E::UnusedKey { op: "subscribe", key: "expired" },
+        ),
+    ]);
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::protocol::argument;
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{ChannelName, DecodeError};
 
@@ -50,6 +53,14 @@ impl<'de> Deserialize<'de> for Unused {
     }
 }
 
+/// A position of a stream.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Since {
+    pub(super) offset: u64,
+    pub(super) epoch: String,
+}
+
 /// A map of texts in the order of the body, names that stand twice among them.
 #[derive(Default)]
 pub(super) struct Pairs(pub(super) Vec<(String, String)>);
@@ -74,6 +85,18 @@ impl<'de> Deserialize<'de> for Pairs {
         }
         deserializer.deserialize_map(Each)
     }
+}
+
+/// The bytes of a value in base64.
+pub(super) fn base64(key: &'static str, encoded: &str) -> Result<Vec<u8>, DecodeError> {
+    let expected = "base64 of the standard alphabet, with padding";
+    STANDARD.decode(encoded).map_err(|_| DecodeError::BadValue { key, expected })
+}
+
+/// The second at which something expires; 0 is as good as none.
+pub(super) fn expire_at(second: Option<u64>) -> Result<Option<u64>, DecodeError> {
+    let second = second.filter(|&second| second != 0);
+    second.map(|second| argument::unix_second("expire_at", second)).transpose()
 }
 
 /// Refuses keys that ask for something the edge does not do.

@@ -9,6 +9,7 @@ mod fault;
 mod field;
 mod reply;
 mod request;
+mod subscription;
 
 pub use fault::Fault;
 pub use reply::{Body, Node, Process, Reply, Session};

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -13,7 +11,10 @@ use serde_json::value::RawValue;
 use crate::limits::{BATCH_COMMANDS_MAX, CHANNEL_NAME_BYTES_MAX};
 use crate::protocol::argument::{self, CLIENT_FORM, is_label};
 use crate::protocol::centrifuge::ClientError;
-use crate::protocol::http_api::field::{Pairs, Text, Unused, raw, refuse};
+use crate::protocol::http_api::field::{
+    Pairs, Since, Text, Unused, base64, expire_at, raw, refuse,
+};
+use crate::protocol::http_api::subscription::{Subscribe, Unsubscribe};
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{
     ChannelName, Command, DecodeError, EpochClaim, HistoryFilter, Publication, Target,
@@ -67,9 +68,8 @@ pub fn decode_request(method: Method, body: &[u8], received_nanos: u64) -> Resul
         Method::Publish | Method::Broadcast => {
             serde_json::from_slice::<Publish<'_>>(body)?.request(method, received_nanos)
         }
-        Method::Subscribe | Method::Unsubscribe => {
-            serde_json::from_slice::<Subscribe>(body)?.request(method)
-        }
+        Method::Subscribe => serde_json::from_slice::<Subscribe<'_>>(body)?.request(),
+        Method::Unsubscribe => serde_json::from_slice::<Unsubscribe>(body)?.request(),
         Method::Disconnect => serde_json::from_slice::<Disconnect>(body)?.request(),
         Method::Refresh => serde_json::from_slice::<Refresh>(body)?.request(),
         Method::History => serde_json::from_slice::<History>(body)?.request(),
@@ -220,9 +220,7 @@ impl Publish<'_> {
                 return Err(DecodeError::ConflictingKeys("data", "b64data"));
             }
             (_, Some(encoded)) => {
-                let expected = "base64 of the standard alphabet, with padding";
-                let wrong = |_| DecodeError::BadValue { key: "b64data", expected };
-                let payload = STANDARD.decode(encoded).map_err(wrong)?;
+                let payload = base64("b64data", encoded)?;
                 let is_text = simdutf8::basic::from_utf8(&payload).is_ok();
                 Publication::new(is_text, &payload, received_nanos)
             }
@@ -247,7 +245,7 @@ impl Publish<'_> {
 
 /// The connections that a request is about. Published clients always send `user`, so it may stand
 /// beside `client`, which alone decides then.
-fn target(
+pub(super) fn target(
     method: Method,
     user: &Text,
     client: &Text,
@@ -262,47 +260,6 @@ fn target(
     argument::target(method.name(), user, client, device.get())
 }
 
-/// The body of `subscribe` and of `unsubscribe`; both refuse the keys that only the former has.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Subscribe {
-    user: Text,
-    client: Text,
-    device: Text,
-    channel: Text,
-    session: Unused,
-    expire_at: Unused,
-    info: Unused,
-    b64info: Unused,
-    data: Unused,
-    b64data: Unused,
-    recover_since: Unused,
-    r#override: Unused,
-}
-
-impl Subscribe {
-    fn request(self, method: Method) -> Result<Request, Fault> {
-        refuse(&[
-            ("session", &self.session),
-            ("expire_at", &self.expire_at),
-            ("info", &self.info),
-            ("b64info", &self.b64info),
-            ("data", &self.data),
-            ("b64data", &self.b64data),
-            ("recover_since", &self.recover_since),
-            ("override", &self.r#override),
-        ])?;
-        let target = target(method, &self.user, &self.client, &self.device)?;
-        let channel = self.channel.channel(method)?;
-        let channels = argument::shared_channels(&[channel.as_str()])?;
-        let command = match method {
-            Method::Subscribe => Command::Subscribe { target, channels },
-            _ => Command::Unsubscribe { target, channels },
-        };
-        Ok(Request::Command(command, Form::Acted))
-    }
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Disconnect {
@@ -311,8 +268,8 @@ struct Disconnect {
     device: Text,
     disconnect: Option<Close>,
     revoke: bool,
+    whitelist: Option<Vec<String>>,
     session: Unused,
-    whitelist: Unused,
 }
 
 /// How a connection ends. A code of 0 is none.
@@ -325,7 +282,7 @@ struct Close {
 
 impl Disconnect {
     fn request(self) -> Result<Request, Fault> {
-        refuse(&[("session", &self.session), ("whitelist", &self.whitelist)])?;
+        refuse(&[("session", &self.session)])?;
         let target = target(Method::Disconnect, &self.user, &self.client, &self.device)?;
         let Close { code, reason } = self.disconnect.unwrap_or_default();
         let code = argument::close_code(code.filter(|&code| code != 0))?;
@@ -334,7 +291,8 @@ impl Disconnect {
         if revoke && matches!(target, Target::Client(_)) {
             return Err(DecodeError::ConflictingKeys("revoke", "client").into());
         }
-        let command = Command::Disconnect { target, code, reason, revoke };
+        let except = argument::clients("whitelist", &self.whitelist.unwrap_or_default())?;
+        let command = Command::Disconnect { target, except, code, reason, revoke };
         Ok(Request::Command(command, Form::Acted))
     }
 }
@@ -355,11 +313,10 @@ impl Refresh {
     fn request(self) -> Result<Request, Fault> {
         refuse(&[("session", &self.session), ("info", &self.info)])?;
         let target = target(Method::Refresh, &self.user, &self.client, &self.device)?;
-        let second = |second| argument::unix_second("expire_at", second);
         // The first second of 1970 is in the past, and the connection expires at once.
         let expires_at = match self.expired {
             Some(true) => Some(0),
-            _ => self.expire_at.filter(|&second| second != 0).map(second).transpose()?,
+            _ => expire_at(self.expire_at)?,
         };
         Ok(Request::Command(Command::Refresh { target, expires_at }, Form::Acted))
     }
@@ -372,13 +329,6 @@ struct History {
     limit: Option<i64>,
     since: Option<Since>,
     reverse: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Since {
-    offset: u64,
-    epoch: String,
 }
 
 impl History {

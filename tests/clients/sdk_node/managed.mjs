@@ -220,6 +220,30 @@ test("server-side subscriptions come with the token and from backends", limit, a
   assert.equal((await gone).channel, later);
 });
 
+for (const form of Object.keys(forms)) {
+  test(`subscriptions of backends have data, recover and expire: ${form}`, limit, async () => {
+    const [channel, user] = [fresh(), fresh("u")];
+    const reader = client(user, { form });
+    await reader.ready();
+    const { epoch } = await backend.publish(channel, 0);
+    for (const number of [1, 2]) await backend.publish(channel, number);
+    const heard = [];
+    reader.on("publication", ({ data, offset }) => heard.push([reader.form.read(data), offset]));
+    const subscribed = event(reader, "subscribed");
+    const expires_at = Math.floor(Date.now() / 1000) + 2;
+    const data = JSON.stringify({ seat: 7 });
+    const options = { user, channels: [channel], data, expires_at, offset: 1, epoch };
+    await backend.command("subscribe", options);
+    const told = await subscribed;
+    assert.deepEqual([reader.form.read(told.data), told.streamPosition.offset], [{ seat: 7 }, 1]);
+    const unsubscribed = event(reader, "unsubscribed");
+    await backend.publish(channel, 3);
+    await until(() => heard.length === 3);
+    assert.deepEqual(heard, [[1, 2], [2, 3], [3, 4]]);
+    assert.equal((await unsubscribed).channel, channel);
+  });
+}
+
 test("errors have the protocol's codes", limit, async () => {
   const reader = client("42");
   const ended = (channel, options) => event(listen(reader, channel, options), "unsubscribed");

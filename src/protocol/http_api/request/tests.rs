@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::CHANNELS_PER_COMMAND_MAX;
-use crate::protocol::{ClientId, Epoch, ShardId, Version};
+use crate::protocol::centrifuge::PositionClaim;
+use crate::protocol::{ChannelGrant, ClientId, Epoch, ShardId, SubscribeOptions, Version};
 
 const CLIENT: &str = "010000000200000003";
 
@@ -91,6 +92,39 @@ fn targets() {
 }
 
 #[test]
+fn subscriptions_have_options() {
+    let options = |keys: &str| {
+        let body = format!(r#"{{"user":"42","channel":"news"{keys}}}"#);
+        match decode(Method::Subscribe, &body) {
+            Ok((Command::Subscribe { target, channels, options }, Form::Acted))
+                if (&target, &channels[..]) == (&user("42"), &[name("news")]) =>
+            {
+                options
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let nothing = SubscribeOptions::default();
+    assert_eq!(options(""), nothing);
+    let said = r#","info":null,"b64info":"","data":null,"expire_at":0,"recover_since":null"#;
+    assert_eq!(options(said), nothing);
+    let grant = ChannelGrant {
+        info: Some(r#"{"a": 1}"#.into()),
+        data: Some("[1]".into()),
+        expires_at: Some(1_900_000_000),
+    };
+    let given = SubscribeOptions { grant, ..nothing };
+    let plain = r#","info":{"a": 1},"data":[1],"expire_at":1900000000"#;
+    assert_eq!(options(plain), given);
+    let encoded = r#","b64info":"eyJhIjogMX0=","b64data":"WzFd","expire_at":1900000000"#;
+    assert_eq!(options(encoded), given);
+    let since = |rest: &str| options(&format!(r#","recover_since":{{{rest}}}"#)).position;
+    let claim = |epoch: &str, offset| PositionClaim { recover: true, epoch: epoch.into(), offset };
+    assert_eq!(since(r#""offset":7,"epoch":"beef""#), claim("beef", 7));
+    assert_eq!(since(""), claim("", 0));
+}
+
+#[test]
 fn disconnect_and_refresh() {
     let disconnect = |body| match decode(Method::Disconnect, body) {
         Ok((Command::Disconnect { target, code, reason, .. }, Form::Acted))
@@ -105,6 +139,11 @@ fn disconnect_and_refresh() {
     assert_eq!(disconnect(r#"{"user":"42","whitelist":[],"disconnect":{"code":0}}"#), bare);
     let full = r#"{"user":"42","disconnect":{"code":4000,"reason":"bye"}}"#;
     assert_eq!(disconnect(full), (4000, "bye".to_owned()));
+    let body = format!(r#"{{"user":"42","whitelist":["{CLIENT}"]}}"#);
+    let (Command::Disconnect { except, .. }, _) = decode(Method::Disconnect, &body).unwrap() else {
+        panic!("not a disconnect")
+    };
+    assert_eq!(except, [ClientId { shard: ShardId(1), row: 2, generation: 3 }]);
     let refresh = |body| match decode(Method::Refresh, body) {
         Ok((Command::Refresh { target, expires_at }, Form::Acted)) if target == user("42") => {
             expires_at
@@ -242,6 +281,8 @@ fn what_is_wrong_with_messages_is_said() {
 fn what_is_wrong_with_the_rest_is_said() {
     use Method as M;
     let reason = format!(r#"{{"user":"u","disconnect":{{"reason":"{}"}}}}"#, "r".repeat(124));
+    let data =
+        format!(r#"{{"user":"u","channel":"a","data":{}1{}}}"#, "[".repeat(101), "]".repeat(101));
     let pattern = format!(r#"{{"pattern":"{}"}}"#, "p".repeat(256));
     assert_refused(&[
         (M::Subscribe, r#"{"channel":"a"}"#, "user` or `client"),
@@ -250,22 +291,22 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Subscribe, r#"{"user":"u","channel":"a","client":"1"}"#, "client"),
         (M::Subscribe, r#"{"channel":"a","client":"010000000200000003","device":"d"}"#, "device"),
         (M::Subscribe, r#"{"user":"u","channel":"a","session":"s"}"#, "session"),
-        (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":1}"#, "expire_at"),
-        (M::Subscribe, r#"{"user":"u","channel":"a","info":{"a":1}}"#, "info"),
-        (M::Subscribe, r#"{"user":"u","channel":"a","data":1}"#, "data"),
-        (
-            M::Subscribe,
-            r#"{"user":"u","channel":"a","recover_since":{"offset":1}}"#,
-            "recover_since",
-        ),
+        (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":-1}"#, "u64"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":1893456000000}"#, "expire_at"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","data":1,"b64data":"MQ=="}"#, "exclude"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","b64info":"?"}"#, "base64"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","b64info":"ew=="}"#, "b64info"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","recover_since":{"at":1}}"#, "at"),
+        (M::Subscribe, &data, "data"),
         (
             M::Subscribe,
             r#"{"user":"u","channel":"a","override":{"presence":{"value":true}}}"#,
             "override",
         ),
         (M::Unsubscribe, r#"{"user":"u"}"#, "channel"),
+        (M::Unsubscribe, r#"{"user":"u","channel":"a","data":1}"#, "data"),
         (M::Disconnect, "{}", "user` or `client"),
-        (M::Disconnect, r#"{"user":"u","whitelist":["010000000200000003"]}"#, "whitelist"),
+        (M::Disconnect, r#"{"user":"u","whitelist":["1"]}"#, "whitelist"),
         (M::Disconnect, r#"{"user":"u","disconnect":{"code":1005}}"#, "1005"),
         (M::Disconnect, r#"{"user":"u","disconnect":{"code":-1}}"#, "u64"),
         (M::Disconnect, r#"{"user":"u","disconnect":{"reason":"{}"}}"#, "JSON"),

@@ -1,0 +1,83 @@
+//! Bodies of `subscribe` and `unsubscribe`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::protocol::argument;
+use crate::protocol::centrifuge::PositionClaim;
+use crate::protocol::http_api::field::{Since, Text, Unused, base64, expire_at, refuse};
+use crate::protocol::http_api::request::target;
+use crate::protocol::http_api::{Fault, Form, Method, Request};
+use crate::protocol::{ChannelGrant, Command, DecodeError, SubscribeOptions};
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Subscribe<'a> {
+    user: Text,
+    client: Text,
+    device: Text,
+    channel: Text,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
+    b64info: Text,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    b64data: Text,
+    expire_at: Option<u64>,
+    recover_since: Option<Since>,
+    session: Unused,
+    r#override: Unused,
+}
+
+impl Subscribe<'_> {
+    pub(super) fn request(self) -> Result<Request, Fault> {
+        refuse(&[("session", &self.session), ("override", &self.r#override)])?;
+        let target = target(Method::Subscribe, &self.user, &self.client, &self.device)?;
+        let channel = self.channel.channel(Method::Subscribe)?;
+        let channels = argument::shared_channels(&[channel.as_str()])?;
+        let grant = ChannelGrant {
+            info: json(("info", self.info), ("b64info", &self.b64info))?,
+            data: json(("data", self.data), ("b64data", &self.b64data))?,
+            expires_at: expire_at(self.expire_at)?,
+        };
+        let claim = |Since { offset, epoch }| PositionClaim { recover: true, epoch, offset };
+        let position = self.recover_since.map(claim).unwrap_or_default();
+        let options = SubscribeOptions { grant, position };
+        Ok(Request::Command(Command::Subscribe { target, channels, options }, Form::Acted))
+    }
+}
+
+/// JSON from one of two keys: as it is, or in base64.
+fn json(
+    (key, plain): (&'static str, Option<&RawValue>),
+    (encoded_key, encoded): (&'static str, &Text),
+) -> Result<Option<Box<str>>, DecodeError> {
+    match (plain, encoded.get()) {
+        (Some(_), Some(_)) => Err(DecodeError::ConflictingKeys(key, encoded_key)),
+        (Some(plain), None) => argument::json(key, plain.get().as_bytes()).map(Some),
+        (None, Some(encoded)) => {
+            argument::json(encoded_key, &base64(encoded_key, encoded)?).map(Some)
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Unsubscribe {
+    user: Text,
+    client: Text,
+    device: Text,
+    channel: Text,
+    session: Unused,
+}
+
+impl Unsubscribe {
+    pub(super) fn request(self) -> Result<Request, Fault> {
+        refuse(&[("session", &self.session)])?;
+        let target = target(Method::Unsubscribe, &self.user, &self.client, &self.device)?;
+        let channel = self.channel.channel(Method::Unsubscribe)?;
+        let channels = argument::shared_channels(&[channel.as_str()])?;
+        Ok(Request::Command(Command::Unsubscribe { target, channels }, Form::Acted))
+    }
+}
