@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    ChannelName, ClientId, ClientInfo, Epoch, EpochClaim, Position, Publication, Push,
+    ChannelName, ClientId, ClientInfo, Epoch, EpochClaim, Pattern, Position, Publication, Push,
     SubscribeOptions,
 };
 
@@ -98,8 +98,8 @@ pub enum Command {
     },
     /// Lists channels that have subscribers, at the shard that is asked.
     Channels {
-        /// A pattern of their names, in which `*` stands for any characters.
-        pattern: Option<Box<str>>,
+        /// What their names are like.
+        pattern: Option<Pattern>,
     },
 }
 

@@ -8,7 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::limits::{BATCH_COMMANDS_MAX, CHANNEL_NAME_BYTES_MAX};
+use crate::limits::BATCH_COMMANDS_MAX;
 use crate::protocol::argument::{self, CLIENT_FORM, is_label};
 use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::field::{
@@ -17,7 +17,7 @@ use crate::protocol::http_api::field::{
 use crate::protocol::http_api::subscription::{Subscribe, Unsubscribe};
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{
-    ChannelName, Command, DecodeError, EpochClaim, HistoryFilter, Publication, Target,
+    ChannelName, Command, DecodeError, EpochClaim, HistoryFilter, Pattern, Publication, Target,
 };
 
 /// One request, decoded and checked.
@@ -379,17 +379,7 @@ struct Channels {
 
 impl Channels {
     fn request(self) -> Result<Request, Fault> {
-        let pattern = self.pattern.get();
-        if pattern.is_some_and(|pattern| pattern.len() > CHANNEL_NAME_BYTES_MAX) {
-            let expected = "text of at most 255 bytes";
-            return Err(DecodeError::BadValue { key: "pattern", expected }.into());
-        }
-        // Elsewhere these mean something, which a publisher would rely on.
-        if pattern.is_some_and(|pattern| pattern.contains(['?', '[', ']', '{', '}', '\\'])) {
-            let expected = "a pattern with `*` alone; `?`, `[`, `{` and `\\` mean nothing here";
-            return Err(DecodeError::BadValue { key: "pattern", expected }.into());
-        }
-        let pattern = pattern.map(Into::into);
+        let pattern = self.pattern.get().map(Pattern::parse).transpose()?;
         Ok(Request::Command(Command::Channels { pattern }, Form::Channels))
     }
 }

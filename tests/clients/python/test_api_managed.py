@@ -27,6 +27,8 @@ async def test_channels_are_listed_with_their_subscribers():
             expect(counts, {"a": 2, "b": 1, "#42": 1, "#43": 1})
             channels = (await api.channels(ChannelsRequest(pattern="#*"))).channels
             expect(sorted(channels), ["#42", "#43"])
+            channels = (await api.channels(ChannelsRequest(pattern="{[!b],#?3}"))).channels
+            expect(sorted(channels), ["#43", "a"])
 
 
 async def test_history_is_read_and_forgotten():

@@ -24,6 +24,8 @@ SETTINGS = [
     f"api.key={KEY}",
     f"token.hmac_secret={SECRET}",
     "client.refresh_grace=1s",
+    # What the clients have to say to a close frame they say when the edge has ended.
+    "websocket.close_deadline=100ms",
     "channels.history_size=9",
     "channels.presence=true",
 ]
