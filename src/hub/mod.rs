@@ -379,6 +379,9 @@ impl Hub {
             Envelope::Attend(attend) => self.handle_attend(*attend),
             Envelope::Attended(attended) => self.handle_attended(*attended),
             Envelope::Depart { channel, client } => self.handle_depart(&channel, client),
+            Envelope::Inform { channel, client, info } => {
+                self.handle_inform(&channel, client, info);
+            }
             Envelope::Answered(answer) => self.handle_answered(*answer),
             Envelope::Enter { personal, client, device } => {
                 self.handle_enter(personal, client, device);

@@ -422,7 +422,12 @@ impl Hub {
                 return self.subscribe_by_command(row, channels, options, ticket);
             }
             Command::Unsubscribe { channels, .. } => self.unsubscribe_by_command(row, channels),
-            Command::Refresh { expires_at, .. } => self.refresh_by_command(row, *expires_at),
+            Command::Refresh { expires_at, info, .. } => {
+                if let Some(info) = info {
+                    self.change_info(row, info);
+                }
+                self.refresh_by_command(row, *expires_at);
+            }
             _ => {}
         }
         self.answer(ticket, false, 0, Ok(1));

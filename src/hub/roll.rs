@@ -37,6 +37,14 @@ impl Roll {
         true
     }
 
+    /// Others see something else of a connection, if it is there.
+    pub(super) fn inform(&mut self, client: ClientId, info: Box<str>) {
+        let hash = self.hasher.hash_one(client);
+        if let Some(known) = self.clients.find_mut(hash, |known| known.client == client) {
+            Arc::make_mut(known).connection = Some(info);
+        }
+    }
+
     /// Removes a connection.
     pub(super) fn remove(&mut self, client: ClientId) -> Option<Arc<ClientInfo>> {
         let hash = self.hasher.hash_one(client);
@@ -86,8 +94,13 @@ mod tests {
         assert_eq!((roll.clients(), roll.users()), (3, 2));
         assert_eq!(roll.remove(info(1, "a").client), Some(info(1, "a")));
         assert_eq!((roll.clients(), roll.users()), (2, 2));
+        roll.inform(info(3, "b").client, "1".into());
+        roll.inform(info(9, "b").client, "1".into());
+        assert_eq!(roll.list().iter().filter(|it| it.connection.is_some()).count(), 1);
+        roll.inform(info(3, "b").client, "null".into());
         roll.remove(info(2, "a").client);
         assert_eq!((roll.remove(info(2, "a").client), roll.users()), (None, 1));
-        assert_eq!(roll.list(), [info(3, "b")]);
+        let list = roll.list();
+        assert_eq!((list.len(), list[0].connection.as_deref()), (1, Some("null")));
     }
 }

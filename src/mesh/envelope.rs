@@ -109,6 +109,15 @@ pub enum Envelope {
         /// The connection.
         client: ClientId,
     },
+    /// Member shard to home: others see something else of a connection that attended.
+    Inform {
+        /// The channel.
+        channel: ChannelName,
+        /// The connection.
+        client: ClientId,
+        /// What they see, as JSON.
+        info: Box<str>,
+    },
     /// Home to member shard: the answer to a command that a client's request became.
     Answered(Box<Answer>),
     /// Home to member shard: something for its subscribers.

@@ -68,6 +68,8 @@ pub enum Command {
         target: Target,
         /// The Unix second at which they expire from now on: `None` means never, the past at once.
         expires_at: Option<u64>,
+        /// What others see of them from now on, as JSON, if that is something else.
+        info: Option<Box<str>>,
     },
     /// Reads publications that a channel remembers.
     History {

@@ -129,7 +129,7 @@ fn command(
         }
         Op::Refresh => {
             let expires_at = Some(expiry(op, &meta)?);
-            Command::Refresh { target: target(op, &meta)?, expires_at }
+            Command::Refresh { target: target(op, &meta)?, expires_at, info: meta.info }
         }
         Op::HistoryRemove => {
             let name = meta.channel.ok_or(DecodeError::MissingKey { op, key: "channel" })?;

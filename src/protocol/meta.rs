@@ -200,7 +200,7 @@ impl Op {
                 Self::Disconnect => {
                     CONNECTIONS | bits(&[Key::Except, Key::Code, Key::Reason, Key::Revoke])
                 }
-                Self::Refresh => CONNECTIONS | bits(&[Key::ExpiresAt, Key::Expired]),
+                Self::Refresh => CONNECTIONS | bits(&[Key::ExpiresAt, Key::Expired, Key::Info]),
                 Self::HistoryRemove => bits(&[Key::Channel]),
             }
     }

@@ -287,6 +287,24 @@ fn backends_subscribe_unsubscribe_and_end() {
     client.expect_close(3503);
 }
 
+#[test]
+fn backends_change_what_others_see() {
+    let edge = Edge::with(&["channels.presence=true", "channels.publish=everybody", HMAC_SECRET]);
+    let ada = Managed::open(&edge);
+    let claims = json!({ "sub": "ada", "info": { "name": "Ada" } });
+    let id = ada.done("connect", json!({ "token": token(claims) }))["client"].clone();
+    ada.done("subscribe", on("news"));
+    let meta =
+        r#"{"op":"refresh","user":"ada","expires_at":99999999999,"info":"{\"name\":\"A\"}"}"#;
+    assert_eq!(edge.command("", meta)["sessions"], 1);
+    let bob = Managed::connect_as(&edge, "bob");
+    bob.done("subscribe", on("news"));
+    let presence = bob.done("presence", on("news"))["presence"].clone();
+    assert_eq!(presence[id.as_str().unwrap()]["conn_info"], json!({ "name": "A" }));
+    ada.begin("publish", json!({ "channel": "news", "data": 1 }));
+    assert_eq!(bob.push()["pub"]["info"]["conn_info"], json!({ "name": "A" }));
+}
+
 /// What a backend's subscription of user 42 to one channel is given, as meta.
 fn subscribing(channel: &str, options: Value) -> String {
     let mut meta = json!({ "op": "subscribe", "user": "42", "channels": [channel] });

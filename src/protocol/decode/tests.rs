@@ -203,7 +203,7 @@ fn publications_say_what_history_makes_of_them() {
 #[test]
 fn refreshes_and_removals() {
     let refresh = |meta: &str| match with_meta("$cmd", b"", meta) {
-        Ok(Command::Refresh { target, expires_at }) => (target, expires_at),
+        Ok(Command::Refresh { target, expires_at, .. }) => (target, expires_at),
         other => panic!("{other:?}"),
     };
     let personal = ChannelName::personal("42").unwrap();
@@ -218,6 +218,12 @@ fn refreshes_and_removals() {
     let not_now =
         format!(r#"{{"op":"refresh","client":"{CLIENT}","expired":false,"expires_at":7}}"#);
     assert_eq!(refresh(&not_now), (Target::Client(client()), Some(7)));
+
+    let told = r#"{"op":"refresh","user":"42","expires_at":7,"info":"{\"a\":1}"}"#;
+    let told = with_meta("$cmd", b"", told);
+    assert!(
+        matches!(told, Ok(Command::Refresh { info: Some(info), .. }) if &*info == r#"{"a":1}"#)
+    );
 
     let remove = with_meta("$cmd", b"", r##"{"op":"history_remove","channel":"#42"}"##);
     assert!(matches!(remove, Ok(Command::HistoryRemove { channel }) if channel == personal));

@@ -71,7 +71,7 @@ pub fn decode_request(method: Method, body: &[u8], received_nanos: u64) -> Resul
         Method::Subscribe => serde_json::from_slice::<Subscribe<'_>>(body)?.request(),
         Method::Unsubscribe => serde_json::from_slice::<Unsubscribe>(body)?.request(),
         Method::Disconnect => serde_json::from_slice::<Disconnect>(body)?.request(),
-        Method::Refresh => serde_json::from_slice::<Refresh>(body)?.request(),
+        Method::Refresh => serde_json::from_slice::<Refresh<'_>>(body)?.request(),
         Method::History => serde_json::from_slice::<History>(body)?.request(),
         Method::HistoryRemove | Method::Presence | Method::PresenceStats => {
             serde_json::from_slice::<OneChannel>(body)?.request(method)
@@ -299,26 +299,29 @@ impl Disconnect {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Refresh {
+struct Refresh<'a> {
     user: Text,
     client: Text,
     device: Text,
     expired: Option<bool>,
     expire_at: Option<u64>,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
     session: Unused,
-    info: Unused,
 }
 
-impl Refresh {
+impl Refresh<'_> {
     fn request(self) -> Result<Request, Fault> {
-        refuse(&[("session", &self.session), ("info", &self.info)])?;
+        refuse(&[("session", &self.session)])?;
         let target = target(Method::Refresh, &self.user, &self.client, &self.device)?;
         // The first second of 1970 is in the past, and the connection expires at once.
         let expires_at = match self.expired {
             Some(true) => Some(0),
             _ => expire_at(self.expire_at)?,
         };
-        Ok(Request::Command(Command::Refresh { target, expires_at }, Form::Acted))
+        let info =
+            self.info.map(|info| argument::json("info", info.get().as_bytes())).transpose()?;
+        Ok(Request::Command(Command::Refresh { target, expires_at, info }, Form::Acted))
     }
 }
 

@@ -145,12 +145,15 @@ fn disconnect_and_refresh() {
     };
     assert_eq!(except, [ClientId { shard: ShardId(1), row: 2, generation: 3 }]);
     let refresh = |body| match decode(Method::Refresh, body) {
-        Ok((Command::Refresh { target, expires_at }, Form::Acted)) if target == user("42") => {
+        Ok((Command::Refresh { target, expires_at, info }, Form::Acted))
+            if target == user("42") && info.as_deref().is_none_or(|info| info == "[1]") =>
+        {
             expires_at
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(refresh(r#"{"user":"42"}"#), None);
+    assert_eq!(refresh(r#"{"user":"42","info":null}"#), None);
+    assert_eq!(refresh(r#"{"user":"42","info":[1],"expire_at":7}"#), Some(7));
     assert_eq!(refresh(r#"{"user":"42","expired":false,"expire_at":0}"#), None);
     assert_eq!(refresh(r#"{"user":"42","expire_at":1900000000}"#), Some(1_900_000_000));
     assert_eq!(refresh(r#"{"user":"42","expired":true,"expire_at":9}"#), Some(0));
@@ -315,7 +318,7 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Refresh, r#"{"expired":true}"#, "user` or `client"),
         (M::Refresh, r#"{"user":"u","expire_at":-1}"#, "u64"),
         (M::Refresh, r#"{"user":"u","expire_at":1900000000000}"#, "expire_at"),
-        (M::Refresh, r#"{"user":"u","info":{"a":1}}"#, "info"),
+        (M::Refresh, r#"{"user":"u","info":1e400}"#, "info"),
         (M::Presence, "{}", "channel"),
         (M::PresenceStats, r#"{"channel":"a\nb"}"#, "control"),
         (M::History, r#"{"channel":"a","limit":-2}"#, "limit"),
