@@ -9,7 +9,6 @@ use crate::hub::managed::{
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Hub, Joining, Then};
-use crate::mesh::Envelope;
 use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
 use crate::protocol::{
     ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Ticket, Variant, WhenSlow,
@@ -56,7 +55,8 @@ impl Hub {
             let code = CloseCode::BAD_REQUEST;
             return self.begin_close(row, code, "connected already", Cause::ProtocolError);
         }
-        let Grant { user, device, info, expires_at, channels, positions, is_insecure } = grant;
+        let Grant { user, device, info, issued_at, expires_at, channels, positions, is_insecure } =
+            grant;
         let personal = ChannelName::personal(&user).ok();
         let info = ClientInfo { client, user, connection: info, channel: None };
         let then = Then::Connect(row);
@@ -80,8 +80,7 @@ impl Hub {
             self.connections[row].set(HAS_USER, true);
             self.joinings[joining].remaining += 1;
             self.joinings[joining].awaits_entry = true;
-            let home = self.settings.homes.of(&personal);
-            self.post(home, Envelope::Enter { personal: personal.clone(), client, device });
+            self.begin_session(row, personal.clone(), device, issued_at);
             wanted.push((personal, ChannelGrant::default()));
         }
         wanted.extend(channels);

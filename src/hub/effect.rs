@@ -22,8 +22,9 @@ pub enum Effect {
     Connected(u32),
     /// The moment at which a connection or a subscription of it expires has changed.
     Expiry(u32),
-    /// Older tokens of the user of a personal channel, or of one of its devices, are to be refused.
-    Revoke(ChannelName, Option<Box<str>>),
+    /// Tokens of the user of a personal channel, or of one of its devices, that were made up to
+    /// this Unix second are to be refused.
+    Revoke(ChannelName, Option<Box<str>>, u64),
     /// The connection's socket is full: say when it is writable, and watch its age.
     Blocked(u32),
 }

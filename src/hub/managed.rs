@@ -37,6 +37,9 @@ pub struct Grant {
     pub device: Option<Box<str>>,
     /// What others see of it, as JSON.
     pub info: Option<Box<str>>,
+    /// The Unix second in which its token was made, 0 if the token does not say; `None` without a
+    /// token.
+    pub issued_at: Option<u64>,
     /// The Unix second at which it expires.
     pub expires_at: Option<u64>,
     /// Server-side subscriptions beside the personal channel.

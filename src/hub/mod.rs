@@ -63,6 +63,7 @@ use crate::metrics::ShardMetrics;
 use crate::protocol::{
     Answer, ChannelName, ClientId, CommandError, Namespaces, Outcome, ShardId, Ticket, Variant,
 };
+use crate::token::Revocations;
 use crate::wheel::Tick;
 
 /// What the hub is told once.
@@ -175,6 +176,8 @@ pub struct Hub {
     questions: Rows<Question>,
     /// Devices of sessions of users that are at home here.
     session_devices: HashMap<ClientId, Box<str>, ahash::RandomState>,
+    /// Users at home here whose tokens were revoked a moment ago.
+    revocations: Revocations,
     rolls: Rows<Roll>,
     history: History,
     repeats: Repeats,
@@ -266,6 +269,10 @@ const EXPECTED_ROWS_MAX: usize = 1 << 22;
 /// a log of its own.
 const DIRTY_MAX: usize = 4096;
 
+/// For how long a home remembers by itself whom it revoked. A session whose token was verified
+/// before that may still be on its way here, and none is on its way for so long.
+const REVOCATION_SECONDS: u64 = 600;
+
 impl Hub {
     /// An empty shard.
     pub fn new(settings: Settings, metrics: Arc<ShardMetrics>) -> Self {
@@ -293,6 +300,7 @@ impl Hub {
             managed: HashMap::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
+            revocations: Revocations::new(REVOCATION_SECONDS),
             rolls: Rows::default(),
             history: History::new(),
             repeats,
@@ -310,6 +318,7 @@ impl Hub {
         if is_new_tick {
             self.expire_history();
             self.repeats.expire(now.tick);
+            self.revocations.sweep(now.unix);
         }
     }
 
@@ -351,6 +360,7 @@ impl Hub {
             && self.managed.is_empty()
             && self.questions.is_empty()
             && self.session_devices.is_empty()
+            && self.revocations.count() == 0
             && self.repeats.len() == 0
             && self.outboxes.is_empty()
             && self.joinings.is_empty()
@@ -383,9 +393,7 @@ impl Hub {
                 self.handle_inform(&channel, client, info);
             }
             Envelope::Answered(answer) => self.handle_answered(*answer),
-            Envelope::Enter { personal, client, device } => {
-                self.handle_enter(personal, client, device);
-            }
+            Envelope::Enter(enter) => self.handle_enter(*enter),
             Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),
             Envelope::Exit { personal, client } => self.handle_exit(&personal, client),
             Envelope::Apply { client, command, ticket } => self.apply(client, command, ticket),

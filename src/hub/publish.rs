@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::hub::connection::{Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, Effect, Hub, everyone_in};
-use crate::mesh::{Asker, Envelope, Handle};
+use crate::hub::{Cause, Hub, everyone_in};
+use crate::mesh::{Asker, Envelope, Handle, Refusal};
 use crate::protocol::centrifuge::{PersonalPush, encode_personal_push};
 use crate::protocol::{
     Answer, ChannelName, ClientId, Command, CommandError, Namespace, Outcome, Position,
@@ -64,8 +64,7 @@ impl Hub {
                 if let Command::Disconnect { revoke: true, .. } = command
                     && let Target::User { personal, device } = target
                 {
-                    let revoke = Effect::Revoke(personal.clone(), device.clone());
-                    self.queues.effects.push_back(revoke);
+                    self.revoke(personal, device.as_deref());
                 }
                 let mut sessions = self.sessions_of(target);
                 if let Command::Disconnect { ref except, .. } = command {
@@ -405,15 +404,24 @@ impl Hub {
         command: Arc<Command>,
         ticket: Option<Ticket>,
     ) {
-        let row = self.row_of(client).filter(|&row| self.connections[row].phase == Phase::Open);
+        let row = self.row_of(client).filter(|&row| match self.connections[row].phase {
+            Phase::Open => true,
+            // It would open a moment later as if nothing had been said.
+            Phase::Joining => matches!(*command, Command::Disconnect { .. }),
+            Phase::Free | Phase::Attached | Phase::Closing => false,
+        });
         let Some(row) = row else { return self.answer_absent(&command, ticket) };
         if let Some(Target::User { device: Some(device), .. }) = command.target()
             && self.devices.get(&row) != Some(device)
         {
             return self.answer(ticket, false, 0, Ok(0));
         }
-        if let Command::Disconnect { code, reason, .. } = &*command {
-            self.begin_close(row, CloseCode(*code), reason, Cause::Command);
+        if let Command::Disconnect { code, reason, revoke, .. } = &*command {
+            if self.connections[row].phase == Phase::Joining {
+                self.refuse(row, if *revoke { Refusal::Revoked } else { Refusal::Disconnected });
+            } else {
+                self.begin_close(row, CloseCode(*code), reason, Cause::Command);
+            }
             return self.answer(ticket, false, 0, Ok(1));
         }
         let Some(command) = self.hold(row, command, ticket) else { return };

@@ -5,7 +5,7 @@ use crate::hub::connection::{
 };
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
-use crate::mesh::{Asker, Envelope, Outbound, Refusal};
+use crate::mesh::{Asker, Enter, Envelope, Outbound, Refusal};
 use crate::protocol::{ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind};
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
@@ -19,6 +19,9 @@ pub struct Session {
     pub device: Option<Box<str>>,
     /// The channels it joins, without duplicates.
     pub channels: Vec<ChannelName>,
+    /// The Unix second in which its token was made, 0 if the token does not say; `None` without a
+    /// token.
+    pub issued_at: Option<u64>,
     /// The Unix second at which it expires, if it does.
     pub expires_at: Option<u64>,
     /// Whether it stays out of broadcasts to everybody and raises no events (the echo door).
@@ -54,10 +57,7 @@ impl Hub {
             let joining = &mut self.joinings[joining_row];
             joining.remaining += 1;
             joining.awaits_entry = true;
-            let client = self.client_id(row);
-            let home = self.settings.homes.of(&personal);
-            let device = session.device;
-            self.post(home, Envelope::Enter { personal: personal.clone(), client, device });
+            self.begin_session(row, personal.clone(), session.device, session.issued_at);
             self.subscribe(row, personal, None, joining_row);
         }
         for channel in session.channels {
@@ -65,6 +65,20 @@ impl Hub {
         }
         self.arrive(joining_row);
         self.run_local();
+    }
+
+    /// Asks the user's home to admit a session.
+    pub(super) fn begin_session(
+        &mut self,
+        row: u32,
+        personal: ChannelName,
+        device: Option<Box<str>>,
+        issued_at: Option<u64>,
+    ) {
+        let client = self.client_id(row);
+        let home = self.settings.homes.of(&personal);
+        let enter = Enter { personal, client, device, issued_at };
+        self.post(home, Envelope::Enter(Box::new(enter)));
     }
 
     /// One answer that somebody waited for has come.
@@ -106,12 +120,12 @@ impl Hub {
     }
 
     /// Home side: a session of the user begins, if it may.
-    pub(super) fn handle_enter(
-        &mut self,
-        personal: ChannelName,
-        client: ClientId,
-        device: Option<Box<str>>,
-    ) {
+    pub(super) fn handle_enter(&mut self, enter: Enter) {
+        if self.is_revoked(&enter) {
+            let (client, refusal) = (enter.client, Some(Refusal::Revoked));
+            return self.post(client.shard, Envelope::Entered { client, refusal });
+        }
+        let Enter { personal, client, device, .. } = enter;
         let row = self.home_row(&personal);
         let home = &mut self.homes.rows[row];
         let is_full = home.sessions.len() >= self.settings.sessions_per_user_max;
@@ -137,6 +151,22 @@ impl Hub {
         self.post(client.shard, Envelope::Entered { client, refusal });
     }
 
+    /// Home side: whether a session's token was revoked after its shard had verified it. From the
+    /// moment that a session is known here, the command that revokes reaches it.
+    fn is_revoked(&self, enter: &Enter) -> bool {
+        let user = enter.personal.user().unwrap_or_default();
+        let device = enter.device.as_deref();
+        enter.issued_at.is_some_and(|second| self.revocations.covers(user, device, Some(second)))
+    }
+
+    /// Home side: tokens of a user that were made up to now are to be refused.
+    pub(super) fn revoke(&mut self, personal: &ChannelName, device: Option<&str>) {
+        let (user, second) = (personal.user().unwrap_or_default(), self.now.unix);
+        self.revocations.revoke(user, device, second);
+        let effect = Effect::Revoke(personal.clone(), device.map(Box::from), second);
+        self.queues.effects.push_back(effect);
+    }
+
     /// Home side: a session of the user has ended.
     pub(super) fn handle_exit(&mut self, personal: &ChannelName, client: ClientId) {
         let Some(row) = self.homes.find(personal) else { return };
@@ -159,10 +189,13 @@ impl Hub {
                 self.arrive(joining);
             }
             Some(refusal) if self.connections[row].phase == Phase::Joining => {
-                self.abandon_joining(row);
-                self.queues.effects.push_back(Effect::Refused(row, refusal));
+                self.refuse(row, refusal);
             }
-            Some(Refusal::SessionLimit | Refusal::SubscriberLimit) => {
+            Some(Refusal::Revoked) => {
+                let code = CloseCode::INVALID_TOKEN;
+                self.begin_close(row, code, "invalid token", Cause::ProtocolError);
+            }
+            Some(Refusal::SessionLimit | Refusal::SubscriberLimit | Refusal::Disconnected) => {
                 let code = CloseCode::CONNECTION_LIMIT;
                 self.begin_close(row, code, "too many sessions", Cause::Evicted);
             }
@@ -182,8 +215,7 @@ impl Hub {
     pub(super) fn refuse_joining(&mut self, row: u32, channel: &ChannelName, error: CommandError) {
         match self.connections[row].phase {
             Phase::Joining if error == CommandError::SubscriberLimit => {
-                self.abandon_joining(row);
-                self.queues.effects.push_back(Effect::Refused(row, Refusal::SubscriberLimit));
+                self.refuse(row, Refusal::SubscriberLimit);
             }
             Phase::Open => self.drop_subscription(row, channel, Cause::Command),
             Phase::Free | Phase::Attached | Phase::Joining | Phase::Closing => {}
@@ -194,16 +226,19 @@ impl Hub {
     pub(super) fn evict(&mut self, client: ClientId) {
         let Some(row) = self.row_of(client) else { return };
         match self.connections[row].phase {
-            Phase::Joining => {
-                self.abandon_joining(row);
-                self.queues.effects.push_back(Effect::Refused(row, Refusal::SessionLimit));
-            }
+            Phase::Joining => self.refuse(row, Refusal::SessionLimit),
             Phase::Open => {
                 let code = CloseCode::SESSION_EVICTED;
                 self.begin_close(row, code, "replaced by a newer session", Cause::Evicted);
             }
             Phase::Free | Phase::Attached | Phase::Closing => {}
         }
+    }
+
+    /// A raw connection that is still opening is not admitted.
+    pub(super) fn refuse(&mut self, row: u32, refusal: Refusal) {
+        self.abandon_joining(row);
+        self.queues.effects.push_back(Effect::Refused(row, refusal));
     }
 
     fn abandon_joining(&mut self, row: u32) {

@@ -55,6 +55,20 @@ pub struct Attendance {
     pub missed: Vec<Arc<Push>>,
 }
 
+/// The beginning of a user's session.
+#[derive(Debug)]
+pub struct Enter {
+    /// The user's personal channel.
+    pub personal: ChannelName,
+    /// The session's connection.
+    pub client: ClientId,
+    /// Which of the user's devices it is.
+    pub device: Option<Box<str>>,
+    /// The Unix second in which its token was made, 0 if the token does not say; `None` for a
+    /// session without a token.
+    pub issued_at: Option<u64>,
+}
+
 /// Why a session was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -62,6 +76,10 @@ pub enum Refusal {
     SessionLimit,
     /// A channel has as many subscribers as its namespace allows.
     SubscriberLimit,
+    /// Its token was revoked after it had been verified.
+    Revoked,
+    /// A backend ended the session before it was open.
+    Disconnected,
 }
 
 /// To a shard.
@@ -130,14 +148,7 @@ pub enum Envelope {
         ticket: Option<Ticket>,
     },
     /// Member shard to the home of a personal channel: a session of the user begins.
-    Enter {
-        /// The user's personal channel.
-        personal: ChannelName,
-        /// The session's connection.
-        client: ClientId,
-        /// Which of the user's devices it is.
-        device: Option<Box<str>>,
-    },
+    Enter(Box<Enter>),
     /// Home to member shard: the session may open, or why not.
     Entered {
         /// The session's connection.

@@ -99,20 +99,20 @@ impl Shard {
     /// The session of a raw connection, as far as its token and the namespaces allow it.
     fn session(&self, user: Option<&str>, head: &Head<'_, '_>) -> Result<Session, Refusal> {
         let (mut session, query_token) = session(user, head.query)?;
-        let granted = if self.settings.needs_token {
-            let device = session.device.as_deref();
-            let claims = self.verify(user, device, head, query_token.as_deref())?;
-            session.expires_at = claims.expires_at;
-            let subs = claims.subs.into_iter().map(|(channel, _)| channel);
-            claims.channels.into_iter().chain(subs).collect()
+        let claims = if self.settings.needs_token {
+            self.verify(user, session.device.as_deref(), head, query_token.as_deref())?
         } else {
-            Vec::new()
+            None
         };
+        if let Some(claims) = &claims {
+            session.issued_at = Some(claims.issued_at.unwrap_or_default());
+            session.expires_at = claims.expires_at;
+        }
         for channel in &session.channels {
             let rules = self.settings.hub.namespaces.of(channel);
             let rules =
                 rules.ok_or(Refusal::bad_request("A channel's namespace is not configured."))?;
-            let is_granted = granted.iter().any(|name: &String| name == channel.as_str());
+            let is_granted = claims.as_ref().is_some_and(|claims| claims.names(channel.as_str()));
             let is_allowed = is_granted
                 || rules.subscribe == Permission::Everybody
                     && channel.admits(user.unwrap_or_default());
@@ -123,21 +123,21 @@ impl Shard {
         Ok(session)
     }
 
-    /// What the token of a raw client says; nothing for nobody in particular.
+    /// What the token of a raw client says; `None` for nobody in particular.
     fn verify(
         &self,
         user: Option<&str>,
         device: Option<&str>,
         head: &Head<'_, '_>,
         query_token: Option<&str>,
-    ) -> Result<ConnectionClaims, Refusal> {
+    ) -> Result<Option<ConnectionClaims>, Refusal> {
         let offered = head
             .list("Sec-WebSocket-Protocol")
             .find_map(|offered| offered.strip_prefix(TOKEN_SUBPROTOCOL))
             .and_then(|token| std::str::from_utf8(token).ok());
         let Some(token) = query_token.or(offered) else {
             return match user {
-                None if self.settings.anonymous => Ok(ConnectionClaims::default()),
+                None if self.settings.anonymous => Ok(None),
                 _ => Err(Refusal::unauthorized("Connect with ?token= and a connection token.")),
             };
         };
@@ -147,12 +147,12 @@ impl Shard {
             TokenError::UnknownKey => {
                 Refusal::unavailable("The token's key is not known yet; try again.", 1)
             }
-            _ => Refusal::unauthorized("The token is not valid."),
+            _ => INVALID_TOKEN,
         })?;
         if user.is_some_and(|user| user != claims.user) {
             return Err(Refusal::forbidden("The token is another user's."));
         }
-        Ok(claims)
+        Ok(Some(claims))
     }
 
     fn begin_joining(&mut self, row: u32, accepted: Accepted, session: Session, early: Vec<u8>) {
@@ -201,6 +201,10 @@ impl Shard {
                 let reason = "A channel has as many subscribers as allowed.";
                 self.refuse(row, &Refusal::too_many_requests(reason, 30));
             }
+            mesh::Refusal::Revoked => self.refuse(row, &INVALID_TOKEN),
+            mesh::Refusal::Disconnected => {
+                self.refuse(row, &Refusal::forbidden("A backend has ended this session."));
+            }
         }
     }
 
@@ -240,6 +244,8 @@ const MANAGED_SUBPROTOCOLS: &[&str] = &["centrifuge-json", PROTOBUF];
 
 /// A browser closes a connection whose server takes none of the subprotocols that it offers.
 const RAW_SUBPROTOCOLS: &[&str] = &["tidegate"];
+
+const INVALID_TOKEN: Refusal = Refusal::unauthorized("The token is not valid.");
 
 /// What stands before a token among the subprotocols.
 const TOKEN_SUBPROTOCOL: &[u8] = b"token.";

@@ -287,6 +287,7 @@ fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
     Ok(Grant {
         user: claims.user.into(),
         info: claims.info.map(text),
+        issued_at: Some(claims.issued_at.unwrap_or_default()),
         expires_at: claims.expires_at,
         channels,
         ..grant

@@ -172,9 +172,9 @@ impl Shard {
                 Effect::Closing(row, code, cause) => self.handle_closing(row, code, cause),
                 Effect::Connected(row) => self.handle_connected(row),
                 Effect::Expiry(row) => self.handle_expiry(row),
-                Effect::Revoke(personal, device) => {
+                Effect::Revoke(personal, device, second) => {
                     let user = personal.user().unwrap_or_default();
-                    self.authority.revoke(user, device.as_deref(), Clock::unix_seconds());
+                    self.authority.revoke(user, device.as_deref(), second);
                 }
                 Effect::Blocked(row) => self.handle_blocked(row),
             }

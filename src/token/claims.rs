@@ -106,6 +106,12 @@ impl fmt::Debug for Json {
 }
 
 impl ConnectionClaims {
+    /// Whether a channel is among those that the token allows.
+    #[must_use]
+    pub fn names(&self, channel: &str) -> bool {
+        self.channels.iter().chain(self.subs.iter().map(|(name, _)| name)).any(|it| it == channel)
+    }
+
     pub(super) fn read(payload: &Payload<'_>, expires_at: Option<u64>) -> Result<Self, Flaw> {
         if payload.channel.is_some() {
             return Err(Flaw::Claim { name: "channel", expected: "none in a connection token" });

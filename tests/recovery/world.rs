@@ -11,6 +11,7 @@ use tidegate::protocol::{
     ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId, Target, Ticket,
     Variant,
 };
+use tidegate::token::Revocations;
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
 
@@ -20,6 +21,7 @@ use crate::random::Random;
 
 const STEPS: usize = 1500;
 const STEPS_PER_TICK: u64 = 3;
+const STEPS_PER_SECOND: u64 = 60;
 
 /// How many steps a full socket may stay full.
 const AGE_STEPS: u64 = 200;
@@ -28,7 +30,7 @@ const AGE_STEPS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Met(BTreeMap<&'static str, u64>);
 
-const SITUATIONS: [&str; 12] = [
+const SITUATIONS: [&str; 14] = [
     "recovered something",
     "recovered nothing, as there was nothing",
     "could not recover",
@@ -41,6 +43,8 @@ const SITUATIONS: [&str; 12] = [
     "evicted",
     "expired",
     "history of all published",
+    "revoked while connecting",
+    "revoked when connected",
 ];
 
 impl Met {
@@ -69,6 +73,8 @@ struct Connection {
     row: u32,
     capacity: usize,
     reads: usize,
+    /// The second in which the token was made that it showed.
+    issued_at: u64,
     blocked_since: Option<u64>,
     closing_since: Option<u64>,
 }
@@ -88,6 +94,8 @@ pub(crate) struct World {
     under_way: HashMap<u32, (usize, u64)>,
     presence: HashMap<u32, usize>,
     present: HashMap<usize, HashSet<String>>,
+    /// Whose tokens of which second and before are refused: what all shards look at.
+    revocations: Revocations,
     next: u32,
     is_calm: bool,
     met: Met,
@@ -154,6 +162,7 @@ impl World {
             under_way: HashMap::new(),
             presence: HashMap::new(),
             present: HashMap::new(),
+            revocations: Revocations::new(u64::MAX),
             next: 0,
             is_calm: false,
             met: Met::default(),
@@ -179,7 +188,8 @@ impl World {
             25..32 if self.connections[client].is_none() => self.connect(client),
             32..34 => self.lose(client),
             34..36 => self.network.jam(&mut self.random, self.now + 40),
-            36..60 => self.receive(),
+            36 => self.revoke(client),
+            37..60 => self.receive(),
             60..80 => self.flush(),
             80..93 => self.read(client),
             93..95 => self.take_away(client),
@@ -208,7 +218,29 @@ impl World {
         self.network.send(self.hubs.len(), home.index(), envelope);
     }
 
+    /// A backend ends all sessions of a user, whose tokens are refused from then on.
+    fn revoke(&mut self, index: usize) {
+        let personal = self.names[self.clients[index].wanted[0]].clone();
+        let home = self.homes.of(&personal);
+        let target = Target::User { personal, device: None };
+        let reason = "revoked".into();
+        let command =
+            Command::Disconnect { target, code: 3503, reason, revoke: true, except: Vec::new() };
+        let envelope = Envelope::Command { command: Box::new(command), ticket: None };
+        self.network.send(self.hubs.len(), home.index(), envelope);
+    }
+
+    /// The Unix second.
+    fn second(&self) -> u64 {
+        self.now / STEPS_PER_SECOND
+    }
+
     fn connect(&mut self, index: usize) {
+        // Tokens are used for a while after they were made.
+        let issued_at = self.second().saturating_sub(self.random.pick(&[0, 1, 5]));
+        if self.revocations.covers(&self.clients[index].user, None, Some(issued_at)) {
+            return;
+        }
         let shard = self.random.below(self.hubs.len());
         let row = self.hubs[shard].0.attach(index as i32);
         self.connections[index] = Some(Connection {
@@ -217,13 +249,15 @@ impl World {
             row,
             capacity: self.random.pick(&[50, 500, 100_000]),
             reads: self.random.pick(&[10, 200, 100_000]),
+            issued_at,
             blocked_since: None,
             closing_since: None,
         });
         self.hubs[shard].0.open_managed(row, Variant::Json);
         let client = &mut self.clients[index];
         let personal = client.wanted[0];
-        let mut grant = Grant { user: client.user.as_str().into(), ..Grant::default() };
+        let user = client.user.as_str().into();
+        let mut grant = Grant { user, issued_at: Some(issued_at), ..Grant::default() };
         if let Some(claim) = claim(client, personal) {
             grant.positions.push((self.names[personal].clone(), claim));
         }
@@ -309,7 +343,7 @@ impl World {
     fn receive(&mut self) {
         let shard = self.random.below(self.hubs.len());
         let tick = Tick((self.now / STEPS_PER_TICK) as u32);
-        let now = Now { nanos: self.now * 1000, tick, unix: self.now / 60 };
+        let now = Now { nanos: self.now * 1000, tick, unix: self.second() };
         self.hubs[shard].0.advance(now);
         self.carry_out(shard);
         if self.hubs[shard].0.is_congested() {
@@ -336,9 +370,16 @@ impl World {
                     let token = self.connection_of(shard, row);
                     let connection = self.connections[token].as_mut().expect("it is there");
                     connection.closing_since = Some(self.now);
-                    if code == CloseCode::SLOW {
-                        self.met.note("closed as slow");
+                    match code.0 {
+                        3008 => self.met.note("closed as slow"),
+                        3500 => self.met.note("revoked while connecting"),
+                        3503 => self.met.note("revoked when connected"),
+                        _ => {}
                     }
+                }
+                Effect::Revoke(personal, device, second) => {
+                    let user = personal.user().expect("a personal channel");
+                    self.revocations.revoke(user, device.as_deref(), second);
                 }
                 Effect::Blocked(row) => {
                     let token = self.connection_of(shard, row);
@@ -484,6 +525,11 @@ impl World {
                 assert_eq!(*offset, last, "{} lacks something of {channel}", client.user);
                 self.met.note("history of all published");
             }
+        }
+        for connection in self.connections.iter().flatten() {
+            let (user, second) = (&self.clients[connection.client].user, connection.issued_at);
+            let is_revoked = self.revocations.covers(user, None, Some(second));
+            assert!(!is_revoked, "{user} is connected by a token that was revoked");
         }
         for (_, metrics) in &self.hubs {
             if metrics.streams_evicted.value() > 0 {

@@ -19,8 +19,10 @@ use crate::coverage::Coverage;
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Not open yet, or refused.
+    /// It has not asked for a session, or was refused one.
     New,
+    /// Its channels are being joined.
+    Opening,
     /// Subscribed to all it asked for.
     Open,
     /// Closing or closed.
@@ -146,6 +148,7 @@ impl Model {
         let named = session.personal.iter().chain(&session.channels);
         let channels: Vec<Channel> = named.map(|name| self.names[name]).collect();
         let subscriber = &mut self.subscribers[connection];
+        subscriber.phase = Phase::Opening;
         subscriber.personal = session.personal.as_ref().map(|name| self.names[name]);
         subscriber.device.clone_from(&session.device);
         subscriber.is_apart = session.is_apart;
@@ -163,10 +166,15 @@ impl Model {
     /// A connection is open: everything published from now on reaches it.
     pub(crate) fn opened(&mut self, connection: usize) {
         let subscriber = &mut self.subscribers[connection];
-        assert!(subscriber.phase == Phase::New, "opened twice, or after it was closed");
+        assert!(subscriber.phase == Phase::Opening, "opened twice, or after it was closed");
         subscriber.phase = Phase::Open;
         subscriber.stays.values_mut().for_each(|stay| stay.is_confirmed = true);
         self.live[subscriber.client.shard.index()].push(connection);
+    }
+
+    /// A session is not admitted.
+    pub(crate) fn refused(&mut self, connection: usize) {
+        self.subscribers[connection].phase = Phase::New;
     }
 
     /// A connection is owed nothing more.
@@ -251,10 +259,15 @@ impl Model {
                 Target::Client(client) => self.apply(*client, command, ticket),
                 Target::User { personal, .. } => {
                     let personal = Some(self.names[personal]);
-                    for connection in self.live[shard].clone() {
-                        if self.subscribers[connection].personal == personal {
-                            self.apply(self.subscribers[connection].client, command, ticket);
-                        }
+                    let is_session = |subscriber: &&Subscriber| {
+                        subscriber.client.shard.index() == shard
+                            && subscriber.personal == personal
+                            && matches!(subscriber.phase, Phase::Opening | Phase::Open)
+                    };
+                    let sessions = self.subscribers.iter().filter(is_session);
+                    let clients: Vec<_> = sessions.map(|subscriber| subscriber.client).collect();
+                    for client in clients {
+                        self.apply(client, command, ticket);
                     }
                 }
             },
@@ -328,7 +341,12 @@ impl Model {
             }
             _ => true,
         };
-        if subscriber.phase == Phase::Open && is_meant {
+        let is_there = match subscriber.phase {
+            Phase::Open => true,
+            Phase::Opening => matches!(command, Command::Disconnect { .. }),
+            Phase::New | Phase::Gone => false,
+        };
+        if is_there && is_meant {
             for name in channels {
                 let channel = self.names[name];
                 if matches!(command, Command::Unsubscribe { .. }) {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use tidegate::hub::{Batch, Effect, Hub, Session, Settings};
-use tidegate::mesh::{Envelope, Homes, Outbound};
+use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Now, Session, Settings};
+use tidegate::mesh::{Enter, Envelope, Homes, Outbound, Refusal};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::{
     Answer, ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
+    Variant,
 };
+use tidegate::wheel::Tick;
+use tidegate::ws::CloseCode;
 
 /// One hub, the first of some shards, whose other shards the test plays.
 struct Edge {
@@ -51,6 +54,12 @@ impl Edge {
         let effects = self.effects();
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Opened(_))), "{effects:?}");
         row
+    }
+
+    /// Another shard asks the home of a user to admit a session.
+    fn enter(&mut self, user: &ChannelName, client: ClientId, issued_at: Option<u64>) {
+        let enter = Enter { personal: user.clone(), client, device: None, issued_at };
+        self.hub.handle(Envelope::Enter(Box::new(enter)));
     }
 
     fn effects(&mut self) -> Vec<Effect> {
@@ -229,10 +238,103 @@ fn a_session_that_the_hub_closes_makes_room_at_once() {
     edge.hub.push(row, &[0x8A; 100]);
     assert!(edge.is_closing());
     let client = ClientId { shard: ShardId(1), row: 0, generation: 1 };
-    edge.hub.handle(Envelope::Enter { personal: user, client, device: None });
+    edge.enter(&user, client, None);
     let effects = edge.effects();
     let is_admitted = |effect: &Effect| {
         matches!(effect, Effect::Send(_, Envelope::Entered { refusal: None, .. }))
     };
     assert!(effects.iter().any(is_admitted), "{effects:?}");
+}
+
+/// A backend ends all sessions of a user, and perhaps revokes the tokens that it has.
+fn disconnect(user: &ChannelName, revoke: bool) -> Command {
+    let target = Target::User { personal: user.clone(), device: None };
+    Command::Disconnect { target, code: 3503, reason: "gone".into(), revoke, except: Vec::new() }
+}
+
+#[test]
+fn a_home_refuses_a_session_whose_token_was_revoked_on_its_way_there() {
+    let mut edge = Edge::new(2, |settings| settings.sessions_per_user_max = 9);
+    let (user, other) = (edge.channel("#", 0), edge.channel("#other", 0));
+    edge.hub.advance(Now { unix: 1000, ..Now::default() });
+    edge.command(disconnect(&user, true), None);
+    let is_told = |effect: &Effect| matches!(effect, Effect::Revoke(.., 1000));
+    assert!(edge.effects().iter().any(is_told));
+    let cases = [
+        (&user, Some(1000), Some(Refusal::Revoked)),
+        (&user, Some(0), Some(Refusal::Revoked)),
+        (&user, Some(1001), None),
+        (&user, None, None),
+        (&other, Some(999), None),
+    ];
+    for (row, (personal, issued_at, expected)) in cases.into_iter().enumerate() {
+        let client = ClientId { shard: ShardId(1), row: row as u32, generation: 1 };
+        edge.enter(personal, client, issued_at);
+        let mut effects = edge.effects().into_iter();
+        let answer = effects.find_map(|effect| match effect {
+            Effect::Send(_, Envelope::Entered { client: of, refusal }) if of == client => {
+                Some(refusal)
+            }
+            _ => None,
+        });
+        assert_eq!(answer, Some(expected), "{personal:?} {issued_at:?}");
+        edge.hub.handle(Envelope::Exit { personal: personal.clone(), client });
+    }
+    edge.effects();
+    edge.hub.advance(Now { unix: 2000, tick: Tick(1), ..Now::default() });
+    assert!(edge.hub.is_empty(), "what was revoked is forgotten here");
+}
+
+#[test]
+fn a_session_that_its_home_refuses_as_revoked_never_opens() {
+    let mut edge = Edge::new(2, |_| {});
+    let user = edge.channel("#", 1);
+    let raw = edge.hub.attach(0);
+    let personal = Some(user.clone());
+    edge.hub.enter(raw, Session { personal, issued_at: Some(7), ..Session::default() });
+    let managed = edge.hub.attach(1);
+    edge.hub.open_managed(managed, Variant::Json);
+    let name = user.user().unwrap().into();
+    let grant = Grant { user: name, issued_at: Some(7), ..Grant::default() };
+    edge.hub.ask(managed, Asked::Connect(1, Box::new(grant)));
+    let is_asked = |effect: &Effect| match effect {
+        Effect::Send(_, Envelope::Enter(enter)) => enter.issued_at == Some(7),
+        _ => false,
+    };
+    assert_eq!(edge.effects().iter().filter(|effect| is_asked(effect)).count(), 2);
+    for row in [raw, managed] {
+        let (client, refusal) = (edge.hub.client_id(row), Some(Refusal::Revoked));
+        edge.hub.handle(Envelope::Entered { client, refusal });
+    }
+    let effects = edge.effects();
+    let is_refused =
+        |effect: &Effect| matches!(effect, Effect::Refused(row, Refusal::Revoked) if *row == raw);
+    assert!(effects.iter().any(is_refused), "{effects:?}");
+    let is_closed = |effect: &Effect| match effect {
+        Effect::Closing(row, code, _) => (*row, *code) == (managed, CloseCode::INVALID_TOKEN),
+        _ => false,
+    };
+    assert!(effects.iter().any(is_closed), "{effects:?}");
+}
+
+#[test]
+fn a_session_that_is_still_opening_can_be_ended() {
+    let mut edge = Edge::new(2, |_| {});
+    let (user, channel) = (edge.channel("#", 0), edge.channel("far", 1));
+    for (revoke, expected) in [(true, Refusal::Revoked), (false, Refusal::Disconnected)] {
+        let row = edge.hub.attach(0);
+        let session = Session {
+            personal: Some(user.clone()),
+            channels: vec![channel.clone()],
+            ..Session::default()
+        };
+        edge.hub.enter(row, session);
+        assert!(!edge.effects().iter().any(|effect| matches!(effect, Effect::Opened(_))));
+        edge.command(disconnect(&user, revoke), None);
+        let effects = edge.effects();
+        let is_refused =
+            |effect: &Effect| matches!(effect, Effect::Refused(_, refusal) if *refusal == expected);
+        assert!(effects.iter().any(is_refused), "{effects:?}");
+        edge.hub.detach(row, 1006);
+    }
 }

@@ -273,6 +273,7 @@ impl World {
                     let index = self.shards[shard].rows[&row];
                     assert_eq!(self.connections[index].state, State::Opening);
                     self.connections[index].state = State::Refused;
+                    self.model.refused(index);
                 }
                 Effect::Closing(row, _, cause) => {
                     self.model.coverage.note(format!("closing: {cause:?}"));
