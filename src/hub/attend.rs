@@ -135,12 +135,7 @@ impl Hub {
     }
 
     /// Home side: others see something else of somebody who came.
-    pub(super) fn handle_inform(
-        &mut self,
-        channel: &ChannelName,
-        client: ClientId,
-        info: Box<str>,
-    ) {
+    pub(super) fn inform(&mut self, channel: &ChannelName, client: ClientId, info: Box<str>) {
         let roll = self.homes.find(channel).map_or(NONE, |home| self.homes.rows[home].roll);
         if roll != NONE {
             self.rolls[roll].inform(client, info);

@@ -12,6 +12,7 @@
 //! log lies exactly what it is still owed, and sources of bytes for a socket change only between
 //! frames.
 
+mod answer;
 mod attend;
 mod backlog;
 mod batch;
@@ -58,11 +59,9 @@ use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
 use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
-use crate::mesh::{Asker, Envelope, Homes, Outbound};
+use crate::mesh::{Envelope, Homes};
 use crate::metrics::ShardMetrics;
-use crate::protocol::{
-    Answer, ChannelName, ClientId, CommandError, Namespaces, Outcome, ShardId, Ticket, Variant,
-};
+use crate::protocol::{ChannelName, ClientId, CommandError, Namespaces, ShardId, Ticket, Variant};
 use crate::token::Revocations;
 use crate::wheel::Tick;
 
@@ -389,9 +388,7 @@ impl Hub {
             Envelope::Attend(attend) => self.handle_attend(*attend),
             Envelope::Attended(attended) => self.handle_attended(*attended),
             Envelope::Depart { channel, client } => self.handle_depart(&channel, client),
-            Envelope::Inform { channel, client, info } => {
-                self.handle_inform(&channel, client, info);
-            }
+            Envelope::Inform { channel, client, info } => self.inform(&channel, client, info),
             Envelope::Answered(answer) => self.handle_answered(*answer),
             Envelope::Enter(enter) => self.handle_enter(*enter),
             Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),
@@ -427,48 +424,6 @@ impl Hub {
     fn forget_empty_home(&mut self, row: u32) {
         if self.homes.rows[row].is_empty() {
             self.homes.remove(row);
-        }
-    }
-
-    /// Answers a part of a command, if anybody waits for it.
-    fn answer(
-        &mut self,
-        ticket: Option<Ticket>,
-        is_first: bool,
-        awaiting: u32,
-        result: Result<u32, CommandError>,
-    ) {
-        let Some(Ticket { asker, number }) = ticket else { return };
-        let (sessions, error) = match result {
-            Ok(sessions) => (sessions, None),
-            Err(error) => (0, Some(error)),
-        };
-        self.post_answer(
-            asker,
-            Answer { number, is_first, awaiting, sessions, error, outcome: None },
-        );
-    }
-
-    /// Answers the first part of a command with more than numbers.
-    fn answer_with(
-        &mut self,
-        ticket: Option<Ticket>,
-        awaiting: u32,
-        sessions: u32,
-        outcome: Outcome,
-    ) {
-        let Some(Ticket { asker, number }) = ticket else { return };
-        let outcome = Some(Box::new(outcome));
-        let answer = Answer { number, is_first: true, awaiting, sessions, error: None, outcome };
-        self.post_answer(asker, answer);
-    }
-
-    fn post_answer(&mut self, asker: u8, answer: Answer) {
-        match Asker::shard_at(asker) {
-            Some(shard) => self.post(shard, Envelope::Answered(Box::new(answer))),
-            None => {
-                self.queues.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
-            }
         }
     }
 

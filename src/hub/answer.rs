@@ -1,0 +1,49 @@
+//! Answers to commands: each part goes to whoever asked, a shard or another thread.
+
+use crate::hub::{Effect, Hub};
+use crate::mesh::{Asker, Envelope, Outbound};
+use crate::protocol::{Answer, CommandError, Outcome, Ticket};
+
+impl Hub {
+    /// Answers a part of a command, if anybody waits for it.
+    pub(super) fn answer(
+        &mut self,
+        ticket: Option<Ticket>,
+        is_first: bool,
+        awaiting: u32,
+        result: Result<u32, CommandError>,
+    ) {
+        let Some(Ticket { asker, number }) = ticket else { return };
+        let (sessions, error) = match result {
+            Ok(sessions) => (sessions, None),
+            Err(error) => (0, Some(error)),
+        };
+        self.post_answer(
+            asker,
+            Answer { number, is_first, awaiting, sessions, error, outcome: None },
+        );
+    }
+
+    /// Answers the first part of a command with more than numbers.
+    pub(super) fn answer_with(
+        &mut self,
+        ticket: Option<Ticket>,
+        awaiting: u32,
+        sessions: u32,
+        outcome: Outcome,
+    ) {
+        let Some(Ticket { asker, number }) = ticket else { return };
+        let outcome = Some(Box::new(outcome));
+        let answer = Answer { number, is_first: true, awaiting, sessions, error: None, outcome };
+        self.post_answer(asker, answer);
+    }
+
+    pub(super) fn post_answer(&mut self, asker: u8, answer: Answer) {
+        match Asker::shard_at(asker) {
+            Some(shard) => self.post(shard, Envelope::Answered(Box::new(answer))),
+            None => {
+                self.queues.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
+            }
+        }
+    }
+}
