@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Session, Settings, Subscribe};
+use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Session, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
@@ -44,6 +44,7 @@ impl Stage {
                 let subscribe = Subscribe {
                     channel,
                     position: PositionClaim::default(),
+                    wishes: Wishes::default(),
                     rejects_unrecovered: false,
                     grant: None,
                 };

@@ -11,38 +11,39 @@ use crate::hub::Hub;
 use crate::hub::managed::Question;
 use crate::hub::roll::Roll;
 use crate::hub::rows::NONE;
-use crate::mesh::{Attend, Attendance, Attended, Envelope, Handle};
-use crate::protocol::{
-    ChannelName, ClientId, ClientInfo, CommandError, EpochClaim, EventKind, Push, PushBody,
-};
+use crate::mesh::{Attend, Attendance, Attended, Attendee, Envelope, Handle, Standing};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, CommandError, EventKind, Push, PushBody};
+use crate::token::Overrides;
 
 impl Hub {
     /// Asks the home of a channel of which the connection has just become a member. Returns the
     /// question's number, which the answer has too.
-    pub(super) fn attend(
-        &mut self,
-        handle: Handle,
-        info: Arc<ClientInfo>,
-        recover: Option<(EpochClaim, u64)>,
-        question: Question,
-    ) -> u32 {
+    pub(super) fn attend(&mut self, handle: Handle, attendee: Attendee, question: Question) -> u32 {
         let number = self.questions.insert(question);
         let channel = self.channels.rows[handle.row].channel_name().clone();
         let home = self.settings.homes.of(&channel);
-        let attend = Attend { channel, handle, info, recover, number };
+        let is_exceptional = attendee.standing.is_announced
+            && self.rules_of(&channel).is_ok_and(|rules| !rules.keeps_roll());
+        if is_exceptional
+            && let Some((_, subscription)) =
+                self.subscription_in(attendee.info.client.row, handle.row)
+        {
+            self.enrolled.insert(subscription);
+        }
+        let attend = Attend { channel, handle, attendee, number };
         self.post(home, Envelope::Attend(Box::new(attend)));
         number
     }
 
     /// Home side: somebody comes.
     pub(super) fn handle_attend(&mut self, attend: Attend) {
-        let shard = attend.info.client.shard;
+        let shard = attend.attendee.info.client.shard;
         let number = attend.number;
         let result = self.admit(&attend);
         let is_admitted = result.is_ok();
         self.post(shard, Envelope::Attended(Box::new(Attended { number, result })));
         if is_admitted {
-            self.enroll(&attend.channel, attend.info);
+            self.enroll(&attend.channel, attend.attendee.info, attend.attendee.standing);
         }
     }
 
@@ -60,7 +61,7 @@ impl Hub {
         let stream = &self.history.streams[row];
         let mut attendance =
             Attendance { position: Some(stream.position()), ..Attendance::default() };
-        if let Some((epoch, offset)) = attend.recover.filter(|_| rules.recovery) {
+        if let Some((epoch, offset)) = attend.attendee.recover {
             let count_max = self.settings.recovery_publications_max;
             let bytes_max = self.settings.reply_bytes_max;
             let missed = stream.missed(epoch, offset, count_max, bytes_max);
@@ -70,9 +71,9 @@ impl Hub {
         Ok(attendance)
     }
 
-    fn enroll(&mut self, channel: &ChannelName, info: Arc<ClientInfo>) {
+    fn enroll(&mut self, channel: &ChannelName, info: Arc<ClientInfo>, standing: Standing) {
         let Ok(rules) = self.rules_of(channel) else { return };
-        if !rules.keeps_roll() {
+        if !standing.is_on_roll(&rules) {
             return;
         }
         let home = self.home_row(channel);
@@ -80,13 +81,16 @@ impl Hub {
             self.homes.rows[home].roll = self.rolls.insert(Roll::default());
         }
         let roll = self.homes.rows[home].roll;
-        let is_new = self.rolls[roll].add(Arc::clone(&info));
+        let usual = Standing::new(&rules, Overrides::default());
+        let exception = (standing != usual).then_some(standing);
+        let is_new = self.rolls[roll].add(Arc::clone(&info), exception);
         if is_new {
             self.metrics.enrolled.add(1);
         }
-        if is_new && rules.join_leave {
+        if is_new && standing.is_announced {
             self.raise_of(&info, EventKind::Joined { channel: channel.clone() });
-            self.push_to_all(home, &Push::new(channel.clone(), PushBody::Join(info)).into());
+            let push = Push::new(channel.clone(), PushBody::Join(info));
+            self.announce(home, &rules, &push.into());
         }
     }
 
@@ -103,16 +107,18 @@ impl Hub {
         if roll == NONE {
             return;
         }
-        let Some(info) = self.rolls[roll].remove(client) else { return };
+        let Some((info, exception)) = self.rolls[roll].remove(client) else { return };
         self.metrics.enrolled.add(-1);
         if self.rolls[roll].clients() == 0 {
             self.rolls.remove(roll);
             self.homes.rows[home].roll = NONE;
         }
-        let rules = self.settings.namespaces.of(channel);
-        if rules.is_some_and(|rules| rules.join_leave) {
+        if let Ok(rules) = self.rules_of(channel)
+            && exception.map_or(rules.join_leave, |standing| standing.is_announced)
+        {
             self.raise_of(&info, EventKind::Left { channel: channel.clone() });
-            self.push_to_all(home, &Push::new(channel.clone(), PushBody::Leave(info)).into());
+            let push = Push::new(channel.clone(), PushBody::Leave(info));
+            self.announce(home, &rules, &push.into());
         }
         self.forget_empty_home(home);
     }
@@ -126,8 +132,11 @@ impl Hub {
         let client = info.client;
         let channels: Vec<u32> = managed.terms.iter().map(|terms| terms.channel).collect();
         for channel in channels {
+            let subscription = self.subscription_in(row, channel);
+            let is_exception = subscription.is_some_and(|(_, at)| self.enrolled.contains(&at));
             let channel = self.channels.rows[channel].channel_name().clone();
-            if self.settings.namespaces.of(&channel).is_some_and(|rules| rules.keeps_roll()) {
+            let rules = self.settings.namespaces.of(&channel);
+            if is_exception || rules.is_some_and(|rules| rules.keeps_roll()) {
                 let home = self.settings.homes.of(&channel);
                 self.post(home, Envelope::Inform { channel, client, info: text.into() });
             }
@@ -142,9 +151,11 @@ impl Hub {
         }
     }
 
-    /// Tells the home that a connection that came is gone.
-    pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId) {
-        if self.settings.namespaces.of(channel).is_some_and(|rules| rules.keeps_roll()) {
+    /// Tells the home that a connection that came is gone. An exception is on a roll that its
+    /// namespace does not keep.
+    pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId, is_exception: bool) {
+        let rules = self.settings.namespaces.of(channel);
+        if is_exception || rules.is_some_and(|rules| rules.keeps_roll()) {
             let home = self.settings.homes.of(channel);
             self.post(home, Envelope::Depart { channel: channel.clone(), client });
         }

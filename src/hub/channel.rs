@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::hub::connection::Member;
 use crate::hub::log::Log;
 use crate::hub::named::Named;
+use crate::mesh::Handle;
 use crate::protocol::{ChannelName, Variant};
 
 /// The part of a channel that one shard keeps while it has a subscriber.
@@ -18,13 +19,17 @@ pub(super) struct Channel {
     /// Bytes ever appended.
     pub(super) head: u64,
     /// Which stay of this shard in the channel this is. The two lowest bits say in which wire
-    /// variant.
+    /// variant, the third whether members hear of joins and leaves otherwise than the namespace
+    /// says.
     pub(super) generation: u32,
     /// How many members' subscriptions have not begun yet.
     pub(super) joining: u32,
 }
 
 const _: () = assert!(size_of::<Channel>() <= 56, "every user has a personal channel");
+
+/// The bits of a generation that tell the parts of a channel apart.
+const DISTINCTION: u32 = 0b111;
 
 /// One pass over the members of a channel after another, until all have what the log holds.
 #[derive(Debug)]
@@ -52,15 +57,26 @@ impl Named for Channel {
     }
 
     fn distinction(&self) -> u8 {
-        self.variant() as u8
+        (self.generation & DISTINCTION) as u8
     }
 }
 
 impl Channel {
     /// A channel without members, not yet confirmed by its home.
-    pub(super) fn new(name: ChannelName, count: u32, variant: Variant) -> Self {
-        let generation = (count << 2) | variant as u32;
+    pub(super) fn new(name: ChannelName, count: u32, distinction: u8) -> Self {
+        let generation = (count << DISTINCTION.count_ones()) | u32::from(distinction);
         Self { name: Some(name), generation, ..Self::default() }
+    }
+
+    /// How the parts of a channel in one shard are told apart.
+    pub(super) fn distinguish(variant: Variant, hears_otherwise: bool) -> u8 {
+        variant as u8 | u8::from(hears_otherwise) << 2
+    }
+
+    /// Where this part is, which is at a row.
+    pub(super) fn handle(&self, row: u32) -> Handle {
+        let hears_otherwise = self.distinction() > Self::distinguish(self.variant(), false);
+        Handle { row, generation: self.generation, variant: self.variant(), hears_otherwise }
     }
 
     /// The wire variant of its frames.

@@ -8,7 +8,7 @@ use crate::hub::managed::{
 };
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
-use crate::hub::{Cause, Hub, Joining, Then};
+use crate::hub::{Cause, Hub, Joining, Then, Wishes};
 use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
 use crate::protocol::{
     ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Ticket, Variant, WhenSlow,
@@ -90,9 +90,14 @@ impl Hub {
                 let claim = find(&channel).unwrap_or_default();
                 self.joinings[joining].remaining += 1;
                 let origin = Origin::Connect(joining);
-                let rejects_unrecovered = false;
-                let subscription =
-                    Subscription { channel, claim, rejects_unrecovered, grant, origin };
+                let subscription = Subscription {
+                    channel,
+                    claim,
+                    rejects_unrecovered: false,
+                    wishes: Wishes::default(),
+                    grant,
+                    origin,
+                };
                 self.begin_subscription(row, subscription, true);
             }
         }

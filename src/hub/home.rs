@@ -55,9 +55,10 @@ impl Home {
         self.name.as_ref().expect("a home in use has a name")
     }
 
-    /// A shard has its first subscriber in some wire variant.
+    /// A shard has its first subscriber in some part of the channel.
     pub(super) fn join(&mut self, shard: ShardId, handle: Handle) {
-        self.members.retain(|&mut (other, part)| (other, part.variant) != (shard, handle.variant));
+        let part = |handle: Handle| (handle.variant, handle.hears_otherwise);
+        self.members.retain(|&mut (other, known)| (other, part(known)) != (shard, part(handle)));
         self.members.push((shard, handle));
     }
 

@@ -72,7 +72,7 @@ impl Hub {
             return Err(CommandError::NotAvailable);
         }
         let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
-        if roll.is_some_and(|roll| roll.clients() > self.settings.presence_clients_max) {
+        if roll.is_some_and(|roll| roll.listed() > self.settings.presence_clients_max) {
             return Err(CommandError::TooLarge);
         }
         let list: Vec<Arc<ClientInfo>> = roll.map_or_else(Vec::new, super::roll::Roll::list);
@@ -84,7 +84,7 @@ impl Hub {
             return Err(CommandError::NotAvailable);
         }
         let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
-        let (clients, users) = roll.map_or((0, 0), |roll| (roll.clients(), roll.users()));
+        let (clients, users) = roll.map_or((0, 0), |roll| (roll.listed(), roll.users()));
         Ok(Outcome::PresenceStats(clients as u32, users as u32))
     }
 

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::hub::Hub;
 use crate::hub::connection::Phase;
+use crate::hub::{Hub, Wishes};
 use crate::protocol::centrifuge::{
     ClientError, HistoryRequest, PositionClaim, Reply, encode_reply,
 };
@@ -84,6 +84,8 @@ pub struct Subscribe {
     pub channel: ChannelName,
     /// Where it stood.
     pub position: PositionClaim,
+    /// What it asks for, which counts where that is not forced upon it anyway.
+    pub wishes: Wishes,
     /// Whether it is an error when nothing can be recovered.
     pub rejects_unrecovered: bool,
     /// What its token says.
@@ -120,6 +122,7 @@ pub(super) struct Subscription {
     /// Where the client said it stood.
     pub(super) claim: PositionClaim,
     pub(super) rejects_unrecovered: bool,
+    pub(super) wishes: Wishes,
     pub(super) grant: ChannelGrant,
     pub(super) origin: Origin,
 }
@@ -354,9 +357,8 @@ impl Hub {
     }
 
     pub(super) fn terms_of(&self, row: u32, channel: &ChannelName) -> Option<Terms> {
-        let variant = self.connections[row].variant() as u8;
-        let channel = self.channels.find_distinct(channel, variant)?;
         let managed = self.managed.get(&row)?;
-        managed.terms.iter().find(|terms| terms.channel == channel).copied()
+        let of = |part| managed.terms.iter().find(|terms| terms.channel == part).copied();
+        self.parts_of(row, channel).find_map(of)
     }
 }

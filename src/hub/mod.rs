@@ -17,6 +17,7 @@ mod attend;
 mod backlog;
 mod batch;
 mod channel;
+mod conditions;
 mod connect;
 mod connection;
 mod effect;
@@ -41,13 +42,14 @@ mod subscribe;
 
 pub use backlog::Age;
 pub use batch::{BATCH_MAX, Batch, Entry};
+pub use conditions::Wishes;
 pub use effect::{Cause, Effect};
 pub use managed::{Asked, Grant, Subscribe};
 pub use rate::Rates;
 pub use rows::{NONE, Rows};
 pub use session::Session;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::hub::channel::Channel;
@@ -171,6 +173,8 @@ pub struct Hub {
     raw_expiries: HashMap<u32, u64>,
     /// What is kept of managed connections beside their rows.
     managed: HashMap<u32, Box<Managed>, ahash::RandomState>,
+    /// Subscriptions that are on a roll although their namespace keeps none.
+    enrolled: HashSet<u32, ahash::RandomState>,
     /// What homes were asked on behalf of connections.
     questions: Rows<Question>,
     /// Devices of sessions of users that are at home here.
@@ -278,7 +282,7 @@ impl Hub {
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
         let mut channels = NamedRows::with_capacity(expected);
         for variant in Variant::ALL {
-            let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0, variant));
+            let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0, variant as u8));
             assert!(everyone == everyone_in(variant), "the first rows of an empty table");
         }
         let window = settings.idempotency_window.saturating_mul(SECOND);
@@ -297,6 +301,7 @@ impl Hub {
             devices: HashMap::new(),
             raw_expiries: HashMap::new(),
             managed: HashMap::default(),
+            enrolled: HashSet::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
             revocations: Revocations::new(REVOCATION_SECONDS),
@@ -357,6 +362,7 @@ impl Hub {
             && self.rolls.is_empty()
             && self.history.streams.is_empty()
             && self.managed.is_empty()
+            && self.enrolled.is_empty()
             && self.questions.is_empty()
             && self.session_devices.is_empty()
             && self.revocations.count() == 0

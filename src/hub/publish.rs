@@ -212,12 +212,14 @@ impl Hub {
         (awaiting, sessions)
     }
 
-    /// Passes on what nobody counts: joins and leaves.
-    pub(super) fn push_to_all(&mut self, home: u32, push: &Arc<Push>) {
+    /// Passes on a join or leave, which nobody counts, to those who are told.
+    pub(super) fn announce(&mut self, home: u32, rules: &Namespace, push: &Arc<Push>) {
         for place in 0..self.homes.rows[home].members.len() {
             let (shard, handle) = self.homes.rows[home].members[place];
-            let push = Arc::clone(push);
-            self.post(shard, Envelope::Deliver { handle, push, ticket: None });
+            if rules.join_leave != handle.hears_otherwise {
+                let push = Arc::clone(push);
+                self.post(shard, Envelope::Deliver { handle, push, ticket: None });
+            }
         }
     }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::hub::conditions::Conditions;
 use crate::hub::connection::{Cursor, Phase};
 use crate::hub::managed::{
     Asked, Origin, Question, Replies, Stage, Subscribe, Subscription, Terms,
 };
 use crate::hub::{Cause, Hub};
-use crate::mesh::{Asker, Attendance, Attended, Envelope};
+use crate::mesh::{Asker, Attendance, Attended, Attendee, Envelope};
 use crate::protocol::centrifuge::{
     ClientError, HistoryRequest, PersonalPush, Reply, SubscribeResult, encode_personal_push,
 };
@@ -85,7 +86,7 @@ impl Hub {
         id: u32,
         subscribe: Subscribe,
     ) -> Result<(), ClientError> {
-        let Subscribe { channel, position, rejects_unrecovered, grant } = subscribe;
+        let Subscribe { channel, position, wishes, rejects_unrecovered, grant } = subscribe;
         self.has_room_for(row, &channel)?;
         let rules = self.rules_of(&channel).map_err(client_error)?;
         let managed = &self.managed[&row];
@@ -101,6 +102,7 @@ impl Hub {
             channel,
             claim: position,
             rejects_unrecovered,
+            wishes,
             grant: grant.unwrap_or_default(),
             origin: Origin::Client(id),
         };
@@ -130,7 +132,9 @@ impl Hub {
         subscription: Subscription,
         is_granted: bool,
     ) {
-        let handle = self.add_subscription(row, subscription.channel.clone());
+        let conditions = self.conditions_of(&subscription);
+        let channel = subscription.channel.clone();
+        let handle = self.add_subscription(row, channel, conditions.hears_otherwise);
         let client = self.client_id(row);
         let info = self.managed[&row].info.as_ref().expect("it has said who it is");
         let info = match &subscription.grant.info {
@@ -140,11 +144,13 @@ impl Hub {
             }
         };
         let claim = &subscription.claim;
-        let recover = claim.recover.then(|| (EpochClaim::parse(&claim.epoch), claim.offset));
+        let recovers = claim.recover && conditions.is_recoverable;
+        let recover = recovers.then(|| (EpochClaim::parse(&claim.epoch), claim.offset));
         let expires_at = subscription.grant.expires_at.map(to_seconds);
         let is_server_side = !matches!(subscription.origin, Origin::Client(_));
         let question = Question::Subscription(client, Box::new(subscription));
-        let number = self.attend(handle, info, recover, question);
+        let attendee = Attendee { info, standing: conditions.standing, recover };
+        let number = self.attend(handle, attendee, question);
         let managed = self.managed.get_mut(&row).expect("the connection is managed");
         managed.questions += 1;
         managed.terms.push(Terms {
@@ -153,8 +159,15 @@ impl Hub {
             pending: Some(number),
             is_server_side,
             is_granted,
-            is_recoverable: false,
+            is_recoverable: conditions.is_recoverable,
         });
+    }
+
+    /// What holds for a subscription, whose channel is of a namespace that exists.
+    fn conditions_of(&self, subscription: &Subscription) -> Conditions {
+        let rules = self.settings.namespaces.of(&subscription.channel);
+        let rules = rules.expect("it was looked at before");
+        Conditions::new(rules, subscription.grant.overrides, subscription.wishes)
     }
 
     /// Member side: the home has answered.
@@ -257,21 +270,20 @@ impl Hub {
         if self.connections[row].is(crate::hub::connection::HELD) {
             self.lag(place.channel, place.member);
         }
-        let rules = self.settings.namespaces.of(&subscription.channel);
-        let is_recoverable = rules.is_some_and(|rules| rules.has_history() && rules.recovery);
+        let conditions = self.conditions_of(subscription);
         let managed = self.managed.get_mut(&row).expect("it has terms");
         for terms in managed.terms.iter_mut().filter(|terms| terms.channel == place.channel) {
             terms.pending = None;
-            terms.is_recoverable = is_recoverable;
         }
         if subscription.grant.expires_at.is_some() {
             self.queues.effects.push_back(crate::hub::Effect::Expiry(row));
         }
         let claim = &subscription.claim;
-        if claim.recover && is_recoverable {
+        if claim.recover && conditions.is_recoverable {
             self.judge_recovery(row, subscription.origin, &mut attendance);
         }
-        let position = attendance.position.map(|position| Position {
+        let position = attendance.position.filter(|_| conditions.is_positioned);
+        let position = position.map(|position| Position {
             // The client advances by the publications that it is given.
             offset: if attendance.recovered { claim.offset } else { position.offset },
             ..position
@@ -279,7 +291,7 @@ impl Hub {
         SubscribeResult {
             ttl: subscription.grant.expires_at.map(|at| self.seconds_until(at)),
             position,
-            recoverable: is_recoverable,
+            recoverable: conditions.is_recoverable,
             was_recovering: claim.recover,
             recovered: attendance.recovered,
             publications: attendance.missed,

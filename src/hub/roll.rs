@@ -1,26 +1,32 @@
 //! The roll of a channel: who is subscribed, by name, for presence and for joins and leaves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::mesh::Standing;
 use crate::protocol::{ClientId, ClientInfo};
 
 /// The subscribers of one channel on all shards. Both tables find their keys in what they point to.
 #[derive(Debug, Default)]
 pub(super) struct Roll {
     clients: HashTable<Arc<ClientInfo>>,
-    /// How many of them each user has, beside one of them or of those that were: statistics are
-    /// asked for more often than lists.
+    /// How many of them each user has that are not hidden, beside one of them or of those that
+    /// were: statistics are asked for more often than lists.
     users: HashTable<(Arc<ClientInfo>, u32)>,
     hasher: ahash::RandomState,
+    /// Those that stand on it otherwise than the namespace says.
+    exceptions: BTreeMap<ClientId, Standing>,
+    /// How many of these are hidden.
+    hidden: usize,
 }
 
 impl Roll {
-    /// Adds a connection. Returns false if it was there already.
-    pub(super) fn add(&mut self, info: Arc<ClientInfo>) -> bool {
-        let Self { clients, users, hasher } = self;
+    /// Adds a connection, which may be an exception. Returns false if it was there already.
+    pub(super) fn add(&mut self, info: Arc<ClientInfo>, exception: Option<Standing>) -> bool {
+        let Self { clients, users, hasher, .. } = self;
         let hash_of = |info: &Arc<ClientInfo>| hasher.hash_one(info.client);
         let is_it = |other: &Arc<ClientInfo>| other.client == info.client;
         match clients.entry(hash_of(&info), is_it, hash_of) {
@@ -30,6 +36,11 @@ impl Roll {
             }
             Entry::Vacant(entry) => entry.insert(Arc::clone(&info)),
         };
+        self.exceptions.extend(exception.map(|standing| (info.client, standing)));
+        if exception.is_some_and(|standing| standing.is_hidden) {
+            self.hidden += 1;
+            return true;
+        }
         let hash_of = |(info, _): &(Arc<ClientInfo>, u32)| hasher.hash_one(&info.user);
         let is_theirs = |(other, _): &(Arc<ClientInfo>, u32)| other.user == info.user;
         let hash = hasher.hash_one(&info.user);
@@ -45,11 +56,19 @@ impl Roll {
         }
     }
 
-    /// Removes a connection.
-    pub(super) fn remove(&mut self, client: ClientId) -> Option<Arc<ClientInfo>> {
+    /// Removes a connection, and says how it was an exception if it was one.
+    pub(super) fn remove(
+        &mut self,
+        client: ClientId,
+    ) -> Option<(Arc<ClientInfo>, Option<Standing>)> {
         let hash = self.hasher.hash_one(client);
         let entry = self.clients.find_entry(hash, |info| info.client == client).ok()?;
         let (info, _) = entry.remove();
+        let exception = self.exceptions.remove(&client);
+        if exception.is_some_and(|standing| standing.is_hidden) {
+            self.hidden -= 1;
+            return Some((info, exception));
+        }
         let hash = self.hasher.hash_one(&info.user);
         if let Ok(mut entry) = self.users.find_entry(hash, |(other, _)| other.user == info.user) {
             entry.get_mut().1 -= 1;
@@ -57,22 +76,30 @@ impl Roll {
                 entry.remove();
             }
         }
-        Some(info)
+        Some((info, exception))
     }
 
-    /// How many connections are on it.
+    /// How many connections are on it, hidden ones among them.
     pub(super) fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// How many different users are on it.
+    /// How many connections are on it that are not hidden.
+    pub(super) fn listed(&self) -> usize {
+        self.clients.len() - self.hidden
+    }
+
+    /// How many different users are on it that are not hidden.
     pub(super) fn users(&self) -> usize {
         self.users.len()
     }
 
-    /// All of them.
+    /// All of them that are not hidden.
     pub(super) fn list(&self) -> Vec<Arc<ClientInfo>> {
-        self.clients.iter().cloned().collect()
+        let is_hidden = |info: &Arc<ClientInfo>| {
+            self.exceptions.get(&info.client).is_some_and(|standing| standing.is_hidden)
+        };
+        self.clients.iter().filter(|info| !is_hidden(info)).cloned().collect()
     }
 }
 
@@ -89,10 +116,12 @@ mod tests {
     #[test]
     fn devices_of_a_user_are_one_user() {
         let mut roll = Roll::default();
-        assert!(roll.add(info(1, "a")) && roll.add(info(2, "a")) && roll.add(info(3, "b")));
-        assert!(!roll.add(info(3, "b")));
+        for (row, user) in [(1, "a"), (2, "a"), (3, "b")] {
+            assert!(roll.add(info(row, user), None));
+        }
+        assert!(!roll.add(info(3, "b"), None));
         assert_eq!((roll.clients(), roll.users()), (3, 2));
-        assert_eq!(roll.remove(info(1, "a").client), Some(info(1, "a")));
+        assert_eq!(roll.remove(info(1, "a").client), Some((info(1, "a"), None)));
         assert_eq!((roll.clients(), roll.users()), (2, 2));
         roll.inform(info(3, "b").client, "1".into());
         roll.inform(info(9, "b").client, "1".into());
@@ -102,5 +131,19 @@ mod tests {
         assert_eq!((roll.remove(info(2, "a").client), roll.users()), (None, 1));
         let list = roll.list();
         assert_eq!((list.len(), list[0].connection.as_deref()), (1, Some("null")));
+    }
+
+    #[test]
+    fn who_is_hidden_counts_but_is_not_listed() {
+        let mut roll = Roll::default();
+        let hidden = Some(Standing { is_hidden: true, is_announced: true });
+        let silent = Some(Standing { is_hidden: false, is_announced: false });
+        assert!(roll.add(info(1, "a"), hidden) && roll.add(info(2, "b"), silent));
+        assert_eq!((roll.clients(), roll.listed(), roll.users()), (2, 1, 1));
+        assert_eq!(roll.list(), [info(2, "b")]);
+        assert_eq!(roll.remove(info(1, "a").client), Some((info(1, "a"), hidden)));
+        assert_eq!(roll.remove(info(2, "b").client), Some((info(2, "b"), silent)));
+        assert_eq!((roll.clients(), roll.listed(), roll.users()), (0, 0, 0));
+        assert!(roll.exceptions.is_empty());
     }
 }

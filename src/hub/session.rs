@@ -6,7 +6,10 @@ use crate::hub::connection::{
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
 use crate::mesh::{Asker, Enter, Envelope, Outbound, Refusal};
-use crate::protocol::{ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind};
+use crate::protocol::{
+    ChannelGrant, ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind,
+};
+use crate::token::Overrides;
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
@@ -19,6 +22,8 @@ pub struct Session {
     pub device: Option<Box<str>>,
     /// The channels it joins, without duplicates.
     pub channels: Vec<ChannelName>,
+    /// Those of them that it has otherwise than their namespace says.
+    pub overrides: Vec<(ChannelName, Overrides)>,
     /// The Unix second in which its token was made, 0 if the token does not say; `None` without a
     /// token.
     pub issued_at: Option<u64>,
@@ -58,10 +63,13 @@ impl Hub {
             joining.remaining += 1;
             joining.awaits_entry = true;
             self.begin_session(row, personal.clone(), session.device, session.issued_at);
-            self.subscribe(row, personal, None, joining_row);
+            self.subscribe(row, personal, &ChannelGrant::default(), joining_row);
         }
         for channel in session.channels {
-            self.subscribe(row, channel, None, joining_row);
+            let overrides = session.overrides.iter().find(|(name, _)| *name == channel);
+            let overrides = overrides.map(|(_, overrides)| *overrides).unwrap_or_default();
+            let grant = ChannelGrant { overrides, ..ChannelGrant::default() };
+            self.subscribe(row, channel, &grant, joining_row);
         }
         self.arrive(joining_row);
         self.run_local();

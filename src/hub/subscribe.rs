@@ -7,32 +7,36 @@ use crate::hub::home::Home;
 use crate::hub::managed::{Origin, Question};
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, Hub, Joining, Then};
-use crate::mesh::{Envelope, Handle};
+use crate::hub::{Cause, Hub, Joining, Then, Wishes};
+use crate::mesh::{Attendee, Envelope, Handle, Standing};
 use crate::protocol::{
-    ChannelName, ClientInfo, CommandError, ShardId, SubscribeOptions, Ticket, Variant,
+    ChannelGrant, ChannelName, ClientInfo, CommandError, ShardId, SubscribeOptions, Ticket,
 };
 
 impl Hub {
-    /// Subscribes a raw connection that is not subscribed yet; others in the channel see `info` of
-    /// it. If the home has still to confirm this shard, or wants to know the subscriber by name,
+    /// Subscribes a raw connection that is not subscribed yet, as far as a grant means something
+    /// to it. If the home has still to confirm this shard, or wants to know the subscriber by name,
     /// `joining` waits for that.
     pub(super) fn subscribe(
         &mut self,
         row: u32,
         name: ChannelName,
-        info: Option<Box<str>>,
+        grant: &ChannelGrant,
         joining: u32,
     ) {
-        let handle = self.add_subscription(row, name);
+        let handle = self.add_subscription(row, name, false);
         let name = self.channels.rows[handle.row].channel_name().clone();
-        if self.settings.namespaces.of(&name).is_some_and(|rules| rules.keeps_roll()) {
+        let rules = self.settings.namespaces.of(&name);
+        let standing = rules.map(|rules| (rules, Standing::new(rules, grant.overrides)));
+        if let Some((_, standing)) = standing.filter(|(rules, it)| it.is_on_roll(rules)) {
             let client = self.client_id(row);
             let personal = self.personal_of(row);
             let user = personal.as_ref().and_then(ChannelName::user).unwrap_or_default().into();
-            let info = ClientInfo { client, user, connection: None, channel: info };
+            let info = ClientInfo { client, user, connection: None, channel: grant.info.clone() };
             self.joinings[joining].remaining += 1;
-            self.attend(handle, info.into(), None, Question::Opening(client, name, joining));
+            let question = Question::Opening(client, name, joining);
+            let attendee = Attendee { info: info.into(), standing, recover: None };
+            self.attend(handle, attendee, question);
         } else {
             self.await_home(handle.row, joining);
         }
@@ -50,16 +54,22 @@ impl Hub {
     }
 
     /// Makes a connection a member of a channel, to which nothing is owed yet.
-    pub(super) fn add_subscription(&mut self, row: u32, name: ChannelName) -> Handle {
+    pub(super) fn add_subscription(
+        &mut self,
+        row: u32,
+        name: ChannelName,
+        hears_otherwise: bool,
+    ) -> Handle {
         let variant = self.connections[row].variant();
-        let found = self.channels.find_distinct(&name, variant as u8);
-        let channel_row = found.unwrap_or_else(|| self.join(name, variant));
+        let distinction = Channel::distinguish(variant, hears_otherwise);
+        let found = self.channels.find_distinct(&name, distinction);
+        let channel_row = found.unwrap_or_else(|| self.join(name, distinction));
         let subscription = self.subscriptions.insert(Subscription::default());
         let channel = &mut self.channels.rows[channel_row];
         let cursor = Cursor::BEYOND;
         let member = channel.add_member(Member { connection: row, subscription, cursor });
         channel.joining += 1;
-        let generation = channel.generation;
+        let handle = channel.handle(channel_row);
         let connection = &mut self.connections[row];
         connection.subscription_count += 1;
         // The personal channel stays first in the list: that is how the user is known.
@@ -72,7 +82,7 @@ impl Hub {
         let next = std::mem::replace(link, subscription);
         self.subscriptions[subscription] = Subscription { channel: channel_row, member, next };
         self.metrics.subscriptions.add(1);
-        Handle { row: channel_row, generation, variant }
+        handle
     }
 
     /// Lets `joining` wait for the home's answer about a channel, if that has not come yet.
@@ -83,13 +93,11 @@ impl Hub {
         }
     }
 
-    fn join(&mut self, name: ChannelName, variant: Variant) -> u32 {
+    fn join(&mut self, name: ChannelName, distinction: u8) -> u32 {
         let count = self.next_generation();
-        let channel = Channel::new(name.clone(), count, variant);
-        let generation = channel.generation;
-        let row = self.channels.insert(channel);
+        let row = self.channels.insert(Channel::new(name.clone(), count, distinction));
         let home = self.settings.homes.of(&name);
-        let handle = Handle { row, generation, variant };
+        let handle = self.channels.rows[row].handle(row);
         self.waiting.insert(row, Vec::new());
         self.post(home, Envelope::Join { channel: name, shard: self.settings.shard, handle });
         self.metrics.channels.add(1);
@@ -165,12 +173,13 @@ impl Hub {
                     channel: name.clone(),
                     claim: options.position.clone(),
                     rejects_unrecovered: false,
+                    wishes: Wishes { recoverable: options.position.recover, ..Wishes::default() },
                     grant: options.grant.clone(),
                     origin: Origin::Backend(joining),
                 };
                 self.begin_subscription(row, subscription, true);
             } else {
-                self.subscribe(row, name.clone(), options.grant.info.clone(), joining);
+                self.subscribe(row, name.clone(), &options.grant, joining);
             }
         }
         self.arrive(joining);
@@ -206,17 +215,23 @@ impl Hub {
 
     /// Whether a connection is a member of the channel of a row.
     pub(super) fn is_subscribed(&self, row: u32, channel: u32) -> bool {
-        let mut at = self.connections[row].subscriptions;
-        while at != NONE && self.subscriptions[at].channel != channel {
-            at = self.subscriptions[at].next;
-        }
-        at != NONE
+        self.subscription_in(row, channel).is_some()
     }
 
     /// A connection's subscription to a channel, and the one before it in the list.
     pub(super) fn subscription_of(&self, row: u32, name: &ChannelName) -> Option<(u32, u32)> {
+        self.parts_of(row, name).find_map(|channel| self.subscription_in(row, channel))
+    }
+
+    /// The rows of the parts of a channel in which a connection may be.
+    pub(super) fn parts_of(&self, row: u32, name: &ChannelName) -> impl Iterator<Item = u32> {
         let variant = self.connections[row].variant();
-        let channel = self.channels.find_distinct(name, variant as u8)?;
+        let distinctions = [false, true].map(|otherwise| Channel::distinguish(variant, otherwise));
+        distinctions.into_iter().filter_map(|it| self.channels.find_distinct(name, it))
+    }
+
+    /// A connection's subscription in the channel of a row, and the one before it in the list.
+    pub(super) fn subscription_in(&self, row: u32, channel: u32) -> Option<(u32, u32)> {
         let (mut before, mut at) = (NONE, self.connections[row].subscriptions);
         while at != NONE && self.subscriptions[at].channel != channel {
             (before, at) = (at, self.subscriptions[at].next);
@@ -262,14 +277,15 @@ impl Hub {
         if self.channels.rows[channel_row].members.is_empty() {
             self.leave(channel_row);
         }
-        self.depart(&name, self.client_id(row));
+        let is_exception = self.enrolled.remove(&subscription);
+        self.depart(&name, self.client_id(row), is_exception);
     }
 
     fn leave(&mut self, row: u32) {
         self.drop_round(row);
         let channel = self.channels.remove(row);
         self.metrics.channels.add(-1);
-        let handle = Handle { row, generation: channel.generation, variant: channel.variant() };
+        let handle = channel.handle(row);
         let name = channel.channel_name().clone();
         let home = self.settings.homes.of(&name);
         let shard = self.settings.shard;

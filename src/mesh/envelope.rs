@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Position,
-    Push, ShardId, Target, Ticket, Variant,
+    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Namespace,
+    Position, Push, ShardId, Target, Ticket, Variant,
 };
+use crate::token::Overrides;
 
 /// Where a member shard keeps its own part of a channel: one for each wire variant that it has
-/// subscribers in. The generation tells a stay of the shard in the channel from its earlier ones,
-/// so that a late answer is never taken for a new one.
+/// subscribers in, and another for those that hear of joins and leaves otherwise than the namespace
+/// says. The generation tells a stay of the shard in the channel from its earlier ones, so that a
+/// late answer is never taken for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle {
     /// The row of the channel in the member shard.
@@ -18,6 +20,8 @@ pub struct Handle {
     pub generation: u32,
     /// The wire variant of the subscribers.
     pub variant: Variant,
+    /// Whether they hear of joins and leaves otherwise than the namespace says.
+    pub hears_otherwise: bool,
 }
 
 /// A connection's wish to be on the roll of a channel, and to know where its stream stands.
@@ -27,12 +31,45 @@ pub struct Attend {
     pub channel: ChannelName,
     /// The member shard's part of it, of which the home has heard before.
     pub handle: Handle,
-    /// Who subscribes.
-    pub info: Arc<ClientInfo>,
-    /// Where it stood, if it wants what it missed.
-    pub recover: Option<(EpochClaim, u64)>,
+    /// Who subscribes, and how.
+    pub attendee: Attendee,
     /// The member shard's own number for the question.
     pub number: u32,
+}
+
+/// A subscriber as the home of the channel knows it.
+#[derive(Debug)]
+pub struct Attendee {
+    /// Who it is.
+    pub info: Arc<ClientInfo>,
+    /// What others are to know of it.
+    pub standing: Standing,
+    /// Where it stood, if it wants what it missed.
+    pub recover: Option<(EpochClaim, u64)>,
+}
+
+/// What others are to know of a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// It is not in the channel's presence.
+    pub is_hidden: bool,
+    /// Others are told that it joins and leaves.
+    pub is_announced: bool,
+}
+
+impl Standing {
+    /// What the namespace says, unless it is overridden.
+    pub fn new(rules: &Namespace, overrides: Overrides) -> Self {
+        Self {
+            is_hidden: overrides.presence == Some(false),
+            is_announced: overrides.join_leave.unwrap_or(rules.join_leave),
+        }
+    }
+
+    /// Whether the home has to know the subscriber by name.
+    pub fn is_on_roll(self, rules: &Namespace) -> bool {
+        rules.keeps_roll() || self.is_announced
+    }
 }
 
 /// The home's answer to [`Attend`].

@@ -10,7 +10,9 @@ mod envelope;
 mod link;
 
 pub use bell::Bell;
-pub use envelope::{Attend, Attendance, Attended, Enter, Envelope, Handle, Outbound, Refusal};
+pub use envelope::{
+    Attend, Attendance, Attended, Attendee, Enter, Envelope, Handle, Outbound, Refusal, Standing,
+};
 pub use link::{Inbox, Link, link};
 
 use std::sync::Arc;

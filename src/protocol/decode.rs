@@ -185,7 +185,8 @@ fn options(meta: &mut Meta<'_>, channels: usize) -> Result<SubscribeOptions, Dec
     let epoch = meta.epoch.take().unwrap_or_default().into_owned();
     let position = PositionClaim { recover, epoch, offset: meta.offset.unwrap_or_default() };
     let (info, data) = (meta.info.take(), meta.data.take());
-    let grant = ChannelGrant { info, data, expires_at: meta.expires_at };
+    let expires_at = meta.expires_at;
+    let grant = ChannelGrant { info, data, expires_at, ..ChannelGrant::default() };
     Ok(SubscribeOptions { grant, position })
 }
 

@@ -1,6 +1,7 @@
 //! What a subscription is given along, by a token or by a backend.
 
 use crate::protocol::centrifuge::PositionClaim;
+use crate::token::Overrides;
 
 /// What a verified subscription token says, a connection token of one channel, or a backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct ChannelGrant {
     pub data: Option<Box<str>>,
     /// The Unix second at which it expires.
     pub expires_at: Option<u64>,
+    /// What it has otherwise than the namespace says.
+    pub overrides: Overrides,
 }
 
 /// How a backend wants connections to be subscribed.

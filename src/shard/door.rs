@@ -18,7 +18,7 @@ use crate::shard::Shard;
 use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::sys::Clock;
-use crate::token::{ConnectionClaims, TokenError};
+use crate::token::{ConnectionClaims, Overrides, TokenError};
 use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
@@ -107,6 +107,12 @@ impl Shard {
         if let Some(claims) = &claims {
             session.issued_at = Some(claims.issued_at.unwrap_or_default());
             session.expires_at = claims.expires_at;
+            let is_otherwise = |channel: &ChannelName| {
+                let sub = claims.subs.iter().find(|(name, _)| name == channel.as_str());
+                let overrides = sub.map(|(_, options)| options.overrides)?;
+                (overrides != Overrides::default()).then(|| (channel.clone(), overrides))
+            };
+            session.overrides = session.channels.iter().filter_map(is_otherwise).collect();
         }
         for channel in &session.channels {
             let rules = self.settings.hub.namespaces.of(channel);

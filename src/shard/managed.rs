@@ -4,7 +4,7 @@
 //! is pinged in its own protocol, and at the same interval however much it sends: it takes silence
 //! of ours for a broken connection (protocol fact).
 
-use crate::hub::{Asked, Cause, Grant, Subscribe};
+use crate::hub::{Asked, Cause, Grant, Subscribe, Wishes};
 use crate::protocol::centrifuge::{
     ClientError, ConnectRequest, Method, Request, SubscribeRequest, decode_requests, ping_frame,
 };
@@ -178,11 +178,18 @@ impl Shard {
                 info: claims.info.map(text),
                 data: None,
                 expires_at: claims.expires_at,
+                overrides: claims.overrides,
             })
+        };
+        let wishes = Wishes {
+            positioned: request.positioned,
+            recoverable: request.recoverable || request.position.recover,
+            join_leave: request.join_leave,
         };
         Ok(Subscribe {
             channel,
             position: request.position,
+            wishes,
             rejects_unrecovered: request.flag & REJECT_UNRECOVERED != 0,
             grant,
         })
@@ -281,6 +288,7 @@ fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
             info: options.info.map(text),
             data: options.data.map(text),
             expires_at: None,
+            overrides: options.overrides,
         };
         channels.push((name(&channel)?, grant));
     }

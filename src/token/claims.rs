@@ -68,15 +68,15 @@ pub struct SubscribeOptions {
 /// Options of a channel that one subscription has otherwise; `None` leaves them as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// Whether the subscriber is in the channel's presence.
+    /// Whether the subscriber is in the channel's presence, where there is one.
     pub presence: Option<bool>,
-    /// Whether joins and leaves are made known.
+    /// Whether its join and leave are made known.
     pub join_leave: Option<bool>,
-    /// Whether missed publications are recovered.
+    /// Whether it can recover what it misses without asking for that.
     pub force_recovery: Option<bool>,
-    /// Whether the subscription has a position.
+    /// Whether it has a position without asking for that.
     pub force_positioning: Option<bool>,
-    /// Whether this subscriber is told of joins and leaves.
+    /// Whether it is told of joins and leaves without asking for that.
     pub force_push_join_leave: Option<bool>,
 }
 

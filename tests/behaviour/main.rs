@@ -18,6 +18,7 @@ mod heartbeat;
 mod hostile;
 mod managed;
 mod metrics;
+mod overrides;
 mod publish;
 mod reconnect;
 mod sessions;

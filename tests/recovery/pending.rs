@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Attend, Attendance, Attended, Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
@@ -53,6 +53,7 @@ impl Edge {
         let subscribe = Subscribe {
             channel: self.channel.clone(),
             position: PositionClaim::default(),
+            wishes: Wishes::default(),
             rejects_unrecovered: false,
             grant,
         };

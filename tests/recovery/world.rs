@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe};
+use tidegate::hub::{
+    Asked, Batch, Cause, ChannelGrant, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes,
+};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
@@ -11,7 +13,7 @@ use tidegate::protocol::{
     ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId, Target, Ticket,
     Variant,
 };
-use tidegate::token::Revocations;
+use tidegate::token::{Overrides, Revocations};
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
 
@@ -88,6 +90,8 @@ pub(crate) struct World {
     names: Vec<ChannelName>,
     numbers: HashMap<String, usize>,
     clients: Vec<Client>,
+    /// What clients have otherwise than the namespace says, by client and channel.
+    overrides: HashMap<(usize, usize), Overrides>,
     connections: Vec<Option<Connection>>,
     /// What was published: by channel, epoch and offset.
     published: HashMap<(usize, String), Vec<u64>>,
@@ -148,6 +152,7 @@ impl World {
                 Client::new(user.to_string(), wanted)
             })
             .collect();
+        let overrides = some_overrides(&clients, &mut random);
         let capacity = random.pick(&[1, 4, 64]);
         Self {
             now: 0,
@@ -158,6 +163,7 @@ impl World {
             names,
             connections: clients.iter().map(|_| None).collect(),
             clients,
+            overrides,
             published: HashMap::new(),
             under_way: HashMap::new(),
             presence: HashMap::new(),
@@ -290,8 +296,12 @@ impl World {
             let subscribe = Subscribe {
                 channel: self.names[channel].clone(),
                 position,
+                wishes: Wishes::default(),
                 rejects_unrecovered: false,
-                grant: None,
+                grant: Some(ChannelGrant {
+                    overrides: self.overrides[&(index, channel)],
+                    ..ChannelGrant::default()
+                }),
             };
             self.hubs[shard].0.ask(row, Asked::Subscribe(id, Box::new(subscribe)));
             self.carry_out(shard);
@@ -552,7 +562,11 @@ impl World {
                 .connections
                 .iter()
                 .flatten()
-                .filter(|connection| self.clients[connection.client].wanted.contains(&channel));
+                .filter(|connection| self.clients[connection.client].wanted.contains(&channel))
+                .filter(|connection| {
+                    let overrides = self.overrides.get(&(connection.client, channel));
+                    overrides.is_none_or(|overrides| overrides.presence != Some(false))
+                });
             let expected: HashSet<String> =
                 clients.map(|it| self.hubs[it.shard].0.client_id(it.row).to_string()).collect();
             assert_eq!(self.present[&channel], expected, "who is in channel {channel}");
@@ -590,4 +604,22 @@ impl World {
 fn claim(client: &Client, channel: usize) -> Option<PositionClaim> {
     let (epoch, offset) = client.subscriptions[&channel].position.clone()?;
     Some(PositionClaim { recover: true, epoch, offset })
+}
+
+/// What some subscriptions have otherwise than the namespace says.
+fn some_overrides(clients: &[Client], random: &mut Random) -> HashMap<(usize, usize), Overrides> {
+    let mut overrides = HashMap::new();
+    for (index, client) in clients.iter().enumerate() {
+        for &channel in client.wanted.iter().skip(1) {
+            let mut any = || random.pick(&[None, None, Some(false), Some(true)]);
+            let some = Overrides {
+                presence: any(),
+                join_leave: any(),
+                force_push_join_leave: any(),
+                ..Overrides::default()
+            };
+            overrides.insert((index, channel), some);
+        }
+    }
+    overrides
 }

@@ -129,6 +129,7 @@ fn subscriptions_have_options() {
         info: Some(r#"{"a":1}"#.into()),
         data: Some("[1]".into()),
         expires_at: Some(9),
+        ..ChannelGrant::default()
     };
     assert_eq!(given, SubscribeOptions { grant, ..SubscribeOptions::default() });
     let claim = |epoch: &str, offset| PositionClaim { recover: true, epoch: epoch.into(), offset };

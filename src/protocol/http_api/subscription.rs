@@ -9,6 +9,7 @@ use crate::protocol::http_api::field::{Since, Text, Unused, base64, expire_at, r
 use crate::protocol::http_api::request::target;
 use crate::protocol::http_api::{Fault, Form, Method, Request};
 use crate::protocol::{ChannelGrant, Command, DecodeError, SubscribeOptions};
+use crate::token::Overrides;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,13 +26,13 @@ pub(super) struct Subscribe<'a> {
     b64data: Text,
     expire_at: Option<u64>,
     recover_since: Option<Since>,
+    r#override: Option<Override>,
     session: Unused,
-    r#override: Unused,
 }
 
 impl Subscribe<'_> {
     pub(super) fn request(self) -> Result<Request, Fault> {
-        refuse(&[("session", &self.session), ("override", &self.r#override)])?;
+        refuse(&[("session", &self.session)])?;
         let target = target(Method::Subscribe, &self.user, &self.client, &self.device)?;
         let channel = self.channel.channel(Method::Subscribe)?;
         let channels = argument::shared_channels(&[channel.as_str()])?;
@@ -39,11 +40,43 @@ impl Subscribe<'_> {
             info: json(("info", self.info), ("b64info", &self.b64info))?,
             data: json(("data", self.data), ("b64data", &self.b64data))?,
             expires_at: expire_at(self.expire_at)?,
+            overrides: self.r#override.map(Overrides::from).unwrap_or_default(),
         };
         let claim = |Since { offset, epoch }| PositionClaim { recover: true, epoch, offset };
         let position = self.recover_since.map(claim).unwrap_or_default();
         let options = SubscribeOptions { grant, position };
         Ok(Request::Command(Command::Subscribe { target, channels, options }, Form::Acted))
+    }
+}
+
+/// What a subscription has otherwise than its namespace says.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Override {
+    presence: Option<Switch>,
+    join_leave: Option<Switch>,
+    force_recovery: Option<Switch>,
+    force_positioning: Option<Switch>,
+    force_push_join_leave: Option<Switch>,
+}
+
+/// An option that is set, on or off.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    value: bool,
+}
+
+impl From<Override> for Overrides {
+    fn from(body: Override) -> Self {
+        let value = |switch: Option<Switch>| switch.map(|switch| switch.value);
+        Self {
+            presence: value(body.presence),
+            join_leave: value(body.join_leave),
+            force_recovery: value(body.force_recovery),
+            force_positioning: value(body.force_positioning),
+            force_push_join_leave: value(body.force_push_join_leave),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Backends: one that asks and waits for answers, and one that hears events.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Client, Edge, PATIENCE};
+use crate::harness::{Client, Edge, PATIENCE, token};
 
 /// A DEALER on the edge's ROUTER endpoint.
 pub struct Asker(zmq::Socket);
@@ -64,8 +64,10 @@ impl Events {
         let socket = edge.socket(zmq::SUB, 3);
         socket.set_subscribe(b"$event.").unwrap();
         socket.set_rcvtimeo(50).unwrap();
+        // For edges that want one.
+        let token = token(json!({ "sub": PROBE }));
         loop {
-            drop(Client::open(edge.public, &format!("/websocket/{PROBE}")));
+            drop(Client::open(edge.public, &format!("/websocket/{PROBE}?token={token}")));
             if socket.recv_multipart(0).is_ok() {
                 break;
             }

@@ -6,6 +6,7 @@ use super::*;
 use crate::limits::CHANNELS_PER_COMMAND_MAX;
 use crate::protocol::centrifuge::PositionClaim;
 use crate::protocol::{ChannelGrant, ClientId, Epoch, ShardId, SubscribeOptions, Version};
+use crate::token::Overrides;
 
 const CLIENT: &str = "010000000200000003";
 
@@ -112,6 +113,7 @@ fn subscriptions_have_options() {
         info: Some(r#"{"a": 1}"#.into()),
         data: Some("[1]".into()),
         expires_at: Some(1_900_000_000),
+        overrides: Overrides::default(),
     };
     let given = SubscribeOptions { grant, ..nothing };
     let plain = r#","info":{"a": 1},"data":[1],"expire_at":1900000000"#;
@@ -122,6 +124,32 @@ fn subscriptions_have_options() {
     let claim = |epoch: &str, offset| PositionClaim { recover: true, epoch: epoch.into(), offset };
     assert_eq!(since(r#""offset":7,"epoch":"beef""#), claim("beef", 7));
     assert_eq!(since(""), claim("", 0));
+}
+
+#[test]
+fn subscriptions_have_some_options_otherwise() {
+    let overrides_of = |overrides: &str| {
+        let body = format!(r#"{{"user":"u","channel":"a","override":{overrides}}}"#);
+        let Ok((Command::Subscribe { options, .. }, Form::Acted)) =
+            decode(Method::Subscribe, &body)
+        else {
+            panic!("{body}")
+        };
+        options.grant.overrides
+    };
+    for nothing in ["null", "{}", r#"{"presence":null}"#] {
+        assert_eq!(overrides_of(nothing), Overrides::default(), "{nothing}");
+    }
+    let some = r#"{"presence":{"value":false},"join_leave":{"value":true},
+        "force_recovery":{"value":false},"force_positioning":{"value":true}}"#;
+    let expected = Overrides {
+        presence: Some(false),
+        join_leave: Some(true),
+        force_recovery: Some(false),
+        force_positioning: Some(true),
+        force_push_join_leave: None,
+    };
+    assert_eq!(overrides_of(some), expected);
 }
 
 #[test]
@@ -301,8 +329,11 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Subscribe, r#"{"user":"u","channel":"a","b64info":"ew=="}"#, "b64info"),
         (M::Subscribe, r#"{"user":"u","channel":"a","recover_since":{"at":1}}"#, "at"),
         (M::Subscribe, &data, "data"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","override":{"presence":true}}"#, "Switch"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","override":{"presence":{}}}"#, "value"),
+        (M::Subscribe, r#"{"user":"u","channel":"a","override":{"history":null}}"#, "history"),
         (
-            M::Subscribe,
+            M::Unsubscribe,
             r#"{"user":"u","channel":"a","override":{"presence":{"value":true}}}"#,
             "override",
         ),
