@@ -55,8 +55,8 @@ impl Hub {
             let code = CloseCode::BAD_REQUEST;
             return self.begin_close(row, code, "connected already", Cause::ProtocolError);
         }
-        let Grant { user, device, info, issued_at, expires_at, channels, positions, is_insecure } =
-            grant;
+        let Grant { user, device, info, meta, issued_at, expires_at, .. } = grant;
+        let Grant { channels, positions, is_insecure, .. } = grant;
         let personal = ChannelName::personal(&user).ok();
         let info = ClientInfo { client, user, connection: info, channel: None };
         let then = Then::Connect(row);
@@ -70,6 +70,9 @@ impl Hub {
         self.aside_of(row);
         if let Some(device) = &device {
             self.devices.insert(row, device.clone());
+        }
+        if let Some(meta) = meta {
+            self.metas.insert(row, meta);
         }
         let find = |channel: &ChannelName| {
             let claim = positions.iter().find(|(name, _)| name == channel);

@@ -37,6 +37,8 @@ pub struct Grant {
     pub device: Option<Box<str>>,
     /// What others see of it, as JSON.
     pub info: Option<Box<str>>,
+    /// What backends alone see of it, as JSON.
+    pub meta: Option<Arc<str>>,
     /// The Unix second in which its token was made, 0 if the token does not say; `None` without a
     /// token.
     pub issued_at: Option<u64>,

@@ -169,6 +169,8 @@ pub struct Hub {
     /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
     devices: HashMap<u32, Box<str>>,
+    /// What tokens say about connections for backends alone, as JSON.
+    metas: HashMap<u32, Arc<str>>,
     /// The Unix seconds at which raw connections expire, of those that do.
     raw_expiries: HashMap<u32, u64>,
     /// What is kept of managed connections beside their rows.
@@ -272,10 +274,6 @@ const EXPECTED_ROWS_MAX: usize = 1 << 22;
 /// a log of its own.
 const DIRTY_MAX: usize = 4096;
 
-/// For how long a home remembers by itself whom it revoked. A session whose token was verified
-/// before that may still be on its way here, and none is on its way for so long.
-const REVOCATION_SECONDS: u64 = 600;
-
 impl Hub {
     /// An empty shard.
     pub fn new(settings: Settings, metrics: Arc<ShardMetrics>) -> Self {
@@ -299,12 +297,13 @@ impl Hub {
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
+            metas: HashMap::new(),
             raw_expiries: HashMap::new(),
             managed: HashMap::default(),
             enrolled: HashSet::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
-            revocations: Revocations::new(REVOCATION_SECONDS),
+            revocations: Revocations::new(session::REVOCATION_SECONDS),
             rolls: Rows::default(),
             history: History::new(),
             repeats,
@@ -371,6 +370,7 @@ impl Hub {
             && self.joinings.is_empty()
             && self.waiting.is_empty()
             && self.devices.is_empty()
+            && self.metas.is_empty()
             && self.raw_expiries.is_empty()
             && self.queues.local.is_empty()
             && self.queues.effects.is_empty()

@@ -1,5 +1,7 @@
 //! The life of a connection: attached, joining its channels, open, closing, gone.
 
+use std::sync::Arc;
+
 use crate::hub::connection::{
     ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
 };
@@ -13,6 +15,10 @@ use crate::token::Overrides;
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
+/// For how long a home remembers by itself whom it revoked. A session whose token was verified
+/// before that may still be on its way here, and none is on its way for so long.
+pub(super) const REVOCATION_SECONDS: u64 = 600;
+
 /// What a connection asks for in its opening handshake.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -24,6 +30,8 @@ pub struct Session {
     pub channels: Vec<ChannelName>,
     /// Those of them that it has otherwise than their namespace says.
     pub overrides: Vec<(ChannelName, Overrides)>,
+    /// What its token says for backends alone, as JSON.
+    pub meta: Option<Arc<str>>,
     /// The Unix second in which its token was made, 0 if the token does not say; `None` without a
     /// token.
     pub issued_at: Option<u64>,
@@ -54,6 +62,9 @@ impl Hub {
         connection.set(HAS_USER, session.personal.is_some());
         if let Some(device) = &session.device {
             self.devices.insert(row, device.clone());
+        }
+        if let Some(meta) = session.meta {
+            self.metas.insert(row, meta);
         }
         if let Some(at) = session.expires_at {
             self.raw_expiries.insert(row, at);
@@ -307,6 +318,7 @@ impl Hub {
             self.note_outbox_bytes(outbox.waiting().len(), 0);
         }
         self.devices.remove(&row);
+        self.metas.remove(&row);
         self.raw_expiries.remove(&row);
         self.managed.remove(&row);
         if self.connections[row].is(BLOCKED) {
@@ -395,8 +407,10 @@ impl Hub {
         if self.connections[row].is(IS_DETACHED_FROM_ALL) {
             return;
         }
-        let device = self.devices.get(&row).cloned();
-        self.tell(self.client_id(row), self.personal_of(row), device, kind);
+        let mut event = self.event(self.client_id(row), self.personal_of(row), kind);
+        event.device = self.devices.get(&row).cloned();
+        event.meta = self.metas.get(&row).cloned();
+        self.tell(event);
     }
 
     /// Tells backends about something that a home knows of a session.
@@ -406,25 +420,25 @@ impl Hub {
         personal: Option<ChannelName>,
         kind: EventKind,
     ) {
-        let device = self.session_devices.get(&client).cloned();
-        self.tell(client, personal, device, kind);
+        let mut event = self.event(client, personal, kind);
+        event.device = self.session_devices.get(&client).cloned();
+        self.tell(event);
     }
 
     /// Tells backends about something that a home knows of a subscriber.
     pub(super) fn raise_of(&mut self, info: &ClientInfo, kind: EventKind) {
-        self.tell(info.client, ChannelName::personal(&info.user).ok(), None, kind);
+        let event = self.event(info.client, ChannelName::personal(&info.user).ok(), kind);
+        self.tell(event);
     }
 
-    fn tell(
-        &mut self,
-        client: ClientId,
-        personal: Option<ChannelName>,
-        device: Option<Box<str>>,
-        kind: EventKind,
-    ) {
+    /// The next event of this shard.
+    fn event(&mut self, client: ClientId, personal: Option<ChannelName>, kind: EventKind) -> Event {
         self.tally.events += 1;
         let (shard, sequence) = (self.settings.shard, self.tally.events);
-        let event = Event { kind, client, personal, device, shard, sequence };
+        Event { kind, client, personal, device: None, meta: None, shard, sequence }
+    }
+
+    fn tell(&mut self, event: Event) {
         let tell = Effect::Tell(Asker::Ingest.place(), Outbound::Event(Box::new(event)));
         self.queues.effects.push_back(tell);
     }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::protocol::{ChannelName, Event, EventKind, Position, RequestId};
 
@@ -56,6 +57,7 @@ pub fn encode_event(event: &Event) -> EncodedEvent {
         client: event.client.to_string(),
         user: event.personal.as_ref().and_then(|personal| personal.user()),
         device: event.device.as_deref(),
+        meta: event.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()),
         shard: event.shard.0,
         seq: event.sequence,
         channel: None,
@@ -136,6 +138,8 @@ struct EventMeta<'a> {
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a RawValue>,
     shard: u8,
     seq: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +212,7 @@ mod tests {
             client,
             personal: Some(ChannelName::personal("42").unwrap()),
             device: Some("phone".into()),
+            meta: Some(r#"{"plan": "gold"}"#.into()),
             shard: ShardId(1),
             sequence: 7,
         };
@@ -215,8 +220,12 @@ mod tests {
         assert_eq!((encoded.topic, encoded.payload.len()), ("$event.connected", 0));
         assert_eq!(
             text(encoded.meta),
-            r#"{"client":"010000000200000003","user":"42","device":"phone","shard":1,"seq":7}"#
+            concat!(
+                r#"{"client":"010000000200000003","user":"42","device":"phone","#,
+                r#""meta":{"plan": "gold"},"shard":1,"seq":7}"#
+            )
         );
+        event.meta = None;
         event.kind = EventKind::Message { text: false, payload: Bytes::from_static(b"\xff") };
         event.personal = None;
         event.device = None;
@@ -249,7 +258,8 @@ mod tests {
         ] {
             let personal = Some(ChannelName::personal("42").unwrap());
             let (device, shard, sequence) = (None, ShardId(1), 7);
-            let event = Event { kind, client, personal, device, shard, sequence };
+            let meta = None;
+            let event = Event { kind, client, personal, device, meta, shard, sequence };
             let encoded = encode_event(&event);
             assert_eq!((encoded.topic, encoded.payload.len()), (topic, 0));
             assert_eq!(text(encoded.meta), format!("{who}{rest}"));

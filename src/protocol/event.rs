@@ -1,5 +1,7 @@
 //! What the edge tells backends unasked: connections that come and go, messages from clients.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::protocol::{ChannelName, ClientId, ShardId};
@@ -15,6 +17,8 @@ pub struct Event {
     pub personal: Option<ChannelName>,
     /// The device it named, if it did.
     pub device: Option<Box<str>>,
+    /// What its token says for backends alone, as JSON.
+    pub meta: Option<Arc<str>>,
     /// The shard that tells it: the connection's, or the home that knows of it.
     pub shard: ShardId,
     /// The number of this event among all that its shard tells, from 1: a jump is a loss.

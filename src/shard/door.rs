@@ -105,6 +105,7 @@ impl Shard {
             None
         };
         if let Some(claims) = &claims {
+            session.meta = claims.meta.as_ref().map(|meta| meta.as_str().into());
             session.issued_at = Some(claims.issued_at.unwrap_or_default());
             session.expires_at = claims.expires_at;
             let is_otherwise = |channel: &ChannelName| {

@@ -295,6 +295,7 @@ fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
     Ok(Grant {
         user: claims.user.into(),
         info: claims.info.map(text),
+        meta: claims.meta.map(|meta| meta.as_str().into()),
         issued_at: Some(claims.issued_at.unwrap_or_default()),
         expires_at: claims.expires_at,
         channels,

@@ -87,3 +87,25 @@ fn what_no_token_can_change_is_refused_before_it_is_looked_at() {
     client.begin("connect", json!({ "token": "x" }));
     assert_eq!(client.expect_close(3501), "connected already");
 }
+
+#[test]
+fn meta_is_for_backends_alone() {
+    let edge = Edge::with(&[HMAC_SECRET, "channels.presence=true"]);
+    let events = edge.events();
+    let meta = json!({ "plan": "gold" });
+    let client = raw(&edge, "raw", json!({ "meta": meta }));
+    client.say("hello");
+    client.close(1000);
+    for name in ["connected", "message", "disconnected"] {
+        assert_eq!(events.expect(name, "raw").meta["meta"], meta, "{name}");
+    }
+    let managed = Managed::open(&edge);
+    let claims = token(json!({ "sub": "managed", "meta": meta, "info": 1 }));
+    let result = managed.done("connect", json!({ "token": claims }));
+    assert_eq!(events.expect("connected", "managed").meta["meta"], meta);
+    managed.done("subscribe", json!({ "channel": "news" }));
+    let presence = managed.done("presence", json!({ "channel": "news" }));
+    assert!(!format!("{result} {presence}").contains("gold"));
+    let _other = raw(&edge, "without", json!({}));
+    assert_eq!(events.expect("connected", "without").meta.get("meta"), None);
+}

@@ -92,6 +92,7 @@ fn events_go_to_listed_keys_only() {
             client: ClientId { shard: ShardId(0), row: 0, generation: 0 },
             personal: None,
             device: None,
+            meta: None,
             shard: ShardId(0),
             sequence: 1,
         };

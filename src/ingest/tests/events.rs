@@ -9,6 +9,7 @@ fn event(sequence: u64) -> Event {
         client: ClientId { shard: ShardId(0), row: 0, generation: 0 },
         personal: Some(ChannelName::personal("42").unwrap()),
         device: None,
+        meta: None,
         shard: ShardId(0),
         sequence,
     }
