@@ -31,7 +31,7 @@ class Edge:
     with each of them. `config` is a whole configuration file instead, for these endpoints.
     `settings` are further options, as in `--set SECTION.KEY=VALUE`; `public` is the address for
     clients where a test needs a certain one. The file lies in `folder`, which is there before the
-    server starts.
+    server starts. Without `dev` it is as strict as in production.
     """
 
     def __init__(
@@ -41,9 +41,11 @@ class Edge:
         curve="",
         config=None,
         public="127.0.0.1:0",
+        dev=True,
     ):
         self.settings = settings
         self.public = public
+        self.dev = dev
         self.kinds = endpoints
         self.curve = curve
         self.config = config
@@ -57,7 +59,7 @@ class Edge:
         folder = pathlib.Path(self.folder.name)
         config, self.log = folder / "tidegate.toml", folder / "log"
         config.write_text(self.config or "".join(map(self._endpoint, self.kinds)))
-        command = [binary(), "serve", "--dev", "--config", config]
+        command = [binary(), "serve", "--config", config] + ["--dev"] * self.dev
         command += ["--public-address", self.public, "--internal-address", "127.0.0.1:0"]
         for setting in ("drain.window=0s", *self.settings):
             command += ["--set", setting]
@@ -117,7 +119,7 @@ class Edge:
                 self.websocket = found[0]
             elif found := re.match(r"\s+ZeroMQ\s+(\S+)", line):
                 endpoints.append(found[1])
-            elif found := re.match(r"Try it: (http://[^/\s]+)", line):
+            elif found := re.match(r"\s+operators\s+(http://[^/\s]+)", line):
                 self.internal = found[1]
                 break
         watch.cancel()

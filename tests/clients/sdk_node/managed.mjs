@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import WebSocket from "ws";
 import {
-  Backend, bare, client, connect, endAll, event, forms, listen, metric, proxy, sleep, token, until,
+  Backend, bare, client, connect, edge, endAll, event, forms, listen, metric, proxy, sleep, token, until,
 } from "./peers.mjs";
 
 const limit = { timeout: 30_000 };
@@ -119,6 +119,19 @@ for (const form of Object.keys(forms)) {
     await assert.rejects(foreign, { code: 112 });
   });
 }
+
+test("who shows no token is told so and stays away", limit, async () => {
+  const url = `${edge.strict}/connection/websocket`;
+  for (const form of Object.keys(forms)) {
+    const nobody = client("", { form, url, token: "" });
+    const { code, reason } = await event(nobody, "disconnected");
+    assert.deepEqual([code, reason], [101, "unauthorized"]);
+    await sleep(400);
+    assert.equal(nobody.state, "disconnected");
+    const somebody = client("42", { form, url });
+    await somebody.ready();
+  }
+});
 
 test("raw, JSON and protobuf subscribers hear each other", limit, async () => {
   const channel = fresh();

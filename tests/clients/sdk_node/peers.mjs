@@ -1,6 +1,7 @@
 // The two ends of an edge for the tests beside this file: clients that use the npm SDK in JSON and
 // protobuf, a backend over ZeroMQ, and a proxy that breaks connections. The edge's addresses come
-// as JSON in the variable EDGE: { websocket, internal, zeromq: { router }, secret }.
+// as JSON in the variable EDGE: { websocket, internal, zeromq: { router }, strict, secret }, where
+// `strict` is the public address of an edge without --dev.
 
 import { createHmac } from "node:crypto";
 import { once } from "node:events";

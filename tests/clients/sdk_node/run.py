@@ -42,6 +42,8 @@ history_size = 1000
 
 [namespaces.silent]
 """
+# Of the edge that is as strict as in production.
+STRICT = "ingest.endpoints = []\n"
 SETTINGS = [
     f"token.hmac_secret={SECRET}",
     "client.refresh_grace=1s",
@@ -56,8 +58,12 @@ SETTINGS = [
 
 
 def main():
-    with Edge(*SETTINGS, config=CONFIG, endpoints=("router",)) as edge:
+    with (
+        Edge(*SETTINGS, config=CONFIG, endpoints=("router",)) as edge,
+        Edge(f"token.hmac_secret={SECRET}", config=STRICT, endpoints=(), dev=False) as strict,
+    ):
         addresses = {name: getattr(edge, name) for name in ("websocket", "internal", "zeromq")}
+        addresses["strict"] = strict.websocket
         command = ["node", "--test-reporter=tap", FOLDER / "managed.mjs"]
         if len(sys.argv) > 1:
             command[1:1] = [f"--test-name-pattern={sys.argv[1]}"]
