@@ -26,6 +26,7 @@ mod gather;
 mod history;
 mod home;
 mod inquire;
+mod joining;
 mod log;
 mod managed;
 mod named;
@@ -56,6 +57,7 @@ use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Subscription};
 use crate::hub::history::{History, SECOND};
 use crate::hub::home::Home;
+use crate::hub::joining::{Joining, Then};
 use crate::hub::managed::{Managed, Question};
 use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
@@ -219,38 +221,6 @@ struct Tally {
     log_bytes: usize,
     outbox_bytes: usize,
     events: u64,
-}
-
-/// Somebody waits until homes have answered.
-#[derive(Debug, Default)]
-struct Joining {
-    remaining: u32,
-    /// Whether the answer about the session is among what remains.
-    awaits_entry: bool,
-    /// Why a home let nobody in.
-    error: Option<CommandError>,
-    then: Then,
-}
-
-impl Joining {
-    /// Waits for whoever began it, who arrives last.
-    fn new(then: Then) -> Self {
-        Self { remaining: 1, then, ..Self::default() }
-    }
-}
-
-/// What to do when all homes have answered.
-#[derive(Debug, Default)]
-enum Then {
-    /// Whoever waited is gone.
-    #[default]
-    Nothing,
-    /// Open the connection.
-    Open(u32),
-    /// Answer the `connect` of a managed connection.
-    Connect(u32),
-    /// Tell the asker of a command.
-    Answer(Ticket),
 }
 
 /// The first rows of channels stand for every open connection, one for each wire variant. Their

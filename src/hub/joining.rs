@@ -1,0 +1,35 @@
+//! What waits for the answers of homes.
+
+use crate::protocol::{CommandError, Ticket};
+
+/// Somebody waits until homes have answered.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    pub(super) remaining: u32,
+    /// Whether the answer about the session is among what remains.
+    pub(super) awaits_entry: bool,
+    /// Why a home let nobody in.
+    pub(super) error: Option<CommandError>,
+    pub(super) then: Then,
+}
+
+impl Joining {
+    /// Waits for whoever began it, who arrives last.
+    pub(super) fn new(then: Then) -> Self {
+        Self { remaining: 1, then, ..Self::default() }
+    }
+}
+
+/// What to do when all homes have answered.
+#[derive(Debug, Default)]
+pub(super) enum Then {
+    /// Whoever waited is gone.
+    #[default]
+    Nothing,
+    /// Open the connection.
+    Open(u32),
+    /// Answer the `connect` of a managed connection.
+    Connect(u32),
+    /// Tell the asker of a command.
+    Answer(Ticket),
+}
