@@ -6,6 +6,8 @@
 //! and leaves otherwise have a part of the channel of their own, with a log of its own, as there is
 //! one for each wire variant.
 
+use crate::hub::Hub;
+use crate::hub::managed::Subscription;
 use crate::mesh::Standing;
 use crate::protocol::Namespace;
 use crate::token::Overrides;
@@ -50,6 +52,15 @@ impl Conditions {
             is_positioned: is_recoverable || rules.has_history() && wants_position,
             is_recoverable,
         }
+    }
+}
+
+impl Hub {
+    /// What holds for a subscription, whose channel is of a namespace that exists.
+    pub(super) fn conditions_of(&self, subscription: &Subscription) -> Conditions {
+        let rules = self.settings.namespaces.of(&subscription.channel);
+        let rules = rules.expect("it was looked at before");
+        Conditions::new(rules, subscription.grant.overrides, subscription.wishes)
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::hub::conditions::Conditions;
 use crate::hub::connection::{Cursor, Phase};
 use crate::hub::managed::{
     Asked, Origin, Question, Replies, Stage, Subscribe, Subscription, Terms,
@@ -161,13 +160,6 @@ impl Hub {
             is_granted,
             is_recoverable: conditions.is_recoverable,
         });
-    }
-
-    /// What holds for a subscription, whose channel is of a namespace that exists.
-    fn conditions_of(&self, subscription: &Subscription) -> Conditions {
-        let rules = self.settings.namespaces.of(&subscription.channel);
-        let rules = rules.expect("it was looked at before");
-        Conditions::new(rules, subscription.grant.overrides, subscription.wishes)
     }
 
     /// Member side: the home has answered.

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tidegate::hub::{
-    Asked, Batch, Cause, ChannelGrant, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes,
-};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
 use tidegate::protocol::{
-    ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId, Target, Ticket,
-    Variant,
+    ChannelGrant, ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId,
+    Target, Ticket, Variant,
 };
 use tidegate::token::{Overrides, Revocations};
 use tidegate::wheel::Tick;
