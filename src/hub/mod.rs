@@ -65,7 +65,7 @@ use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
 use crate::mesh::{Envelope, Homes};
 use crate::metrics::ShardMetrics;
-use crate::protocol::{ChannelName, ClientId, CommandError, Namespaces, ShardId, Ticket, Variant};
+use crate::protocol::{ChannelName, ClientId, Namespaces, ShardId, Variant};
 use crate::token::Revocations;
 use crate::wheel::Tick;
 
