@@ -105,6 +105,9 @@ impl Shard {
             None
         };
         if let Some(claims) = &claims {
+            if session.personal.is_none() && !claims.user.is_empty() {
+                session.personal = Some(personal(&claims.user)?);
+            }
             session.meta = claims.meta.as_ref().map(|meta| meta.as_str().into());
             session.issued_at = Some(claims.issued_at.unwrap_or_default());
             session.expires_at = claims.expires_at;
@@ -115,14 +118,14 @@ impl Shard {
             };
             session.overrides = session.channels.iter().filter_map(is_otherwise).collect();
         }
+        let user = claims.as_ref().map(|claims| claims.user.as_str()).or(user).unwrap_or_default();
         for channel in &session.channels {
             let rules = self.settings.hub.namespaces.of(channel);
             let rules =
                 rules.ok_or(Refusal::bad_request("A channel's namespace is not configured."))?;
             let is_granted = claims.as_ref().is_some_and(|claims| claims.names(channel.as_str()));
-            let is_allowed = is_granted
-                || rules.subscribe == Permission::Everybody
-                    && channel.admits(user.unwrap_or_default());
+            let is_allowed =
+                is_granted || rules.subscribe == Permission::Everybody && channel.admits(user);
             if !is_allowed && !self.settings.insecure {
                 return Err(Refusal::forbidden("A channel needs a token that names it."));
             }
@@ -273,14 +276,15 @@ pub(super) fn is_device(device: &str) -> bool {
     device.len() <= DEVICE_BYTES_MAX && !device.chars().any(char::is_control)
 }
 
+fn personal(user: &str) -> Result<ChannelName, Refusal> {
+    ChannelName::personal(user).map_err(|_| {
+        Refusal::bad_request("The user must be 1 to 254 bytes without control characters.")
+    })
+}
+
 /// The session that a raw connection asks for, and its token.
 fn session(user: Option<&str>, query: &str) -> Result<(Session, Option<String>), Refusal> {
-    let personal = match user {
-        None => None,
-        Some(user) => Some(ChannelName::personal(user).map_err(|_| {
-            Refusal::bad_request("The user must be 1 to 254 bytes without control characters.")
-        })?),
-    };
+    let personal = user.map(personal).transpose()?;
     let mut session = Session { personal, ..Session::default() };
     let mut token = None;
     for pair in query_pairs(query) {

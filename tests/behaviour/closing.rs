@@ -57,8 +57,9 @@ fn nothing_is_sent_after_the_answer() {
 #[test]
 fn the_server_closes_and_hears_the_answer() {
     let edge = Edge::start();
-    let mut peer = edge.raw("/websocket/a");
     let events = edge.events();
+    let mut peer = edge.raw("/websocket/a");
+    events.expect("connected", "a");
     let meta = r#"{"op":"disconnect","user":"a","code":4001,"reason":"enough"}"#;
     assert_eq!(edge.command("", meta)["sessions"], 1);
     let close_frame = peer.hear().unwrap();

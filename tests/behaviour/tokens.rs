@@ -39,6 +39,19 @@ fn raw_connections_end_with_their_token_unless_it_is_renewed() {
 }
 
 #[test]
+fn a_token_names_the_user_of_a_raw_connection_whose_path_does_not() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let client = edge.open(&format!("/websocket?token={}", token(json!({ "sub": "42" }))));
+    assert_eq!(edge.publish("#42", "for you"), 1);
+    client.expect("for you");
+    let nobody = edge.open(&format!("/websocket?token={}", token(json!({ "sub": "" }))));
+    edge.command("", r#"{"op":"disconnect","user":"42","revoke":true}"#);
+    client.expect_close(3503);
+    edge.command("", r#"{"op":"all"}"#);
+    nobody.expect("");
+}
+
+#[test]
 fn a_managed_connection_that_expires_is_counted_as_such() {
     let edge = Edge::with(&[HMAC_SECRET, "client.refresh_grace=1s"]);
     let client = Managed::open(&edge);
