@@ -22,8 +22,7 @@ impl Hub {
         let number = self.questions.insert(question);
         let channel = self.channels.rows[handle.row].channel_name().clone();
         let home = self.settings.homes.of(&channel);
-        let is_exceptional = attendee.standing.is_announced
-            && self.rules_of(&channel).is_ok_and(|rules| !rules.keeps_roll());
+        let is_exceptional = attendee.standing.is_announced && !self.is_on_roll(&channel, false);
         if is_exceptional
             && let Some((_, subscription)) =
                 self.subscription_in(attendee.info.client.row, handle.row)
@@ -135,8 +134,7 @@ impl Hub {
             let subscription = self.subscription_in(row, channel);
             let is_exception = subscription.is_some_and(|(_, at)| self.enrolled.contains(&at));
             let channel = self.channels.rows[channel].channel_name().clone();
-            let rules = self.settings.namespaces.of(&channel);
-            if is_exception || rules.is_some_and(|rules| rules.keeps_roll()) {
+            if self.is_on_roll(&channel, is_exception) {
                 let home = self.settings.homes.of(&channel);
                 self.post(home, Envelope::Inform { channel, client, info: text.into() });
             }
@@ -151,11 +149,16 @@ impl Hub {
         }
     }
 
-    /// Tells the home that a connection that came is gone. An exception is on a roll that its
+    /// Whether the home of a channel knows a subscriber by name. An exception is on a roll that its
     /// namespace does not keep.
-    pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId, is_exception: bool) {
+    fn is_on_roll(&self, channel: &ChannelName, is_exception: bool) -> bool {
         let rules = self.settings.namespaces.of(channel);
-        if is_exception || rules.is_some_and(|rules| rules.keeps_roll()) {
+        is_exception || rules.is_some_and(|rules| rules.keeps_roll())
+    }
+
+    /// Tells the home that a connection that came is gone.
+    pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId, is_exception: bool) {
+        if self.is_on_roll(channel, is_exception) {
             let home = self.settings.homes.of(channel);
             self.post(home, Envelope::Depart { channel: channel.clone(), client });
         }

@@ -193,10 +193,14 @@ impl Hub {
 
     /// Takes note of what became of a batch.
     pub fn finish_batch(&mut self, batch: &mut Batch, now_nanos: u64) {
+        let mut has_replies = false;
         for entry in &batch.entries {
             self.metrics.bytes_sent.add(u64::from(entry.sent));
             match entry.source {
-                Source::Outbox => self.outbox_sent(entry),
+                Source::Outbox => {
+                    self.outbox_sent(entry);
+                    has_replies = true;
+                }
                 Source::Log { channel, member, position, lead } => {
                     self.log_sent(entry, channel, position, lead);
                     if entry.sent < entry.length {
@@ -208,16 +212,23 @@ impl Hub {
                 self.block(entry.row);
             }
         }
-        for entry in &batch.entries {
-            if matches!(entry.source, Source::Outbox) && self.is_parked(entry.row) {
-                self.unpark(entry.row);
-            }
+        if has_replies {
+            self.unpark_answered(batch);
         }
         self.metrics.sends.add(batch.entries.len() as u64);
         for channel in batch.ended.drain(..) {
             self.end_pass(channel, now_nanos);
         }
         self.run_local();
+    }
+
+    /// Commands that waited for the replies before them have their turn.
+    fn unpark_answered(&mut self, batch: &Batch) {
+        for entry in &batch.entries {
+            if matches!(entry.source, Source::Outbox) && self.is_parked(entry.row) {
+                self.unpark(entry.row);
+            }
+        }
     }
 
     fn outbox_sent(&mut self, entry: &Entry) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::hub::connection::{Cursor, Phase};
+use crate::hub::connection::Phase;
 use crate::hub::managed::{
     Asked, Origin, Question, Replies, Stage, Subscribe, Subscription, Terms,
 };
@@ -256,9 +256,7 @@ impl Hub {
     ) -> SubscribeResult {
         let (_, at) = self.subscription_of(row, &subscription.channel).expect("it has terms");
         let place = self.subscriptions[at];
-        let channel = &mut self.channels.rows[place.channel];
-        channel.members[place.member as usize].cursor = Cursor::at(channel.head);
-        channel.joining -= 1;
+        self.begin_at_head(place.channel, place.member);
         if self.connections[row].is(crate::hub::connection::HELD) {
             self.lag(place.channel, place.member);
         }

@@ -124,9 +124,7 @@ impl Hub {
         let mut next = connection.subscriptions;
         while next != NONE {
             let subscription = self.subscriptions[next];
-            let channel = &mut self.channels.rows[subscription.channel];
-            channel.members[subscription.member as usize].cursor = Cursor::at(channel.head);
-            channel.joining -= 1;
+            self.begin_at_head(subscription.channel, subscription.member);
             next = subscription.next;
         }
         if !is_apart {

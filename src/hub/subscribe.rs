@@ -41,13 +41,12 @@ impl Hub {
             self.await_home(handle.row, joining);
         }
         if self.connections[row].phase == Phase::Open {
-            self.begin_at_head(row, handle.row);
+            self.begin_at_head(handle.row, self.member_of(row, handle.row));
         }
     }
 
-    /// What is published from here on is owed.
-    fn begin_at_head(&mut self, row: u32, channel_row: u32) {
-        let member = self.member_of(row, channel_row);
+    /// A member's subscription begins: what is published from here on is owed.
+    pub(super) fn begin_at_head(&mut self, channel_row: u32, member: u32) {
         let channel = &mut self.channels.rows[channel_row];
         channel.members[member as usize].cursor = Cursor::at(channel.head);
         channel.joining -= 1;
