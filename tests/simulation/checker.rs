@@ -220,13 +220,26 @@ impl History {
 
     /// How many bytes of one channel are owed and did not come, at least, for the worst channel.
     pub(crate) fn lag(&self, library: &Library) -> usize {
+        let (begun, came) = self.begun();
         let size = |&number: &u32| match library.is_list(number) {
             // A copy of it may have come already.
             true => 0,
+            false if begun == Some(number) => library.0[number as usize].payload.len() - came,
             false => library.0[number as usize].payload.len(),
         };
         let lags = self.streams.values().map(|stream| &stream.owed[stream.next..]);
-        lags.map(|owed| owed.iter().map(size).sum()).max().unwrap_or(0)
+        let worst = lags.map(|owed| owed.iter().map(size).sum()).max().unwrap_or(0);
+        // Of a message whose number has still to come some bytes may be there.
+        if begun.is_none() { worst.saturating_sub(came) } else { worst }
+    }
+
+    /// The message that came in part, if that part has its number, and how many bytes of its
+    /// payload came.
+    fn begun(&self) -> (Option<u32>, usize) {
+        let Ok(Some((header, size))) = Header::parse(&self.bytes) else { return (None, 0) };
+        let is_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let payload = &self.bytes[size..];
+        if is_message { (Library::number_of(payload), payload.len()) } else { (None, 0) }
     }
 
     /// Judges a connection that stayed open until everything was sent.

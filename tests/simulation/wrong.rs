@@ -116,3 +116,21 @@ fn a_message_after_the_close_frame() {
     let more = history.receive(&library, &frames(&library, &[1]));
     assert_eq!(more.expect_err("it is closed").0, Fault::AfterClose);
 }
+
+#[test]
+fn a_message_lags_by_what_did_not_come_of_it() {
+    let (library, mut history) = history();
+    // The message of SPORT is the longest, and what follows it may have come already.
+    assert_eq!(history.lag(&library), 300);
+    let bytes = frames(&library, &[4]);
+    let header = bytes.len() - 300;
+    let mut feed = |from: usize, to: usize| {
+        history.receive(&library, &bytes[from..to]).expect("a part");
+        history.lag(&library)
+    };
+    assert_eq!(feed(0, 1), 300);
+    assert_eq!(feed(1, header + 7), 300 - 7, "whose it is was not said");
+    assert_eq!(feed(header + 7, header + 100), 200);
+    // Of the other channel four messages of 30 bytes are owed.
+    assert_eq!(feed(header + 100, header + 299), 120);
+}
