@@ -172,6 +172,7 @@ impl Hub {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         self.metrics.commands_parked.add(-(managed.parked.len() as i64));
         managed.parked.clear();
+        managed.is_verifying = false;
         if let Stage::Connecting(connecting) = std::mem::take(&mut managed.stage) {
             let joining = connecting.joining;
             for (command, ticket) in connecting.commands {

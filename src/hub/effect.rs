@@ -2,6 +2,7 @@
 
 use crate::mesh::{Envelope, Outbound, Refusal};
 use crate::metrics::ShardMetrics;
+use crate::protocol::centrifuge::Request;
 use crate::protocol::{ChannelName, ShardId};
 use crate::ws::close::CloseCode;
 
@@ -22,6 +23,8 @@ pub enum Effect {
     Connected(u32),
     /// The moment at which a connection or a subscription of it expires has changed.
     Expiry(u32),
+    /// A command's token is to be verified: [`crate::hub::Hub::verified`] says what it is then.
+    Verify(u32, Box<Request>),
     /// Tokens of the user of a personal channel, or of one of its devices, that were made up to
     /// this Unix second are to be refused.
     Revoke(ChannelName, Option<Box<str>>, u64),

@@ -6,8 +6,9 @@
 //! command about a channel waits until an earlier `subscribe` to that channel is answered, and all
 //! wait until `connect` is.
 //!
-//! Whatever needs a token or a clock of its own was done by the shell: it hands in [`Asked`], in
-//! which grants are verified.
+//! Whatever needs a key or a clock of its own is done by the shell. It hands in [`Asked`]; a token
+//! in there it verifies when the command's turn has come ([`Effect::Verify`]), which may take a
+//! while, and what comes behind waits for that too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::hub::connection::Phase;
-use crate::hub::{Hub, Wishes};
+use crate::hub::{Effect, Hub, Wishes};
 use crate::protocol::centrifuge::{
-    ClientError, HistoryRequest, PositionClaim, Reply, encode_reply,
+    ClientError, HistoryRequest, PositionClaim, Reply, Request, encode_reply,
 };
 use crate::protocol::{ChannelGrant, ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
 
@@ -55,6 +56,9 @@ pub struct Grant {
 /// One command of a client, with what the shell found out about it.
 #[derive(Clone, Debug)]
 pub enum Asked {
+    /// Whatever may show a token, and the channel that it is about: what it says is found out when
+    /// its turn has come.
+    Shown(Option<ChannelName>, Box<Request>),
     /// `connect`, with the client's grant.
     Connect(u32, Box<Grant>),
     /// `subscribe`; without a grant the namespace decides.
@@ -148,6 +152,8 @@ pub(super) struct Managed {
     pub(super) stage: Stage,
     pub(super) expires_at: Option<u64>,
     pub(super) is_insecure: bool,
+    /// The shell has a token of it to verify.
+    pub(super) is_verifying: bool,
     /// Most clients have one subscription, and it has no list of its own.
     pub(super) terms: SmallVec<[Terms; 1]>,
     /// Commands that wait for earlier ones.
@@ -211,6 +217,7 @@ impl Asked {
             | Self::PresenceStats(_, channel)
             | Self::History(_, channel, _)
             | Self::SubRefresh(_, channel, _) => Some(channel),
+            Self::Shown(channel, _) => channel.as_ref(),
             Self::Connect(..) | Self::Send(..) | Self::Refresh(..) | Self::Refused(..) => None,
         }
     }
@@ -230,11 +237,36 @@ impl Hub {
         self.run_local();
     }
 
+    /// Asks the shell what a command's token says. Until it has said so nothing else is begun.
+    pub(super) fn verify(&mut self, row: u32, request: Box<Request>) {
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.is_verifying = true;
+            self.queues.effects.push_back(Effect::Verify(row, request));
+        }
+    }
+
+    /// The shell has found out what a command's token says: the command goes on as that.
+    pub fn verified(&mut self, row: u32, asked: Asked) {
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.is_verifying = false;
+            managed.parked.push_front(asked);
+            self.metrics.commands_parked.add(1);
+            self.unpark(row);
+        }
+        self.run_local();
+    }
+
+    /// Whether the shell has still to say what a token says.
+    pub fn is_verifying(&self, row: u32) -> bool {
+        self.managed.get(&row).is_some_and(|managed| managed.is_verifying)
+    }
+
     /// Whether commands of a connection wait for earlier ones: then no more is to be read of it.
     pub fn is_parked(&self, row: u32) -> bool {
+        let waits = |managed: &Managed| managed.is_verifying || !managed.parked.is_empty();
         let connection = self.connections.get(row);
         connection.is_some_and(|connection| connection.variant().is_managed())
-            && self.managed.get(&row).is_some_and(|managed| !managed.parked.is_empty())
+            && self.managed.get(&row).is_some_and(|managed| waits(managed))
     }
 
     /// Whether a managed connection has said who it is.
@@ -242,7 +274,7 @@ impl Hub {
         self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Connected))
     }
 
-    /// Whether a managed connection has begun to say who it is.
+    /// Whether a managed connection has still to say who it is.
     pub fn is_unknown(&self, row: u32) -> bool {
         self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Unknown))
     }
@@ -262,16 +294,14 @@ impl Hub {
         self.devices.get(&row).map(AsRef::as_ref)
     }
 
-    /// Why a `subscribe` is refused whatever its token says, as far as that is certain before
-    /// earlier commands are carried out.
+    /// Why a `subscribe` whose turn it is is refused whatever its token says.
     pub fn check_subscribe(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
-        if self.waits(row, Some(channel)) { Ok(()) } else { self.has_room_for(row, channel) }
+        self.has_room_for(row, channel)
     }
 
     /// The same for a `sub_refresh`.
     pub fn check_sub_refresh(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
-        let is_possible = self.waits(row, Some(channel)) || self.terms_of(row, channel).is_some();
-        if is_possible { Ok(()) } else { Err(ClientError::BadRequest) }
+        self.terms_of(row, channel).map(drop).ok_or(ClientError::BadRequest)
     }
 
     /// Whether a command about a channel, or about none, is carried out later.
@@ -294,7 +324,8 @@ impl Hub {
 
     fn must_wait(&self, row: u32, channel: Option<&ChannelName>) -> bool {
         let Some(managed) = self.managed.get(&row) else { return false };
-        if matches!(managed.stage, Stage::Connecting(_)) || managed.questions >= QUESTIONS_MAX {
+        let is_connecting = matches!(managed.stage, Stage::Connecting(_));
+        if is_connecting || managed.is_verifying || managed.questions >= QUESTIONS_MAX {
             return true;
         }
         let is_pending = |terms: &Terms| {

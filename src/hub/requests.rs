@@ -11,7 +11,7 @@ use crate::hub::managed::{
 use crate::hub::{Cause, Hub};
 use crate::mesh::{Asker, Attendance, Attended, Attendee, Envelope};
 use crate::protocol::centrifuge::{
-    ClientError, HistoryRequest, PersonalPush, Reply, SubscribeResult, encode_personal_push,
+    ClientError, HistoryRequest, Method, PersonalPush, Reply, SubscribeResult, encode_personal_push,
 };
 use crate::protocol::{
     Answer, ChannelName, ClientInfo, Command, CommandError, EpochClaim, EventKind, HistoryFilter,
@@ -31,6 +31,10 @@ impl Hub {
         }
         let id = match asked {
             Asked::Connect(id, grant) => return self.connect(row, id, *grant),
+            Asked::Shown(_, request) if matches!(request.method, Method::Connect(_)) => {
+                return self.verify(row, request);
+            }
+            Asked::Shown(_, ref request) => request.id,
             Asked::Refused(id, error) => return self.reply(row, id, &Reply::Error(error)),
             Asked::Send(text, payload) if self.is_connected(row) => {
                 return self.raise(row, EventKind::Message { text, payload });
@@ -51,6 +55,10 @@ impl Hub {
         }
         let refused = match asked {
             Asked::Connect(..) | Asked::Send(..) | Asked::Refused(..) => Ok(()),
+            Asked::Shown(_, request) => {
+                self.verify(row, request);
+                Ok(())
+            }
             Asked::Subscribe(id, subscribe) => self.client_subscribe(row, id, *subscribe),
             Asked::Unsubscribe(id, channel) => self.client_unsubscribe(row, id, &channel),
             Asked::Publish(id, channel, data) => self.client_publish(row, id, channel, &data),

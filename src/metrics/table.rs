@@ -104,6 +104,10 @@ metrics! {
             "Commands of clients beyond the number that is allowed in a second.";
         commands_parked: Gauge = "tidegate_client_commands_parked"
             "Commands of clients that wait for earlier ones of the same client.";
+        tokens_waiting: Gauge = "tidegate_tokens_waiting"
+            "Tokens signed with a private key that wait until their signature is checked.";
+        tokens_queued: Counter = "tidegate_tokens_queued"
+            "Tokens signed with a private key, which are checked a few at a time.";
         subscribers_cut_off: Counter = "tidegate_subscriptions_cut_off"
             "Slow subscriptions ended with the advice to subscribe again and recover.";
         publications_unheard: Counter = "tidegate_publications_unheard"

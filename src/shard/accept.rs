@@ -141,10 +141,12 @@ impl Shard {
         self.all_metrics.iter().map(of_shard).sum::<i64>().max(0) as usize
     }
 
-    /// A half-open connection became whole, or is gone.
+    /// A connection that may be half open becomes whole, or goes.
     pub(super) fn leave_half_open(&mut self, row: u32, state: State) {
-        self.sockets[row as usize].state = state;
-        self.count_half_open_gone();
+        let before = std::mem::replace(&mut self.sockets[row as usize].state, state);
+        if before == State::Handshake {
+            self.count_half_open_gone();
+        }
     }
 
     /// The same, where the row has its new state already.

@@ -17,6 +17,7 @@ use crate::protocol::{ChannelName, Permission, Variant};
 use crate::shard::Shard;
 use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
+use crate::shard::verify::Unverified;
 use crate::sys::Clock;
 use crate::token::{ConnectionClaims, Overrides, TokenError};
 use crate::ws::Inbound;
@@ -41,12 +42,22 @@ impl Shard {
             gathered = head;
             &gathered
         };
+        self.answer_head(row, bytes, false);
+    }
+
+    /// Answers a request as far as it came. `is_its_turn` if a token in it may cost much.
+    pub(super) fn answer_head(&mut self, row: u32, bytes: &[u8], is_its_turn: bool) {
         let mut table = HeaderTable::default();
         match Head::parse(bytes, &mut table) {
             Err(refusal) => self.refuse(row, &refusal),
             Ok(None) => {
                 let head = Half::Head(bytes.to_vec());
                 self.put_half(row, head);
+            }
+            Ok(Some((head, _))) if !is_its_turn && self.shows_costly_token(&head) => {
+                self.leave_half_open(row, State::Joining);
+                self.put_half(row, Half::Head(bytes.to_vec()));
+                self.await_verification(row, Unverified::Head);
             }
             Ok(Some((head, size))) => {
                 let opened = self.request(&head);
@@ -133,6 +144,17 @@ impl Shard {
         Ok(session)
     }
 
+    /// Whether the token of a raw client may cost much to verify.
+    fn shows_costly_token(&self, head: &Head<'_, '_>) -> bool {
+        if !self.settings.needs_token {
+            return false;
+        }
+        let tokens = query_pairs(head.query).flatten().filter(|(name, _)| name == "token");
+        let token = tokens.last().map(|(_, token)| token);
+        let token = token.as_deref().or_else(|| offered_token(head));
+        token.is_some_and(|token| self.authority.is_costly(token))
+    }
+
     /// What the token of a raw client says; `None` for nobody in particular.
     fn verify(
         &self,
@@ -141,11 +163,7 @@ impl Shard {
         head: &Head<'_, '_>,
         query_token: Option<&str>,
     ) -> Result<Option<ConnectionClaims>, Refusal> {
-        let offered = head
-            .list("Sec-WebSocket-Protocol")
-            .find_map(|offered| offered.strip_prefix(TOKEN_SUBPROTOCOL))
-            .and_then(|token| std::str::from_utf8(token).ok());
-        let Some(token) = query_token.or(offered) else {
+        let Some(token) = query_token.or_else(|| offered_token(head)) else {
             return match user {
                 None if self.settings.anonymous => Ok(None),
                 _ => Err(Refusal::unauthorized("Connect with ?token= and a connection token.")),
@@ -220,15 +238,12 @@ impl Shard {
 
     /// Answers a request with an error and closes.
     pub(super) fn refuse(&mut self, row: u32, refusal: &Refusal) {
-        if self.sockets[row as usize].state == State::Handshake {
-            self.leave_half_open(row, State::Lingering);
-        }
+        self.leave_half_open(row, State::Lingering);
         self.take_half(row);
         self.metrics.handshakes_refused.increment();
         let mut response = Vec::with_capacity(256);
         crate::http::write_response(refusal, &mut response);
         let socket = &mut self.sockets[row as usize];
-        socket.state = State::Lingering;
         socket.set(PEER_CLOSED, true);
         // A response that does not fit an empty socket buffer has no reader.
         let _ = crate::sys::socket::send(socket.fd, &response);
@@ -274,6 +289,13 @@ fn asks_for_protobuf(query: &str) -> Result<bool, Refusal> {
 /// Whether a text may name a device.
 pub(super) fn is_device(device: &str) -> bool {
     device.len() <= DEVICE_BYTES_MAX && !device.chars().any(char::is_control)
+}
+
+/// The token among the subprotocols that a request offers.
+fn offered_token<'b>(head: &Head<'_, 'b>) -> Option<&'b str> {
+    let mut offered = head.list("Sec-WebSocket-Protocol");
+    let token = offered.find_map(|offered| offered.strip_prefix(TOKEN_SUBPROTOCOL))?;
+    std::str::from_utf8(token).ok()
 }
 
 fn personal(user: &str) -> Result<ChannelName, Refusal> {

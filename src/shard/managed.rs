@@ -12,6 +12,7 @@ use crate::protocol::{ChannelGrant, ChannelName, Variant};
 use crate::shard::Shard;
 use crate::shard::life::first_ping;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
+use crate::shard::verify::Unverified;
 use crate::sys::Clock;
 use crate::token::{ConnectionClaims, Json, SubscriptionClaims, TokenError};
 use crate::wheel::Tick;
@@ -61,14 +62,11 @@ impl Shard {
     }
 
     fn hear_request(&mut self, row: u32, variant: Variant, request: Request) -> Option<End> {
-        let Request { id, method } = request;
-        if self.hub.is_unknown(row) && !matches!(method, Method::Connect(_) | Method::Pong) {
+        let is_first = self.hub.is_unknown(row) && !self.hub.is_verifying(row);
+        if is_first && !matches!(request.method, Method::Connect(_) | Method::Pong) {
             return Some(BAD_REQUEST);
         }
-        let channel_of = |name: String| {
-            let channel = ChannelName::parse(name.as_bytes());
-            channel.map_err(|_| Denial::Error(ClientError::BadRequest))
-        };
+        let Request { id, method } = request;
         let is_send = matches!(method, Method::Send { .. });
         self.metrics.messages_received.add(u64::from(is_send));
         let is_publish = is_send || matches!(method, Method::Publish { .. });
@@ -85,6 +83,60 @@ impl Shard {
                 let text = variant == Variant::Json || simdutf8::basic::from_utf8(&data).is_ok();
                 Ok(Asked::Send(text, data))
             }
+            method @ (Method::Connect(_) | Method::Refresh { .. }) => {
+                Ok(Asked::Shown(None, Box::new(Request { id, method })))
+            }
+            Method::Subscribe(request) => channel_of(&request.channel).map(|channel| {
+                let method = Method::Subscribe(request);
+                Asked::Shown(Some(channel), Box::new(Request { id, method }))
+            }),
+            Method::SubRefresh { channel: name, token } => channel_of(&name).map(|channel| {
+                let method = Method::SubRefresh { channel: name, token };
+                Asked::Shown(Some(channel), Box::new(Request { id, method }))
+            }),
+            Method::Unsubscribe { channel } => {
+                channel_of(&channel).map(|channel| Asked::Unsubscribe(id, channel))
+            }
+            Method::Publish { channel, data } => {
+                channel_of(&channel).map(|channel| Asked::Publish(id, channel, data))
+            }
+            Method::Presence { channel } => {
+                channel_of(&channel).map(|channel| Asked::Presence(id, channel))
+            }
+            Method::PresenceStats { channel } => {
+                channel_of(&channel).map(|channel| Asked::PresenceStats(id, channel))
+            }
+            Method::History(request) => {
+                channel_of(&request.channel).map(|channel| Asked::History(id, channel, request))
+            }
+            Method::Rpc { .. } => Err(ClientError::NotAvailable),
+            Method::Ping => Err(ClientError::MethodNotFound),
+        };
+        self.hub.ask(row, asked.unwrap_or_else(|error| Asked::Refused(id, error)));
+        None
+    }
+
+    /// The turn of a command with a token has come: if that costs much, it waits for one more.
+    pub(super) fn verify_command(&mut self, row: u32, request: Request) {
+        let token = match &request.method {
+            Method::Connect(request) => &request.token,
+            Method::Subscribe(request) => &request.token,
+            Method::Refresh { token } | Method::SubRefresh { token, .. } => token,
+            _ => "",
+        };
+        if !self.hub.is_verifying(row) {
+            // It was closed in between.
+        } else if !token.is_empty() && self.authority.is_costly(token) {
+            self.await_verification(row, Unverified::Command(Box::new(request)));
+        } else {
+            self.conclude(row, request);
+        }
+    }
+
+    /// Verifies the token of a command and carries it out as far as that allows it.
+    pub(super) fn conclude(&mut self, row: u32, request: Request) {
+        let Request { id, method } = request;
+        let asked = match method {
             // What a second one shows is not looked at: it ends the connection.
             Method::Connect(_) if !self.hub.is_unknown(row) => {
                 Ok(Asked::Connect(id, Box::default()))
@@ -95,35 +147,17 @@ impl Shard {
             Method::Subscribe(request) => self
                 .subscription(row, *request)
                 .map(|subscribe| Asked::Subscribe(id, Box::new(subscribe))),
-            Method::Unsubscribe { channel } => {
-                channel_of(channel).map(|channel| Asked::Unsubscribe(id, channel))
-            }
-            Method::Publish { channel, data } => {
-                channel_of(channel).map(|channel| Asked::Publish(id, channel, data))
-            }
-            Method::Presence { channel } => {
-                channel_of(channel).map(|channel| Asked::Presence(id, channel))
-            }
-            Method::PresenceStats { channel } => {
-                channel_of(channel).map(|channel| Asked::PresenceStats(id, channel))
-            }
-            Method::History(request) => channel_of(request.channel.clone())
-                .map(|channel| Asked::History(id, channel, request)),
             Method::Refresh { token } => self.renewal(row, &token).map(|at| Asked::Refresh(id, at)),
-            Method::SubRefresh { channel, token } => channel_of(channel).and_then(|channel| {
-                self.hub.check_sub_refresh(row, &channel).map_err(Denial::Error)?;
-                let claims = self.subscription_claims(row, channel.as_str(), &token)?;
-                Ok(Asked::SubRefresh(id, channel, claims.expires_at))
-            }),
-            Method::Rpc { .. } => Err(Denial::Error(ClientError::NotAvailable)),
-            Method::Ping => Err(Denial::Error(ClientError::MethodNotFound)),
+            Method::SubRefresh { channel, token } => self
+                .sub_renewal(row, &channel, &token)
+                .map(|(channel, at)| Asked::SubRefresh(id, channel, at)),
+            _ => Err(Denial::Error(ClientError::Internal)),
         };
         match asked {
-            Ok(asked) => self.hub.ask(row, asked),
-            Err(Denial::Error(error)) => self.hub.ask(row, Asked::Refused(id, error)),
-            Err(Denial::End(end)) => return Some(end),
+            Ok(asked) => self.hub.verified(row, asked),
+            Err(Denial::Error(error)) => self.hub.verified(row, Asked::Refused(id, error)),
+            Err(Denial::End((code, reason, cause))) => self.end_by_peer(row, code, reason, cause),
         }
-        None
     }
 
     /// Who a client is, by its token or by the settings for those without one.
@@ -164,8 +198,7 @@ impl Shard {
     }
 
     fn subscription(&self, row: u32, request: SubscribeRequest) -> Result<Subscribe, Denial> {
-        let channel = ChannelName::parse(request.channel.as_bytes())
-            .map_err(|_| Denial::Error(ClientError::BadRequest))?;
+        let channel = channel_of(&request.channel).map_err(Denial::Error)?;
         if request.kind != 0 {
             return Err(Denial::Error(ClientError::NotAvailable));
         }
@@ -228,6 +261,19 @@ impl Shard {
         }
     }
 
+    /// The same for a subscription token, and its channel.
+    fn sub_renewal(
+        &self,
+        row: u32,
+        name: &str,
+        token: &str,
+    ) -> Result<(ChannelName, Option<u64>), Denial> {
+        let channel = channel_of(name).map_err(Denial::Error)?;
+        self.hub.check_sub_refresh(row, &channel).map_err(Denial::Error)?;
+        let claims = self.subscription_claims(row, channel.as_str(), token)?;
+        Ok((channel, claims.expires_at))
+    }
+
     /// The opening handshake is complete: the client has some time to say who it is.
     pub(super) fn await_connect(&mut self, row: u32) {
         let due = self.work.now.plus(self.settings.connect_deadline.0);
@@ -243,6 +289,10 @@ impl Shard {
 
     /// The timer of an open managed connection has fired.
     pub(super) fn run_managed_timer(&mut self, row: u32) {
+        if self.hub.is_unknown(row) && self.hub.is_verifying(row) {
+            // It has said who it is, and we have not looked yet.
+            return self.await_connect(row);
+        }
         if self.hub.is_unknown(row) {
             let (code, reason) = (CloseCode::STALE, "no connect command in time");
             self.hub.close(row, code, reason, Cause::ProtocolError);
@@ -273,6 +323,10 @@ impl Shard {
         };
         self.arm_expiring_timer(row, due);
     }
+}
+
+fn channel_of(name: &str) -> Result<ChannelName, ClientError> {
+    ChannelName::parse(name.as_bytes()).map_err(|_| ClientError::BadRequest)
 }
 
 /// What a connection token grants.

@@ -9,8 +9,8 @@
 //! owns everything that it touches except links and publications.
 //!
 //! `accept` and `door` take a connection in, `read` hears it, `managed` understands those that
-//! speak the client protocol, `write` serves it, `life` times it
-//! and ends it, `drain` ends them all.
+//! speak the client protocol, `verify` looks at tokens that cost much,
+//! `write` serves it, `life` times it and ends it, `drain` ends them all.
 
 mod accept;
 mod door;
@@ -22,6 +22,7 @@ mod settings;
 mod sleep;
 mod socket;
 mod turn;
+mod verify;
 mod write;
 
 pub use drain::Drain;
@@ -92,6 +93,8 @@ struct Work {
     ready: VecDeque<(u32, u32)>,
     /// Connections that are not read until they have taken more of what waits for them.
     paused: Vec<(u32, u32)>,
+    /// Connections with a token that costs much, each of them once.
+    unverified: VecDeque<verify::Waiting>,
     /// Connections whose closing handshake is over once their outbox is sent.
     farewells: Vec<(u32, u32)>,
     /// The link that the next turn begins with, and what was taken of each that has to wait.
@@ -137,6 +140,7 @@ impl Shard {
             now: tick_of(now_nanos),
             ready: VecDeque::new(),
             paused: Vec::new(),
+            unverified: VecDeque::new(),
             farewells: Vec::new(),
             first_queue: 0,
             held: (0..port.inbox.queue_count()).map(|_| None).collect(),

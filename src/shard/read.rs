@@ -246,16 +246,18 @@ impl Shard {
                     let Some(item) = step.item else { break };
                     end = self.handle_item(row, &item, &mut replies);
                     input = &mut input[consumed..];
-                    if end.is_none() && self.hub.is_parked(row) {
+                    let is_over = self.sockets[row as usize].is(PEER_CLOSED);
+                    if is_over || end.is_none() && self.hub.is_parked(row) {
                         break;
                     }
                 }
             }
         }
-        if !replies.is_empty() {
+        // Nothing follows a close frame that the hub has queued meanwhile.
+        if !replies.is_empty() && self.sockets[row as usize].state == State::Open {
             self.reply(row, &replies);
-            replies.clear();
         }
+        replies.clear();
         self.work.replies = replies;
         match end {
             Some((code, reason, cause)) => self.end_by_peer(row, code, reason, cause),
@@ -311,7 +313,7 @@ impl Shard {
         None
     }
 
-    fn end_by_peer(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
+    pub(super) fn end_by_peer(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
         let socket = &mut self.sockets[row as usize];
         socket.set(PEER_CLOSED, true);
         match socket.state {

@@ -53,6 +53,7 @@ impl Shard {
             self.read_ready();
         }
         self.take_envelopes();
+        self.verify_some();
         self.run_timers();
         self.drain_some();
         self.perform_effects();
@@ -77,6 +78,7 @@ impl Shard {
             || self.hub.has_work()
             || self.has_readable()
             || self.work.are_timers_left
+            || !self.work.unverified.is_empty()
             || self.has_envelopes()
         {
             Turn::More
@@ -172,6 +174,7 @@ impl Shard {
                 Effect::Closing(row, code, cause) => self.handle_closing(row, code, cause),
                 Effect::Connected(row) => self.handle_connected(row),
                 Effect::Expiry(row) => self.handle_expiry(row),
+                Effect::Verify(row, request) => self.verify_command(row, *request),
                 Effect::Revoke(personal, device, second) => {
                     let user = personal.user().unwrap_or_default();
                     self.authority.revoke(user, device.as_deref(), second);

@@ -39,6 +39,12 @@ impl Authority {
         Arc::clone(&self.verifier.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether it may cost much to check a token ([`Verifier::is_costly`]).
+    #[must_use]
+    pub fn is_costly(&self, token: &str) -> bool {
+        self.verifier().is_costly(token)
+    }
+
     /// Checks a connection token of a device at the unix second `now`.
     ///
     /// # Errors

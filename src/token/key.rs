@@ -121,6 +121,12 @@ impl Keys {
         self.own.is_empty() && self.set.is_none()
     }
 
+    /// Whether there are keys whose signatures cost much to check.
+    pub(super) fn are_costly(&self) -> bool {
+        let set = self.set.as_ref().map_or(&[][..], KeySet::keys);
+        self.own.iter().chain(set).any(|key| key.algorithms != HMAC)
+    }
+
     /// Checks the signature with every key that fits.
     pub(super) fn verify(
         &self,

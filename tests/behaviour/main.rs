@@ -10,6 +10,7 @@ mod harness;
 
 mod closing;
 mod commands;
+mod cost;
 mod events;
 mod fan_out;
 mod framing;

@@ -282,7 +282,10 @@ impl World {
                     self.model.closed(index);
                     self.connections[index].state = State::Closing(self.now + 2 * AGE_STEPS);
                 }
-                Effect::Connected(_) | Effect::Expiry(_) | Effect::Revoke(..) => {
+                Effect::Connected(_)
+                | Effect::Expiry(_)
+                | Effect::Verify(..)
+                | Effect::Revoke(..) => {
                     panic!("every connection is a raw one");
                 }
                 Effect::Blocked(row) => {

@@ -1,0 +1,118 @@
+//! The promise: what one client can ask for at the edge's expense delays the others by no more than
+//! its share of a turn.
+
+use serde_json::json;
+
+use crate::harness::{Edge, Managed};
+
+/// The option that makes an edge take tokens of the key that [`costly`] signs with. Nothing takes
+/// longer to check than their signatures.
+const P384: &str = concat!(
+    "token.public_keys=[\"file:",
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/keys/p384.public.pem\"]"
+);
+
+/// Errors that clients were answered with: each is a bad token that was looked at.
+const ERRORS: &str = "tidegate_client_errors_total";
+
+/// A token that is costly to check.
+fn costly(claims: &serde_json::Value) -> String {
+    let pem = include_bytes!("../keys/p384.private.pem");
+    let key = jsonwebtoken::EncodingKey::from_ec_pem(pem).unwrap();
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES384);
+    jsonwebtoken::encode(&header, claims, &key).unwrap()
+}
+
+/// The same with the signature of another one.
+fn bad() -> String {
+    let (one, other) = (costly(&json!({ "sub": "a" })), costly(&json!({ "sub": "b" })));
+    let (message, _) = one.rsplit_once('.').unwrap();
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    format!("{message}.{signature}")
+}
+
+#[test]
+fn a_flood_of_bad_tokens_delays_neither_messages_nor_honest_tokens() {
+    let edge = Edge::with(&[P384, "shards.count=1", "client.anonymous=true"]);
+    let user = |user: &str| costly(&json!({ "sub": user }));
+    let polite = Managed::open(&edge);
+    polite.done("connect", json!({ "token": user("polite") }));
+    let raw = edge.open(&format!("/websocket/raw?token={}", user("raw")));
+    let hostile: Vec<Managed> = (0..40).map(|_| Managed::connect(&edge)).collect();
+    let subscribe = json!({ "channel": "a", "token": bad() });
+    let command = |id: usize| json!({ "id": id, "subscribe": subscribe }).to_string();
+    let flood: Vec<String> = (2..202).map(command).collect();
+    let flood = flood.join("\n");
+    let count = 40 * 200;
+    for client in &hostile {
+        client.say(&flood);
+    }
+    // What is behind them in the socket is bad too.
+    let early = edge.metric(ERRORS);
+    for _ in 0..5 {
+        assert_eq!(edge.publish("#polite", "{}"), 1);
+        assert_eq!(edge.publish("#raw", "{}"), 1);
+        polite.data();
+        raw.expect("{}");
+    }
+    let managed = Managed::open(&edge);
+    managed.done("connect", json!({ "token": user("managed") }));
+    let token = costly(&json!({ "sub": "managed", "channel": "news" }));
+    managed.done("subscribe", json!({ "channel": "news", "token": token }));
+    managed.done("refresh", json!({ "token": user("managed") }));
+    let client = edge.open(&format!("/websocket/late?token={}", user("late")));
+    assert_eq!(edge.publish("#late", "in time"), 1);
+    client.expect("in time");
+    let looked_at = edge.metric(ERRORS);
+    assert!(looked_at < count / 2, "{early}, then {looked_at} of {count} bad tokens came before");
+    assert!(edge.metric("tidegate_tokens_queued_total") > looked_at);
+    drop(hostile);
+    edge.expect_metric("tidegate_tokens_waiting", 0);
+    edge.expect_metric("tidegate_client_commands_parked", 0);
+}
+
+#[test]
+fn commands_behind_a_costly_token_keep_their_order() {
+    let edge = Edge::with(&[P384, "client.anonymous=true"]);
+    let client = Managed::open(&edge);
+    let token = costly(&json!({ "sub": "42" }));
+    let channel = costly(&json!({ "sub": "42", "channel": "news" }));
+    let commands = [
+        json!({ "id": 1, "connect": { "token": token } }),
+        json!({ "id": 2, "subscribe": { "channel": "news", "token": channel } }),
+        json!({ "id": 3, "unsubscribe": { "channel": "news" } }),
+        json!({ "id": 4, "sub_refresh": { "channel": "news", "token": channel } }),
+        json!({ "id": 5, "subscribe": { "channel": "news", "token": bad() } }),
+        json!({ "id": 6, "refresh": { "token": token } }),
+        json!({ "id": 7, "connect": {} }),
+    ];
+    client.say(&commands.map(|command| command.to_string()).join("\n"));
+    let heard = |id: u64, code: u64| {
+        let reply = client.hear();
+        let outcome = (reply["id"].as_u64(), reply["error"]["code"].as_u64().unwrap_or(0));
+        assert_eq!(outcome, (Some(id), code), "{reply}");
+    };
+    for (id, code) in [(1, 0), (2, 0), (3, 0), (4, 107), (5, 103), (6, 0)] {
+        heard(id, code);
+    }
+    assert_eq!(client.expect_close(3501), "connected already");
+}
+
+#[test]
+fn a_connect_whose_token_is_refused_leaves_nothing_to_a_second_one() {
+    let edge = Edge::strict(&[P384]);
+    let client = Managed::open(&edge);
+    let expired = costly(&json!({ "sub": "42", "exp": 1 }));
+    let commands = [
+        json!({ "id": 1, "connect": { "token": expired } }),
+        json!({ "id": 2, "connect": {} }),
+        json!({ "id": 3, "connect": { "token": bad() } }),
+        json!({ "id": 4, "connect": { "token": costly(&json!({ "sub": "42" })) } }),
+    ];
+    client.say(&commands.map(|command| command.to_string()).join("\n"));
+    assert_eq!(client.hear()["error"]["code"], 109);
+    assert_eq!(client.hear()["error"]["code"], 101);
+    assert_eq!(client.expect_close(3500), "invalid token");
+    assert_eq!(edge.metric("tidegate_users"), 0);
+}
