@@ -159,15 +159,26 @@ impl Stream {
             bytes += cost(push);
             bytes <= bytes_max
         };
-        let remembered = self.remembered.iter().map(|remembered| &remembered.push);
         let since = filter.since.map(|(_, offset)| offset);
+        let pushes = |places| self.remembered.range(places).map(|remembered| &remembered.push);
         Some(if filter.reverse {
-            let before = |push: &&Arc<Push>| since.is_none_or(|since| push.offset() < since);
-            remembered.rev().filter(before).take(limit).take_while(&mut fits).cloned().collect()
+            let end = since.map_or(self.remembered.len(), |since| self.place_of(since));
+            pushes(0..end).rev().take(limit).take_while(&mut fits).cloned().collect()
         } else {
-            let after = |push: &&Arc<Push>| since.is_none_or(|since| push.offset() > since);
-            remembered.filter(after).take(limit).take_while(&mut fits).cloned().collect()
+            let start = since.map_or(0, |since| self.place_of(since.saturating_add(1)));
+            pushes(start..self.remembered.len())
+                .take(limit)
+                .take_while(&mut fits)
+                .cloned()
+                .collect()
         })
+    }
+
+    /// How many of the remembered publications come before an offset: offsets are consecutive, so
+    /// nobody has to look at them.
+    fn place_of(&self, offset: u64) -> usize {
+        let first = self.next_offset() - self.remembered.len() as u64;
+        offset.saturating_sub(first).min(self.remembered.len() as u64) as usize
     }
 }
 
@@ -177,4 +188,41 @@ fn payload_bytes(push: &Push) -> usize {
 
 fn cost(push: &Push) -> usize {
     OVERHEAD_BYTES + push.publication().map_or(0, |publication| 3 * publication.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{ChannelName, PushBody};
+
+    /// A stream of eight publications that remembers the last five: offsets 4 to 8.
+    fn stream() -> Stream {
+        let mut stream = Stream::new(0, Epoch(1), Tick(0));
+        for offset in 1..=8 {
+            let publication = Arc::new(Publication::new(true, b"1", 0));
+            let body = PushBody::Publication { publication, offset };
+            let push = Push::new(ChannelName::parse(b"a").unwrap(), body);
+            stream.append(Arc::new(push), Tick(0), 5);
+        }
+        stream
+    }
+
+    #[test]
+    fn a_filter_finds_what_looking_at_each_would_find() {
+        let stream = stream();
+        for since in (0..=10).chain([u64::MAX]) {
+            for reverse in [false, true] {
+                let filter =
+                    HistoryFilter { limit: None, since: Some((EpochClaim::Any, since)), reverse };
+                let found = stream.select(&filter, 100, usize::MAX).unwrap();
+                let found: Vec<u64> = found.iter().map(|push| push.offset()).collect();
+                let mut wanted: Vec<u64> = (4..=8).collect();
+                wanted.retain(|&at| if reverse { at < since } else { at > since });
+                if reverse {
+                    wanted.reverse();
+                }
+                assert_eq!(found, wanted, "since {since}, reverse {reverse}");
+            }
+        }
+    }
 }
