@@ -223,12 +223,8 @@ impl Progress {
 
     /// Takes in one part; everything when it was the last.
     fn handle_answer(&mut self, answer: Answer) -> Option<Gathered> {
-        if answer.is_first {
-            self.envelopes = self.envelopes.saturating_sub(1);
-        } else {
-            self.awaited -= 1;
-        }
-        self.awaited += i64::from(answer.awaiting);
+        self.envelopes = self.envelopes.saturating_sub(u32::from(answer.is_first));
+        self.awaited += i64::from(answer.further());
         let gathered = &mut self.gathered;
         gathered.sessions += u64::from(answer.sessions);
         gathered.error = gathered.error.or(answer.error);
@@ -280,7 +276,7 @@ mod tests {
     use super::*;
     use crate::protocol::Publication;
 
-    fn part(is_first: bool, awaiting: u32, sessions: u32) -> Answer {
+    fn part(is_first: bool, awaiting: i32, sessions: u32) -> Answer {
         Answer { number: 1, is_first, awaiting, sessions, error: None, outcome: None }
     }
 

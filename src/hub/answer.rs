@@ -18,6 +18,7 @@ impl Hub {
             Ok(sessions) => (sessions, None),
             Err(error) => (0, Some(error)),
         };
+        let awaiting = awaiting as i32;
         self.post_answer(
             asker,
             Answer { number, is_first, awaiting, sessions, error, outcome: None },
@@ -33,7 +34,7 @@ impl Hub {
         outcome: Outcome,
     ) {
         let Some(Ticket { asker, number }) = ticket else { return };
-        let outcome = Some(Box::new(outcome));
+        let (awaiting, outcome) = (awaiting as i32, Some(Box::new(outcome)));
         let answer = Answer { number, is_first: true, awaiting, sessions, error: None, outcome };
         self.post_answer(asker, answer);
     }

@@ -116,11 +116,11 @@ impl Hub {
         ticket: Option<Ticket>,
     ) {
         let Some(Ticket { asker, number }) = ticket else { return };
-        let awaiting = all.iter().map(|(_, published)| published.awaiting).sum();
+        let awaiting: u32 = all.iter().map(|(_, published)| published.awaiting).sum();
         let sessions = all.iter().map(|(_, published)| published.sessions).sum();
         let position = |(channel, published): (_, Published)| (channel, published.position);
         let outcome = Outcome::Published(all.into_iter().map(position).collect());
-        let outcome = Some(Box::new(outcome));
+        let (awaiting, outcome) = (awaiting as i32, Some(Box::new(outcome)));
         let answer = Answer { number, is_first: true, awaiting, sessions, error, outcome };
         self.post_answer(asker, answer);
     }

@@ -85,12 +85,8 @@ impl Pending {
         answer: Answer,
     ) -> Option<(Asked, Result<Accepted, CommandError>)> {
         let request = self.requests.get_mut(&answer.number)?;
-        if answer.is_first {
-            request.firsts = request.firsts.saturating_sub(1);
-        } else {
-            request.further -= 1;
-        }
-        request.further += i64::from(answer.awaiting);
+        request.firsts = request.firsts.saturating_sub(u32::from(answer.is_first));
+        request.further += i64::from(answer.further());
         request.accepted.sessions += u64::from(answer.sessions);
         request.error = request.error.or(answer.error);
         if let Some(Outcome::Published(places)) = answer.outcome.map(|outcome| *outcome) {
@@ -132,7 +128,7 @@ mod tests {
         Asked { input: 1, identity: (*b"peer").into(), delimiter: false, rid: None }
     }
 
-    fn part(number: u32, is_first: bool, awaiting: u32, sessions: u32) -> Answer {
+    fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
         Answer { number, is_first, awaiting, sessions, error: None, outcome: None }
     }
 

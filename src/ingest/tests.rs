@@ -91,7 +91,7 @@ impl Edge {
     }
 
     /// A shard answers: whether it was the first receiver, who else will, how many sessions.
-    fn answer(&self, shard: usize, ticket: Option<Ticket>, part: (bool, u32, u32)) {
+    fn answer(&self, shard: usize, ticket: Option<Ticket>, part: (bool, i32, u32)) {
         let Ticket { asker, number } = ticket.unwrap();
         assert_eq!(asker, Asker::Ingest.place());
         let (is_first, awaiting, sessions) = part;

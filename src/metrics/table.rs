@@ -143,8 +143,8 @@ metrics! {
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
         events_unheard: Counter = "tidegate_events_dropped" [reason = "no_endpoint"]
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
-        answers_dropped: Counter = "tidegate_answers_dropped"
-            "Parts of answers to backends that were dropped because their link was full.";
+        answers_waiting: Gauge = "tidegate_answers_waiting"
+            "Answers to backends that wait for room on a full link, counted once for each request.";
         reads_deferred: Counter = "tidegate_reads_deferred"
             "Times a readable socket waited because events or envelopes could not be passed on.";
         reads_paused: Counter = "tidegate_reads_paused"

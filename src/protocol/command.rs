@@ -158,21 +158,45 @@ pub struct Ticket {
 /// The asker sends a command as one or more envelopes (one for each home shard involved). Each
 /// envelope is answered by its first receiver with `is_first` set; `awaiting` says how many
 /// shards it passed the work on to, each of which answers once more. The asker is done when
-/// every envelope and everything awaited has answered; parts may arrive in any order.
+/// every envelope and everything awaited has answered; parts may arrive in any order, and those
+/// of one shard may arrive added up.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The asker's number from the ticket.
     pub number: u32,
     /// True in the answer of an envelope's first receiver.
     pub is_first: bool,
-    /// How many further answers will come on behalf of this one.
-    pub awaiting: u32,
+    /// How many further answers will come on behalf of this one; negative where further answers
+    /// are added up in this one.
+    pub awaiting: i32,
     /// How many sessions this shard handed the message to, or acted upon.
     pub sessions: u32,
     /// What went wrong here, if anything did.
     pub error: Option<CommandError>,
     /// What was asked for, or where publications were put.
     pub outcome: Option<Box<Outcome>>,
+}
+
+impl Answer {
+    /// Adds another part of the same answer to this one, so that both travel as one. Only one of
+    /// the two can be that of a first receiver: a shard begins each command once.
+    pub fn add(&mut self, other: Self) {
+        let still_awaited = self.further() + other.further();
+        self.is_first |= other.is_first;
+        self.awaiting = still_awaited + i32::from(!self.is_first);
+        self.sessions = self.sessions.saturating_add(other.sessions);
+        self.error = self.error.or(other.error);
+        match (&mut self.outcome, other.outcome) {
+            (Some(outcome), Some(part)) => outcome.merge(*part),
+            (outcome @ None, part) => *outcome = part,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// What it adds to the number of further answers that are awaited.
+    pub fn further(&self) -> i32 {
+        self.awaiting - i32::from(!self.is_first)
+    }
 }
 
 /// What commands return beside numbers.

@@ -13,6 +13,7 @@
 //! `write` serves it, `life` times it and ends it, `drain` ends them all.
 
 mod accept;
+mod answers;
 mod door;
 mod drain;
 mod life;
@@ -38,6 +39,7 @@ use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
+use crate::shard::answers::Answers;
 use crate::shard::socket::{Half, Socket};
 use crate::sys::Clock;
 use crate::sys::ring::Ring;
@@ -102,6 +104,8 @@ struct Work {
     held: Vec<Option<Envelope>>,
     /// Envelopes for a shard whose link was full, in order.
     parked: VecDeque<(ShardId, Envelope)>,
+    /// Answers on their way to each asker, by place.
+    answers: Vec<Answers>,
     batch: Batch,
     /// What one read brings; shared by all connections.
     input: Vec<u8>,
@@ -145,6 +149,7 @@ impl Shard {
             first_queue: 0,
             held: (0..port.inbox.queue_count()).map(|_| None).collect(),
             parked: VecDeque::new(),
+            answers: port.askers.iter().map(|_| Answers::default()).collect(),
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),

@@ -66,13 +66,14 @@ impl Shard {
         }
         self.resume_paused();
         self.finish_farewells();
+        self.send_answers();
         self.wake_receivers();
         self.give_back_memory();
         Ok(self.next_turn())
     }
 
     fn next_turn(&self) -> Turn {
-        if self.draining.is_over() {
+        if self.draining.is_over() && !self.has_answers() {
             Turn::Drained
         } else if self.ring.has_completions()
             || self.hub.has_work()
@@ -142,9 +143,10 @@ impl Shard {
         let shards = self.port.shards.len();
         let Some(asker) = queue.checked_sub(shards) else { return true };
         let answers = &self.port.askers[asker];
+        let waiting = answers.len() + self.work.answers[asker].len();
         self.work.parked.is_empty()
             && self.port.shards.iter().all(|link| link.len() < COMMANDS_PAUSE)
-            && answers.len() <= answers.capacity() / 8 * 7
+            && waiting <= answers.capacity() / 8 * 7
     }
 
     /// Whether something waits on a link that may be taken now.
@@ -158,6 +160,7 @@ impl Shard {
     /// Whether something waits for another thread to make room.
     fn waits_for_room(&self) -> bool {
         !self.work.parked.is_empty()
+            || self.has_answers()
             || !self.work.ready.is_empty()
             || self.work.held.iter().any(Option::is_some)
             || !self.port.inbox.is_empty()
@@ -217,17 +220,36 @@ impl Shard {
     }
 
     fn tell(&mut self, asker: u8, outbound: Outbound) {
-        let is_event = matches!(outbound, Outbound::Event(_));
-        if is_event && !self.settings.has_event_endpoint {
-            return self.metrics.events_unheard.increment();
-        }
-        let told = self.port.askers[usize::from(asker)].try_send(outbound);
+        let event = match outbound {
+            Outbound::Answer(answer) => {
+                return self.work.answers[usize::from(asker)].add(answer);
+            }
+            Outbound::Event(_) if !self.settings.has_event_endpoint => {
+                return self.metrics.events_unheard.increment();
+            }
+            event @ Outbound::Event(_) => event,
+        };
         self.work.are_askers_touched = true;
-        if told.is_err() {
-            let metrics = &self.metrics;
-            let lost = if is_event { &metrics.events_dropped } else { &metrics.answers_dropped };
-            lost.increment();
+        if self.port.askers[usize::from(asker)].try_send(event).is_err() {
+            self.metrics.events_dropped.increment();
         }
+    }
+
+    /// Sends what the turn has answered, as far as there is room; the rest goes with what the next
+    /// turns answer.
+    fn send_answers(&mut self) {
+        let mut waiting = 0;
+        for (link, answers) in self.port.askers.iter().zip(&mut self.work.answers) {
+            self.work.are_askers_touched |= !answers.is_empty();
+            answers.send(link);
+            waiting += answers.len();
+        }
+        self.metrics.answers_waiting.set(waiting as i64);
+    }
+
+    /// Whether answers wait for room on the link to an asker.
+    fn has_answers(&self) -> bool {
+        self.work.answers.iter().any(|answers| !answers.is_empty())
     }
 
     fn wake_receivers(&mut self) {

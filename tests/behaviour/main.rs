@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod answers;
 mod closing;
 mod commands;
 mod cost;

@@ -391,7 +391,7 @@ impl Model {
     pub(crate) fn answered(&mut self, answer: &Answer) {
         let request = self.requests.get_mut(&answer.number).expect("an answer too many");
         request.firsts -= i64::from(answer.is_first);
-        request.awaiting += i64::from(answer.awaiting) - i64::from(!answer.is_first);
+        request.awaiting += i64::from(answer.further());
         request.sessions += u64::from(answer.sessions);
         match answer.error {
             Some(CommandError::UnknownClient) => request.unknown += 1,

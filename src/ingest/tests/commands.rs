@@ -89,7 +89,7 @@ fn several_shards_make_one_answer() {
     let ticket = parts[0].2;
     edge.answer(3, ticket, (false, 0, 1000));
     for (shard, _, ticket) in parts {
-        edge.answer(shard, ticket, (true, u32::from(shard == 0), 1));
+        edge.answer(shard, ticket, (true, i32::from(shard == 0), 1));
     }
     assert_eq!(reply(&dealer), r#"{"rid":"b","ok":true,"sessions":1004}"#);
 
