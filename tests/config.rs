@@ -118,3 +118,55 @@ fn an_unknown_flag_is_a_wrong_command_line() {
     assert!(stderr(&output).contains("--shards"), "{}", stderr(&output));
     assert_eq!(tidegate(&["serve", "--set", "nonsense"], &[]).status.code(), Some(2));
 }
+
+#[test]
+fn the_effective_configuration_says_where_each_value_comes_from() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let text = "[drain]\nwindow = '90s'\n[namespaces.chat]\nhistory_size = 7\n\
+                [[ingest.endpoints]]\nkind = 'pull'\nendpoint = 'tcp://127.0.0.1:5560'\n";
+    let path = write("effective.toml", text);
+    let path = path.to_str().unwrap();
+    let variables = [
+        ("TIDEGATE_TOKEN__HMAC_SECRET", secret),
+        ("TIDEGATE_CONFIG", path),
+        ("TIDEGATE_NAMESPACES__CHAT__PRESENCE", "true"),
+    ];
+    let output =
+        tidegate(&["check-config", "--print", "--set", "slow.age_max=30s", "--dev"], &variables);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let printed = stdout(&output);
+    let origin_of = |line: &str| {
+        let found = printed.lines().find(|printed| printed.starts_with(line));
+        found.and_then(|line| line.rsplit_once(" # ")).map(|(_, origin)| origin.to_owned())
+    };
+    assert_eq!(origin_of("backlog = 4096").as_deref(), Some("default"));
+    assert_eq!(origin_of("window = \"90s\""), Some(format!("{path}:2")));
+    assert_eq!(origin_of("age_max = \"30s\"").as_deref(), Some("flag --set slow.age_max"));
+    assert_eq!(origin_of("echo = true").as_deref(), Some("flag --dev"));
+    assert_eq!(origin_of("kind = \"pull\""), Some(format!("{path}:6")));
+    let rules = printed.split("[namespaces.chat]").nth(1).unwrap();
+    assert!(rules.contains("history_size = 7 "), "{rules}");
+    assert!(rules.contains("# variable TIDEGATE_NAMESPACES__CHAT__PRESENCE"), "{rules}");
+    let is_set = "# hmac_secret is set and not shown";
+    assert_eq!(origin_of(is_set).as_deref(), Some("variable TIDEGATE_TOKEN__HMAC_SECRET"));
+    assert!(!printed.contains(secret));
+    // What it prints is a configuration of the same meaning, but for its secrets and `--dev`.
+    let again = check("again.toml", &printed.replace("echo = true", "echo = false"), &[]);
+    assert!(again.status.success(), "{}", stderr(&again));
+}
+
+#[test]
+fn shells_complete_and_man_explains() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tidegate(&["completions", shell], &[]);
+        assert!(script.status.success() && stdout(&script).contains("check-config"), "{shell}");
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("man");
+    std::fs::create_dir_all(&folder).unwrap();
+    assert!(tidegate(&["man", folder.to_str().unwrap()], &[]).status.success());
+    let page = std::fs::read_to_string(folder.join("tidegate-serve.1")).unwrap();
+    assert!(page.contains("public.address") && page.contains(".SH"), "{page}");
+    let missing = tidegate(&["man", "/nowhere"], &[]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).starts_with("tidegate: /nowhere: "), "{}", stderr(&missing));
+}

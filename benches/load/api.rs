@@ -101,7 +101,8 @@ impl Contest {
         let receivers = match calls.audience {
             Audience::Nobody | Audience::Later => None,
             Audience::One => {
-                let path = format!("/websocket?channels={}{{n}}", calls.audience.channel_prefix());
+                let path =
+                    format!("/websocket?channels={}{{number}}", calls.audience.channel_prefix());
                 let count = callers * calls.method.channels();
                 Some(Receiver::start(&server.public, &path, count)?)
             }

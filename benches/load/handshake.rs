@@ -31,7 +31,7 @@ const IN_FLIGHT: usize = 64;
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     let count = options.connections_or(VISITORS);
     for (name, path) in
-        [("a shared channel", "/websocket?channels=bench"), ("a user each", "/websocket/{n}")]
+        [("a shared channel", "/websocket?channels=bench"), ("a user each", "/websocket/{number}")]
     {
         let server = Server::start()?;
         let baseline = EpollServer::start()?;

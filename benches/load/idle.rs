@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     );
     let doors = [
         ("one shared channel", "/websocket?channels=bench"),
-        ("user, personal and shared", "/websocket/user-{n}?channels=bench"),
+        ("user, personal and shared", "/websocket/user-{number}?channels=bench"),
     ];
     for (name, path) in doors {
         let server = Server::start()?;

@@ -116,6 +116,11 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
         format!("heartbeat.ping_interval={}s", setup.ping_seconds),
         "handshake.rate=0".to_owned(),
         "slow.lag_bytes_max=16MiB".to_owned(),
+        // Channels without a namespace are plain, as they are without `--dev`.
+        "channels.history_size=0".to_owned(),
+        "channels.presence=false".to_owned(),
+        "personal.history_size=0".to_owned(),
+        "personal.presence=false".to_owned(),
         // Channels that begin with `kept:` have history.
         "namespaces.kept.history_size=100".to_owned(),
     ];

@@ -123,7 +123,7 @@ pub(crate) struct Cost {
 
 impl Edge {
     pub(crate) fn start(server: Server, users: usize) -> io::Result<Self> {
-        let receivers = Receiver::start(&server.public, "/websocket/{n}", users)?;
+        let receivers = Receiver::start(&server.public, "/websocket/{number}", users)?;
         let push = zmq::Context::new().socket(zmq::PUSH).map_err(io::Error::other)?;
         push.connect(&server.pull).map_err(io::Error::other)?;
         Ok(Self { server, receivers, mail: Mail::new(users), push })
@@ -158,7 +158,7 @@ struct Baseline {
 impl Baseline {
     fn start(users: usize) -> io::Result<Self> {
         let server = EpollServer::start()?;
-        let receivers = Receiver::start(&server.address, "/websocket/{n}", users)?;
+        let receivers = Receiver::start(&server.address, "/websocket/{number}", users)?;
         let entrance = server.entrance()?;
         Ok(Self { server, receivers, mail: Mail::new(users), entrance })
     }

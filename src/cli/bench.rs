@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::{fail, print};
 use crate::load::{self, Plan, Protocol, Report, Scenario, ServerChoice};
+use crate::sys;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -29,7 +30,7 @@ pub(super) struct Arguments {
     /// What connections speak [default: raw, but json in recover].
     #[arg(long, value_enum)]
     protocol: Option<Language>,
-    /// The server; in the path {n} is the connection's number and {channels} the names of its
+    /// The server; in the path {number} is the connection's number and {channels} the names of its
     /// channels [default path: the scenario's].
     #[arg(long, default_value = "ws://127.0.0.1:8000")]
     url: String,
@@ -92,6 +93,9 @@ pub(super) struct Arguments {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
+    /// Show what each of the kernel's memory caches holds for connections.
+    #[arg(long, conflicts_with = "json")]
+    slabs: bool,
     /// Draw the latencies by percentile, or in idle the pings over time, into an SVG file.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
@@ -153,6 +157,18 @@ impl From<Name> for Scenario {
 }
 
 impl Arguments {
+    /// What was asked for, of which program, and where.
+    fn subtitle(&self) -> String {
+        let load = match self.scenario {
+            Name::Idle | Name::Storm => String::new(),
+            Name::Churn => format!("{} connections/s, ", self.rate),
+            Name::Echo => format!("{} bytes, {} in flight, ", self.bytes, self.in_flight),
+            _ => format!("{} messages/s, {} bytes, ", self.rate, self.bytes),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{load}{} s, tidegate {version} bench on {}", self.seconds, sys::host::name())
+    }
+
     fn plan(&self) -> Plan {
         let server = if self.serve {
             ServerChoice::Serve { options: self.set.clone() }
@@ -208,10 +224,11 @@ fn show(arguments: &Arguments, report: &Report) -> Result<(), String> {
         let text = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
         print(&format!("{text}\n"));
     } else {
-        print(&table::render(report));
+        print(&table::render(report, arguments.slabs));
     }
     let Some(path) = &arguments.plot else { return Ok(()) };
-    plot::draw(report, path).map_err(|reason| format!("cannot draw {}: {reason}", path.display()))
+    plot::draw(report, &arguments.subtitle(), path)
+        .map_err(|reason| format!("cannot draw {}: {reason}", path.display()))
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
-//! `tidegate check-config FILE`: would `serve` start with this file? The environment and the
-//! flags count, because they count for `serve`.
+//! `tidegate check-config`: would `serve` start with this file? The environment and the flags
+//! count, because they count for `serve`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,18 +12,27 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The file to check.
+    /// The file to check, instead of --config.
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// Configuration file in TOML; without one the defaults hold.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    config: Option<OsString>,
+    /// Print every option as it is in effect, each with where it was written.
+    #[arg(long)]
+    print: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let name = arguments.file.display().to_string();
-    match Config::load(&arguments.overrides.sources(Some(arguments.file))) {
-        Ok(_) => {
-            print(&format!("{name}: ok\n"));
+    let named = arguments.config.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let file = arguments.file.or(named);
+    let name =
+        file.as_ref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+    match Config::effective(&arguments.overrides.sources(file)) {
+        Ok(effective) => {
+            print(&if arguments.print { effective } else { format!("{name}: ok\n") });
             ExitCode::SUCCESS
         }
         Err(errors) => {

@@ -16,10 +16,12 @@ use crate::config::{Config, Setting, Sources};
 mod bench;
 mod check_config;
 mod checktoken;
+mod completions;
 mod default_config;
 mod doctor;
 mod gentoken;
 mod logging;
+mod man;
 mod publish;
 mod serve;
 
@@ -36,7 +38,7 @@ struct Arguments {
 enum Command {
     /// Run the edge until SIGTERM or SIGINT, then drain it.
     Serve(serve::Arguments),
-    /// Check a configuration file as `serve` would read it, with the environment on top.
+    /// Check a configuration as `serve` would read it, or print what is in effect.
     CheckConfig(check_config::Arguments),
     /// Print all options with documentation and defaults as a configuration file.
     DefaultConfig,
@@ -52,6 +54,10 @@ enum Command {
     Publish(publish::Arguments),
     /// Put a server under load, and verify and measure what it delivers.
     Bench(Box<bench::Arguments>),
+    /// Print a script that completes command lines in a shell.
+    Completions(completions::Arguments),
+    /// Write man pages into a folder.
+    Man(man::Arguments),
     /// A process of a bench: started by it, and told by it what to do.
     #[command(hide = true)]
     BenchWorker(bench::WorkerArguments),
@@ -60,8 +66,9 @@ enum Command {
 /// Flags that set options, on top of the file and the environment.
 #[derive(Debug, Default, Args)]
 struct Overrides {
-    /// For trying out, on loopback only: opens /echo, takes any Origin, and lets the page on the
-    /// internal address publish.
+    /// For trying out, on loopback only: opens /echo and the HTTP API, takes any Origin and
+    /// clients without a token, lets the page on the internal address publish, and gives channels
+    /// a history of 100 publications and presence, unless an option says otherwise.
     #[arg(long)]
     dev: bool,
     /// Number of shards (shards.count).
@@ -146,6 +153,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         Command::BenchWorker(arguments) => bench::work(&arguments),
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
         }
     }
     if dev {
-        apply_dev(config);
+        apply_dev(config, reader);
     }
 }
 
@@ -205,12 +205,30 @@ fn check_curve(curve: &Curve, place: &Place, reader: &mut Reader) {
     }
 }
 
-/// `--dev` opens everything; the addresses are loopback by now.
-fn apply_dev(config: &mut Config) {
-    config.public.echo = true;
-    config.api.insecure = config.api.key.is_none();
-    config.client.anonymous = true;
-    if config.public.allowed_origins.is_empty() {
-        config.public.allowed_origins = vec!["*".to_owned()];
+/// Publications that channels remember under `--dev`.
+const DEV_HISTORY_SIZE: usize = 100;
+
+/// `--dev` opens everything and lets channels remember, but for what was set otherwise; the
+/// addresses are loopback by now.
+fn apply_dev(config: &mut Config, reader: &mut Reader) {
+    let insecure = config.api.key.is_none();
+    let any_origin = vec!["*".to_owned()];
+    unless_set("public.echo", &mut config.public.echo, true, reader);
+    unless_set("public.allowed_origins", &mut config.public.allowed_origins, any_origin, reader);
+    unless_set("client.anonymous", &mut config.client.anonymous, true, reader);
+    unless_set("api.insecure", &mut config.api.insecure, insecure, reader);
+    for (section, rules) in [("channels", &mut config.channels), ("personal", &mut config.personal)]
+    {
+        let (size, presence) = (&mut rules.history_size, &mut rules.presence);
+        unless_set(&format!("{section}.history_size"), size, DEV_HISTORY_SIZE, reader);
+        unless_set(&format!("{section}.presence"), presence, true, reader);
+    }
+}
+
+/// What `--dev` makes of an option that no source has set.
+fn unless_set<T>(key: &str, option: &mut T, value: T, reader: &mut Reader) {
+    if !reader.origins.contains_key(key) {
+        *option = value;
+        reader.origins.insert(key.to_owned(), Origin::Flag("--dev".to_owned()));
     }
 }

@@ -108,7 +108,7 @@ impl Codec<Duration> for Time {
     }
 
     fn expected() -> String {
-        "a duration in ms, s, m or h such as \"25s\"".to_owned()
+        "a duration in ms, s, m, h or d such as \"25s\"".to_owned()
     }
 
     fn render(value: &Duration) -> Rendered {

@@ -229,7 +229,7 @@ impl Codec<Option<Curve>> for CurveTable {
     fn render(value: &Option<Curve>) -> Rendered {
         match value {
             None => Rendered::AbsentTable(Curve::default().describe()),
-            Some(curve) => Rendered::Tables(vec![curve.describe()]),
+            Some(curve) => Rendered::Table(curve.describe()),
         }
     }
 

@@ -98,6 +98,8 @@ pub(super) enum Rendered {
     Absent,
     /// A table that is not set, by what it would contain.
     AbsentTable(Vec<Described>),
+    /// A table.
+    Table(Vec<Described>),
     /// A list of tables.
     Tables(Vec<Vec<Described>>),
 }

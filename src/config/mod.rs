@@ -14,6 +14,7 @@ mod api_key;
 mod channel;
 mod check;
 mod codec;
+mod effective;
 mod endpoint;
 mod error;
 mod group;
@@ -48,10 +49,23 @@ impl Config {
     /// # Errors
     /// Every mistake of every source at once.
     pub fn load(sources: &Sources) -> Result<Self, Errors> {
+        Self::read(sources).map(|(config, _)| config)
+    }
+
+    /// What all sources together say, as a configuration file in which each value is followed by
+    /// where it was written. Secrets are left out.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn effective(sources: &Sources) -> Result<String, Errors> {
+        Self::read(sources).map(|(config, reader)| effective::render(&config, &reader))
+    }
+
+    fn read(sources: &Sources) -> Result<(Self, group::Reader), Errors> {
         let mut config = Self::default();
         let mut reader = group::Reader::default();
         sources.read_into(&mut config, &mut reader);
         check::finish(&mut config, sources.dev, &mut reader);
-        if reader.errors.is_empty() { Ok(config) } else { Err(Errors(reader.errors)) }
+        if reader.errors.is_empty() { Ok((config, reader)) } else { Err(Errors(reader.errors)) }
     }
 }

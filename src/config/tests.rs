@@ -425,6 +425,11 @@ fn dev_opens_everything_and_only_on_loopback() {
     let dev = Config::load(&Sources { dev: true, ..Sources::default() }).unwrap();
     assert!(dev.dev && dev.public.echo);
     assert_eq!(dev.public.allowed_origins, ["*"]);
+    assert!(dev.channels.history_size > 0 && dev.channels.presence);
+    assert!(dev.personal.history_size > 0 && dev.personal.presence);
+    let settings = vec![setting("channels.history_size", "0"), setting("public.echo", "false")];
+    let set = Config::load(&Sources { dev: true, settings, ..Sources::default() }).unwrap();
+    assert!(set.channels.history_size == 0 && set.channels.presence && !set.public.echo);
     let settings =
         vec![setting("public.address", "0.0.0.0:1"), setting("public.allow_anonymous", "true")];
     let error = Config::load(&Sources { dev: true, settings, ..Sources::default() }).unwrap_err();

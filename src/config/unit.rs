@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-const TIMES: &[(&str, u64)] = &[("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const TIMES: &[(&str, u64)] =
+    &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 const SIZES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A duration such as `25s`; `None` when it is none.
@@ -55,13 +56,14 @@ mod tests {
         assert_eq!(parse_time("25s"), Some(Duration::from_secs(25)));
         assert_eq!(parse_time("500 ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_time("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(parse_time("7d"), Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(parse_size("64KiB"), Some(65_536));
         assert_eq!(parse_size("7B"), Some(7));
     }
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["", "s", "25", "-1s", "1.5s", "1s ", "1d", "99999999999999999999s"] {
+        for text in ["", "s", "25", "-1s", "1.5s", "1s ", "1w", "99999999999999999999s"] {
             assert_eq!(parse_time(text), None, "{text:?}");
         }
         for text in ["", "KiB", "64KB", "64kib", "-1B", "18446744073709551615GiB", "١KiB"] {

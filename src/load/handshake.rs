@@ -7,7 +7,7 @@ use super::target::Target;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Where the number of a connection stands in a path.
-pub(super) const USER: &str = "{n}";
+pub(super) const USER: &str = "{number}";
 
 /// Where the names of its channels stand.
 pub(super) const CHANNELS: &str = "{channels}";

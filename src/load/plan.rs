@@ -85,8 +85,8 @@ impl Scenario {
 
     fn default_path(self) -> &'static str {
         match self {
-            Self::Unicast => "/websocket/{n}",
-            Self::Mixed => "/websocket/{n}?channels={channels}",
+            Self::Unicast => "/websocket/{number}",
+            Self::Mixed => "/websocket/{number}?channels={channels}",
             Self::Echo => "/echo",
             _ => "/websocket?channels={channels}",
         }
@@ -296,7 +296,9 @@ impl Plan {
         }
         if let Door::WebSocket(path) = &target.door {
             if self.scenario.has_own_channels() && !path.contains(handshake::USER) {
-                return Err(Error::Options("the path of --url needs {n} where the user stands"));
+                return Err(Error::Options(
+                    "the path of --url needs {number} where the user stands",
+                ));
             }
             if self.channels > 1 && !path.contains(handshake::CHANNELS) {
                 return Err(Error::Options(
@@ -363,7 +365,7 @@ impl Plan {
             return Err(Error::Options("mixed needs a PULL socket as --endpoint: tcp://HOST:PORT"));
         }
         if self.scenario == Scenario::Unicast && !has_user {
-            let otherwise = "--endpoint or --publish-body needs {n} where the user stands";
+            let otherwise = "--endpoint or --publish-body needs {number} where the user stands";
             return Err(Error::Options(otherwise));
         }
         let (address, host, path) = self.locate("http://", url)?;

@@ -39,8 +39,8 @@ pub(super) const CHANNEL: &str = "{channel}";
 pub(super) struct Post {
     address: SocketAddr,
     host: String,
-    /// `{channel}` is replaced by the channel's name and `{n}` by the number of the user, here and
-    /// in the body.
+    /// `{channel}` is replaced by the channel's name and `{number}` by the number of the user,
+    /// here and in the body.
     path: String,
     /// None means the message itself.
     body: Option<String>,
@@ -143,7 +143,8 @@ mod tests {
             stream.write_all(&answer).unwrap();
             String::from_utf8(request[..length].to_vec()).unwrap()
         });
-        let post = Post::new(address, "there:9", "/pub/{n}?x", body.map(str::to_owned)).unwrap();
+        let post =
+            Post::new(address, "there:9", "/pub/{number}?x", body.map(str::to_owned)).unwrap();
         let error = post.send(audience, b"\x01hello").err();
         (server.join().unwrap(), error)
     }
@@ -155,7 +156,7 @@ mod tests {
         assert!(error.is_none(), "{error:?}");
         assert!(plain.starts_with("POST /pub/7?x HTTP/1.1\r\nhost: there:9\r\n"), "{plain}");
         assert!(plain.ends_with("\r\n\r\n\x01hello"), "{plain}");
-        let template = r#"{"to":{n},"b":"{base64}"}"#;
+        let template = r#"{"to":{number},"b":"{base64}"}"#;
         let (filled, error) = post(Some(template), SEVEN, ok);
         assert!(error.is_none(), "{error:?}");
         assert!(filled.contains("application/json"), "{filled}");
@@ -179,7 +180,7 @@ mod tests {
         ] {
             let (_, error) = post(None, SEVEN, bad.as_bytes());
             let text = error.expect(bad).to_string();
-            assert!(text.contains("http://there:9/pub/{n}?x"), "{text}");
+            assert!(text.contains("http://there:9/pub/{number}?x"), "{text}");
             assert!(text.contains(reason), "{bad}: {text}");
         }
     }

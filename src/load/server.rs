@@ -17,6 +17,15 @@ use crate::sys::host::end_with_parent;
 /// The one entrance that runs publish to.
 const ENDPOINTS: &str = r#"ingest.endpoints=[{kind = "pull", endpoint = "tcp://127.0.0.1:*"}]"#;
 
+/// Without these channels would remember under `--dev`, which has a price of its own: what
+/// remembers in a run says so.
+const PLAIN: [&str; 4] = [
+    "channels.history_size=0",
+    "channels.presence=false",
+    "personal.history_size=0",
+    "personal.presence=false",
+];
+
 /// Connections that warm up a server.
 const WARMING: u32 = 10;
 
@@ -35,7 +44,8 @@ impl Server {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench-worker", "serve", "--dev", "--public-address", "127.0.0.1:0"]);
         command.args(["--internal-address", "127.0.0.1:0", "--log-level", "error"]);
-        for option in [ENDPOINTS].into_iter().chain(options.iter().map(String::as_str)) {
+        let fixed = [ENDPOINTS].into_iter().chain(PLAIN);
+        for option in fixed.chain(options.iter().map(String::as_str)) {
             command.args(["--set", option]);
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;

@@ -28,8 +28,8 @@ const LOOPBACK_SOURCES: u32 = 1 << 16;
 pub enum Door {
     /// A plain TCP connection: the other side sends frames without a handshake.
     Plain,
-    /// A WebSocket at this path. `{n}` is replaced by the number of the connection, `{channels}` by
-    /// the names of its channels. Each message is a frame.
+    /// A WebSocket at this path. `{number}` is replaced by the number of the connection, and
+    /// `{channels}` by the names of its channels. Each message is a frame.
     WebSocket(String),
     /// The same, and the Centrifuge protocol in JSON is spoken there.
     Json(String),

@@ -24,6 +24,14 @@ LOG_LINES_SHOWN = 60
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
+# What --dev switches on and most tests are not about.
+PLAIN = [
+    f"{section}.{option}"
+    for section in ("channels", "personal")
+    for option in ("history_size=0", "presence=false")
+]
+
+
 class Edge:
     """One running server, to be used in a `with` statement.
 
@@ -61,7 +69,7 @@ class Edge:
         config.write_text(self.config or "".join(map(self._endpoint, self.kinds)))
         command = [binary(), "serve", "--config", config] + ["--dev"] * self.dev
         command += ["--public-address", self.public, "--internal-address", "127.0.0.1:0"]
-        for setting in ("drain.window=0s", *self.settings):
+        for setting in ("drain.window=0s", *PLAIN, *self.settings):
             command += ["--set", setting]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(

@@ -96,6 +96,11 @@ fn readme_lists_every_option() {
 }
 
 #[test]
+fn readme_lists_every_command_and_flag() {
+    tables::assert_commands();
+}
+
+#[test]
 fn readme_lists_every_metric() {
     tables::assert_metrics();
     documents::assert_metrics_documented();

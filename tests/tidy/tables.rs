@@ -1,8 +1,9 @@
-//! Tables of README that are made from the program: options and metrics.
+//! Tables of README that are made from the program: commands, options and metrics.
 //!
-//! Nobody keeps them by hand. Options come from what `tidegate default-config` prints, metrics
-//! from the tables that count. A row that is wrong or missing is a finding that shows the right
-//! row, to be copied; a row of something that does not exist is one too.
+//! Nobody keeps them by hand. Commands and flags come from their `--help`, options from what
+//! `tidegate default-config` prints, metrics from the tables that count. A row that is wrong or
+//! missing is a finding that shows the right row, to be copied; a row of something that does not
+//! exist is one too.
 
 use std::process::Command;
 
@@ -10,12 +11,30 @@ use tidegate::metrics::{ApiMetrics, IngestMetrics, Metric, ShardMetrics, TokenMe
 
 use crate::source::{Finding, assert_clean, in_file, read};
 
-pub(crate) fn assert_options() {
+/// What the program prints.
+fn printed(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("default-config")
+        .args(arguments)
         .output()
         .expect("the binary was built for this test");
-    let rows = option_rows(&String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn assert_commands() {
+    let helps: [&[&str]; 3] = [&["--help"], &["serve", "--help"], &["check-config", "--help"]];
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for row in helps.iter().flat_map(|arguments| help_rows(&printed(arguments))) {
+        // What each command says of itself in the same words stands once.
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    assert!(rows.len() > 15, "`tidegate --help` lists commands and flags: {rows:?}");
+    assert_clean(differences(&read("README.md"), "## Commands", &rows));
+}
+
+pub(crate) fn assert_options() {
+    let rows = option_rows(&printed(&["default-config"]));
     assert!(!rows.is_empty(), "`tidegate default-config` prints no options");
     assert_clean(differences(&read("README.md"), "## Options", &rows));
 }
@@ -57,6 +76,36 @@ fn differences(readme: &str, heading: &str, rows: &[(String, String)]) -> Vec<Fi
         }
     }
     findings
+}
+
+/// Name and row of each command and flag in a help text, but for those of the help itself.
+fn help_rows(help: &str) -> Vec<(String, String)> {
+    let mut items: Vec<(String, String)> = Vec::new();
+    for line in help.lines().skip_while(|line| !line.ends_with("ns:") && !line.ends_with("ds:")) {
+        let (indent, text) = (line.len() - line.trim_start().len(), line.trim());
+        let is_item = (2..=6).contains(&indent) && !text.starts_with('[');
+        let (name, about) = text.split_once("  ").unwrap_or((text, ""));
+        match items.last_mut() {
+            _ if indent == 0 => {}
+            _ if is_item => items.push((name.to_owned(), about.trim().to_owned())),
+            Some((_, about)) => {
+                about.push(' ');
+                about.push_str(text);
+            }
+            None => {}
+        }
+    }
+    let is_own =
+        |name: &str| name != "help" && !name.starts_with("-h,") && !name.starts_with("-V,");
+    let items = items.into_iter().filter(|(name, _)| is_own(name));
+    items
+        .map(|(name, about)| {
+            // Variables have a place of their own in README.
+            let about = about.split(" [env:").next().unwrap_or_default().trim();
+            let row = format!("| `{name}` | {about}. |");
+            (name, row)
+        })
+        .collect()
 }
 
 /// Name and row of each option in a commented TOML file. A key that is commented out is an option
@@ -164,6 +213,17 @@ mod tests {
             "| `websocket.origin` | not set by default | text | An origin. |",
             "| `ingest.endpoints.kind` | must be set | a kind | Kind. |",
         ];
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn help_becomes_rows() {
+        let help = "About it.\n\nUsage: x <COMMAND>\n\nCommands:\n  serve  Run it\n  help   Us\n\n\
+                    Options:\n      --config <FILE>  A file [env:\n                       X=]\n\
+                    \x20     --dev            All\n                       open\n  -h, --help  Us";
+        let rows: Vec<String> = help_rows(help).into_iter().map(|(_, row)| row).collect();
+        let expected =
+            ["| `serve` | Run it. |", "| `--config <FILE>` | A file. |", "| `--dev` | All open. |"];
         assert_eq!(rows, expected);
     }
 

@@ -8,9 +8,14 @@ use crate::load::{
     Delivery, KernelCost, Opening, Pings, Quantiles, Recovery, Report, ServerCost, SlowShare,
 };
 
-/// Writes the table.
-pub(super) fn render(report: &Report) -> String {
+/// Writes the table: the verdict first, and lines that fit a terminal of 80 columns. `has_slabs`
+/// shows what each of the kernel's caches holds.
+pub(super) fn render(report: &Report, has_slabs: bool) -> String {
     let mut table = Table::default();
+    match report.problems.as_slice() {
+        [] => table.row("verdict", "flawless"),
+        problems => table.row("verdict", &format!("NOT FLAWLESS: {}", problems.join(", "))),
+    }
     table.row("scenario", &format!("{}, {}", report.scenario, report.protocol));
     let (count, servers) = (report.processes, report.servers_started);
     let mut processes = String::new();
@@ -41,7 +46,7 @@ pub(super) fn render(report: &Report) -> String {
     if report.closed_by_us > 0 {
         table.row("closed by us", &format!("{} with a whole handshake", report.closed_by_us));
     }
-    reasons(&mut table, "closed by server", &report.closes);
+    reasons(&mut table, "server closed", &report.closes);
     if let Some(of) = &report.pings {
         pings(&mut table, of);
     }
@@ -50,10 +55,11 @@ pub(super) fn render(report: &Report) -> String {
     }
     if let Some(kernel) = &report.kernel {
         kernel_cost(&mut table, kernel);
+        if has_slabs {
+            slabs(&mut table, kernel);
+        }
     }
     report.host.iter().for_each(|finding| host(&mut table, finding));
-    let is_flawless = report.problems.is_empty();
-    table.row("verdict", if is_flawless { "flawless" } else { "NOT FLAWLESS" });
     table.0
 }
 
@@ -166,6 +172,9 @@ fn kernel_cost(table: &mut Table, kernel: &KernelCost) {
         kernel.per_socket_bytes, kernel.sockets_per_connection, kernel.left_per_socket_bytes
     );
     table.row("kernel memory", &text);
+}
+
+fn slabs(table: &mut Table, kernel: &KernelCost) {
     let caches: Vec<String> = kernel
         .caches
         .iter()
@@ -173,17 +182,17 @@ fn kernel_cost(table: &mut Table, kernel: &KernelCost) {
         .collect();
     match kernel.pending_per_socket_bytes {
         Some(pending) => {
-            table.row("", &format!("of it {}", caches.join(", ")));
+            table.row("slabs", &format!("bytes per socket: {}", caches.join(", ")));
             table.row("pending", &format!("{pending:.0} bytes per socket of io_uring's requests"));
         }
-        None => table.row("", "by cache: /proc/slabinfo cannot be read; root may"),
+        None => table.row("slabs", "/proc/slabinfo cannot be read; root may"),
     }
 }
 
 fn quantiles(table: &mut Table, name: &str, quantiles: Option<&Quantiles>) {
     let Some(of) = quantiles else { return };
     let text = format!(
-        "p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+        "p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
         time(of.p50_ns),
         time(of.p90_ns),
         time(of.p99_ns),
@@ -209,9 +218,26 @@ fn host(table: &mut Table, finding: &Finding) {
 #[derive(Default)]
 struct Table(String);
 
+/// Columns of a name, and of the value behind it.
+const NAME_COLUMNS: usize = 14;
+const VALUE_COLUMNS: usize = 80 - NAME_COLUMNS - 1;
+
 impl Table {
     fn row(&mut self, name: &str, value: &str) {
-        writeln!(self.0, "{name:16}  {value}").expect("a string takes everything");
+        let mut line = format!("{name:NAME_COLUMNS$}");
+        let mut columns = 0;
+        for word in value.split(' ').filter(|word| !word.is_empty()) {
+            let length = word.chars().count();
+            if columns > 0 && columns + 1 + length > VALUE_COLUMNS {
+                writeln!(self.0, "{line}").expect("a string takes everything");
+                line = " ".repeat(NAME_COLUMNS);
+                columns = 0;
+            }
+            line.push(' ');
+            line.push_str(word);
+            columns += length + usize::from(columns > 0);
+        }
+        writeln!(self.0, "{line}").expect("a string takes everything");
     }
 }
 
@@ -219,7 +245,8 @@ impl Table {
 fn time(nanos: u64) -> String {
     match nanos {
         0..1_000_000 => format!("{:.0} µs", nanos as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        1_000_000..100_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        100_000_000..1_000_000_000 => format!("{:.0} ms", nanos as f64 / 1e6),
         _ => format!("{:.2} s", nanos as f64 / 1e9),
     }
 }
@@ -229,10 +256,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn long_values_go_on_below_themselves() {
+        let mut table = Table::default();
+        table.row("latency", &"p99.9 123.4 ms, ".repeat(8));
+        let lines: Vec<&str> = table.0.lines().collect();
+        assert!(
+            lines.len() == 2 && lines.iter().all(|line| line.chars().count() <= 80),
+            "{lines:?}"
+        );
+        assert!(lines[0].starts_with("latency        p99.9"), "{lines:?}");
+        assert!(lines[1].starts_with("               p99.9"), "{lines:?}");
+    }
+
+    #[test]
     fn durations_have_the_unit_that_fits() {
         assert_eq!(
-            [999, 250_000, 1_500_000, 2_340_000_000].map(time),
-            ["1 µs", "250 µs", "1.5 ms", "2.34 s"]
+            [999, 250_000, 1_500_000, 123_400_000, 2_340_000_000].map(time),
+            ["1 µs", "250 µs", "1.5 ms", "123 ms", "2.34 s"]
         );
     }
 }

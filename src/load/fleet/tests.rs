@@ -22,8 +22,10 @@ fn serve(
     then: impl Fn(TcpStream) + Send + 'static,
 ) -> (Target, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target =
-        Target::new(listener.local_addr().unwrap(), Door::WebSocket("/{n}?channels=x".to_owned()));
+    let target = Target::new(
+        listener.local_addr().unwrap(),
+        Door::WebSocket("/{number}?channels=x".to_owned()),
+    );
     let server = std::thread::spawn(move || {
         for _ in 0..count {
             let (mut stream, _) = listener.accept().unwrap();

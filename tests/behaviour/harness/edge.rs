@@ -9,6 +9,14 @@ use std::time::Duration;
 
 use crate::harness::{Asker, Client, Events, PATIENCE, Raw, eventually, request};
 
+/// What `--dev` switches on and most promises are not about.
+const PLAIN: [&str; 4] = [
+    "channels.history_size=0",
+    "channels.presence=false",
+    "personal.history_size=0",
+    "personal.presence=false",
+];
+
 /// The endpoints of an edge: the order is the one in which it prints their addresses.
 const ENDPOINTS: &str = r#"ingest.endpoints=[
     {kind="sub",endpoint="tcp://127.0.0.1:*"},{kind="pull",endpoint="tcp://127.0.0.1:*"},
@@ -33,14 +41,15 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// With two shards and otherwise the defaults of `--dev`.
+    /// With two shards, channels that remember nothing, and otherwise the defaults of `--dev`.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
     /// With options, each as `section.key=value`.
     pub fn with(options: &[&str]) -> Self {
-        let mut command = command(&["serve", "--dev"], options);
+        let options: Vec<&str> = PLAIN.iter().chain(options).copied().collect();
+        let mut command = command(&["serve", "--dev"], &options);
         command.args(["--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"]);
         if !options.iter().any(|option| option.starts_with("shards.count")) {
             command.args(["--shards", "2"]);
