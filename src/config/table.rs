@@ -186,8 +186,9 @@ options! {
 options! {
     /// What channels with history remember, all together.
     History {
-        /// Most memory for the publications that this process remembers. Past it the channels
-        /// that were unused longest lose their history, and, without subscribers, their epoch.
+        /// Most memory for the publications that this process remembers. Past it channels without
+        /// subscribers and publications lose their epoch first, then those that were unused
+        /// longest their history and, without subscribers, their epoch.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
         /// it could not be recovered.

@@ -4,14 +4,20 @@
 //! and ends when its channel has had neither for a while, or when the budget is needed by others:
 //! the next one of the channel has another epoch, so that no position of the old one is taken for
 //! one of the new. A channel with subscribers keeps its stream; under pressure it forgets only
-//! publications, which a recovery notices by the gap.
+//! publications, which a recovery notices by the gap. Who only asks a question begins nothing.
+//!
+//! The budget is for what is remembered. So streams that remember nothing and that nobody hears
+//! make room first, and one that is empty but heard costs nothing: its subscribers are bounded, and
+//! made-up names of theirs must not drive out what others remember.
 
 use std::sync::Arc;
 
-use crate::hub::Hub;
+use crate::hub::epochs::Epochs;
+use crate::hub::home::Home;
 use crate::hub::rows::{NONE, Rows};
 use crate::hub::stream::Stream;
-use crate::protocol::{ChannelName, Epoch, Position, Push};
+use crate::hub::{Hub, Ranks};
+use crate::protocol::{ChannelName, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
 /// Ticks of a second.
@@ -23,16 +29,22 @@ const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
 /// next ticks.
 const STEPS_PER_TICK: u32 = 256;
 
-/// At most so many streams are looked at to make room for one publication. It takes one at most
-/// that is larger than the publication, so in the long run this is more than enough.
+/// At most so many streams are ended or emptied to make room for one publication. It takes one at
+/// most that is larger than the publication, so in the long run this is more than enough.
 const EVICTIONS_PER_PUBLICATION: usize = 64;
+
+/// The rank of streams that remember something.
+const REMEMBERING: u8 = 0;
+
+/// The rank of those that remember nothing and that nobody hears: they make room first.
+const IDLE: u8 = 1;
 
 /// The streams of a shard.
 pub(super) struct History {
     pub(super) streams: Rows<Stream>,
-    /// The ends of the order of use.
-    oldest: u32,
-    newest: u32,
+    pub(super) epochs: Epochs,
+    /// Who makes room first; in each rank the one that was not used for longest.
+    ranks: Ranks<2>,
     expiry: Wheel,
     bytes: usize,
 }
@@ -45,35 +57,46 @@ impl std::fmt::Debug for History {
 
 impl History {
     /// No streams.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(epochs: Epochs) -> Self {
         Self {
             streams: Rows::default(),
-            oldest: NONE,
-            newest: NONE,
+            epochs,
+            ranks: Ranks::default(),
             expiry: Wheel::new(Tick(0)),
             bytes: 0,
         }
     }
 
-    /// Changes a stream, keeping the sum of bytes.
+    /// Changes a stream, keeping the sum of bytes and the order in which streams make room.
     fn change<T>(&mut self, row: u32, change: impl FnOnce(&mut Stream) -> T) -> T {
         let stream = &mut self.streams[row];
         self.bytes -= stream.bytes();
         let result = change(stream);
         self.bytes += stream.bytes();
+        self.rank(row);
         result
+    }
+
+    fn rank(&mut self, row: u32) {
+        let stream = &self.streams[row];
+        let rank = match (stream.len() > 0, stream.is_heard) {
+            (true, _) => Some(REMEMBERING),
+            (false, false) => Some(IDLE),
+            (false, true) => None,
+        };
+        self.ranks.set(&mut self.streams, row, rank);
     }
 
     fn insert(&mut self, stream: Stream, due: Tick) -> u32 {
         self.bytes += stream.bytes();
         let row = self.streams.insert(stream);
-        self.link_newest(row);
+        self.rank(row);
         self.expiry.insert_or_move(row, due);
         row
     }
 
     fn remove(&mut self, row: u32) -> Stream {
-        self.unlink(row);
+        self.ranks.remove(&mut self.streams, row);
         self.expiry.cancel(row);
         let stream = self.streams.remove(row);
         self.bytes -= stream.bytes();
@@ -81,37 +104,9 @@ impl History {
     }
 
     /// Makes a stream the one that was used last.
-    fn touch(&mut self, row: u32, now: Tick) {
+    pub(super) fn touch(&mut self, row: u32, now: Tick) {
         self.streams[row].used = now;
-        if self.newest != row {
-            self.unlink(row);
-            self.link_newest(row);
-        }
-    }
-
-    fn link_newest(&mut self, row: u32) {
-        let before = std::mem::replace(&mut self.newest, row);
-        self.streams[row].older = before;
-        self.streams[row].newer = NONE;
-        if before == NONE {
-            self.oldest = row;
-        } else {
-            self.streams[before].newer = row;
-        }
-    }
-
-    fn unlink(&mut self, row: u32) {
-        let (older, newer) = (self.streams[row].older, self.streams[row].newer);
-        if older == NONE {
-            self.oldest = newer;
-        } else {
-            self.streams[older].newer = newer;
-        }
-        if newer == NONE {
-            self.newest = older;
-        } else {
-            self.streams[newer].older = older;
-        }
+        self.ranks.renew(&mut self.streams, row);
     }
 }
 
@@ -125,14 +120,25 @@ impl Hub {
             self.history.touch(row, now);
             return row;
         }
-        let epoch = self.next_epoch();
+        let place = &self.homes.rows[home];
+        let epoch = self.history.epochs.next_of(place.channel_name());
+        let is_heard = !place.members.is_empty();
         let due = now.plus(ttl.saturating_mul(SECOND));
-        let row = self.history.insert(Stream::new(home, epoch, now), due);
+        let row = self.history.insert(Stream::new(home, epoch, is_heard, now), due);
         self.homes.rows[home].stream = row;
         self.metrics.streams.add(1);
-        self.enforce_history_budget(row);
-        self.note_history();
         row
+    }
+
+    /// A channel got its first subscribers, or lost its last.
+    pub(super) fn note_audience(&mut self, home: u32) {
+        let Home { stream, ref members, .. } = self.homes.rows[home];
+        let is_heard = !members.is_empty();
+        if stream != NONE && self.history.streams[stream].is_heard != is_heard {
+            self.history.change(stream, |stream| stream.is_heard = is_heard);
+            self.enforce_history_budget(NONE);
+            self.note_history();
+        }
     }
 
     /// Publishes into a stream, which remembers at most `size` publications.
@@ -156,42 +162,41 @@ impl Hub {
         }
     }
 
-    /// Takes from the streams that were not used for longest until the rest fits.
+    /// Takes from the streams that make room first until the rest fits.
     fn enforce_history_budget(&mut self, spared: u32) {
         let bytes_max = self.settings.history_bytes_max;
         for _ in 0..EVICTIONS_PER_PUBLICATION {
-            if self.history.bytes <= bytes_max {
-                return;
+            let Some((rank, row)) = self.history.ranks.first() else { return };
+            if self.history.bytes <= bytes_max || row == spared {
+                break;
             }
-            let row = self.history.oldest;
-            let home = self.history.streams[row].home;
-            let is_in_use = !self.homes.rows[home].members.is_empty();
-            if row == spared || (is_in_use && self.history.streams[row].len() == 0) {
-                // There is nothing to take; the next one comes first from now on.
-                self.history.unlink(row);
-                self.history.link_newest(row);
+            if rank == IDLE {
+                self.metrics.positions_evicted.increment();
+                self.end_stream(row);
                 continue;
             }
             self.metrics.streams_evicted.increment();
-            if is_in_use {
+            if self.history.streams[row].is_heard {
                 self.history.change(row, Stream::forget_all);
-                self.history.unlink(row);
-                self.history.link_newest(row);
             } else {
                 self.end_stream(row);
             }
         }
-        if self.history.streams[spared].bytes() > bytes_max {
+        if spared != NONE && self.history.streams[spared].bytes() > bytes_max {
             self.metrics.streams_evicted.increment();
             self.history.change(spared, Stream::forget_all);
         }
     }
 
     fn end_stream(&mut self, row: u32) {
-        let home = self.history.remove(row).home;
+        let stream = self.history.remove(row);
         self.metrics.streams.add(-1);
-        self.homes.rows[home].stream = NONE;
-        self.forget_empty_home(home);
+        let home = &mut self.homes.rows[stream.home];
+        home.stream = NONE;
+        if stream.position().offset > 0 {
+            self.history.epochs.end(home.channel_name());
+        }
+        self.forget_empty_home(stream.home);
     }
 
     /// Forgets publications that are too old, and streams that nobody has used for long.
@@ -222,14 +227,5 @@ impl Hub {
 
     fn note_history(&self) {
         self.metrics.history_bytes.set(self.history.bytes as i64);
-    }
-
-    /// An epoch that no stream had before (splitmix64: a permutation of the counter).
-    fn next_epoch(&mut self) -> Epoch {
-        self.tally.epochs = self.tally.epochs.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.tally.epochs;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Epoch(mixed ^ (mixed >> 31))
     }
 }

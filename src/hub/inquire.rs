@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::hub::Hub;
 use crate::hub::named::Named;
+use crate::hub::rows::NONE;
+use crate::hub::stream::Stream;
 use crate::protocol::{
     ChannelName, ClientInfo, Command, CommandError, HistoryFilter, Namespace, Outcome, Pattern,
     Ticket,
@@ -58,9 +60,16 @@ impl Hub {
         if !rules.has_history() {
             return Err(CommandError::NotAvailable);
         }
-        let home = self.home_row(channel);
-        let row = self.stream_of(home, rules.history_ttl);
-        let stream = &self.history.streams[row];
+        let home = self.homes.find(channel);
+        let row = home.map_or(NONE, |home| self.homes.rows[home].stream);
+        let unborn;
+        let stream = if row == NONE {
+            unborn = Stream::new(NONE, self.history.epochs.next_of(channel), false, self.now.tick);
+            &unborn
+        } else {
+            self.history.touch(row, self.now.tick);
+            &self.history.streams[row]
+        };
         let position = stream.position();
         let found = stream.select(filter, HISTORY_ANSWER_MAX, HISTORY_ANSWER_BYTES_MAX);
         let found = found.ok_or(CommandError::UnrecoverablePosition(position.epoch))?;

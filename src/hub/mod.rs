@@ -21,6 +21,7 @@ mod conditions;
 mod connect;
 mod connection;
 mod effect;
+mod epochs;
 mod flush;
 mod gather;
 mod history;
@@ -32,6 +33,7 @@ mod managed;
 mod named;
 mod outbox;
 mod publish;
+mod ranks;
 mod rate;
 mod repeats;
 mod requests;
@@ -46,6 +48,7 @@ pub use batch::{BATCH_MAX, Batch, Entry};
 pub use conditions::Wishes;
 pub use effect::{Cause, Effect};
 pub use managed::{Asked, Grant, Subscribe};
+pub use ranks::{Place, Ranked, Ranks};
 pub use rate::Rates;
 pub use rows::{NONE, Rows};
 pub use session::Session;
@@ -55,6 +58,7 @@ use std::sync::Arc;
 
 use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Subscription};
+use crate::hub::epochs::Epochs;
 use crate::hub::history::{History, SECOND};
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
@@ -216,8 +220,6 @@ struct Tally {
     congested: u32,
     /// How many open connections of each wire variant take part in broadcasts to everybody.
     everyone: [u32; 3],
-    /// Where the sequence of epochs stands.
-    epochs: u64,
     log_bytes: usize,
     outbox_bytes: usize,
     events: u64,
@@ -255,7 +257,7 @@ impl Hub {
         }
         let window = settings.idempotency_window.saturating_mul(SECOND);
         let repeats = Repeats::new(window, settings.idempotency_keys_max);
-        let epochs = settings.epoch_seed ^ (u64::from(settings.shard.0) << 56);
+        let history = History::new(Epochs::new(settings.epoch_seed));
         Self {
             settings,
             metrics,
@@ -275,12 +277,12 @@ impl Hub {
             session_devices: HashMap::default(),
             revocations: Revocations::new(session::REVOCATION_SECONDS),
             rolls: Rows::default(),
-            history: History::new(),
+            history,
             repeats,
             user_rates: rate::UserRates::default(),
             now: Now::default(),
             queues: Queues::default(),
-            tally: Tally { epochs, ..Tally::default() },
+            tally: Tally::default(),
         }
     }
 
@@ -359,7 +361,7 @@ impl Hub {
             Envelope::Join { channel, shard, handle } => self.handle_join(channel, shard, handle),
             Envelope::Joined { handle } => self.handle_joined(handle),
             Envelope::Leave { channel, shard, handle } => {
-                self.at_home(&channel, |home| home.leave(shard, handle));
+                self.handle_leave(&channel, shard, handle);
             }
             Envelope::Attend(attend) => self.handle_attend(*attend),
             Envelope::Attended(attended) => self.handle_attended(*attended),
@@ -389,14 +391,7 @@ impl Hub {
         }
     }
 
-    /// Changes the home side of a channel, which is forgotten when nobody is left there.
-    fn at_home(&mut self, channel: &ChannelName, change: impl FnOnce(&mut Home)) {
-        if let Some(row) = self.homes.find(channel) {
-            change(&mut self.homes.rows[row]);
-            self.forget_empty_home(row);
-        }
-    }
-
+    /// Forgets the home side of a channel if nothing is left there.
     fn forget_empty_home(&mut self, row: u32) {
         if self.homes.rows[row].is_empty() {
             self.homes.remove(row);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::rows::NONE;
+use crate::hub::{Place, Ranked};
 use crate::protocol::{Epoch, EpochClaim, HistoryFilter, Position, Publication, Push, Version};
 use crate::wheel::Tick;
 
@@ -26,9 +27,16 @@ pub(super) struct Stream {
     bytes: usize,
     /// When something last happened in it.
     pub(super) used: Tick,
-    /// Its neighbours in the order of use.
-    pub(super) older: u32,
-    pub(super) newer: u32,
+    /// Whether its channel has subscribers.
+    pub(super) is_heard: bool,
+    /// When it makes room for others.
+    place: Place,
+}
+
+impl Ranked for Stream {
+    fn place(&mut self) -> &mut Place {
+        &mut self.place
+    }
 }
 
 #[derive(Debug)]
@@ -39,13 +47,13 @@ struct Remembered {
 
 impl Default for Stream {
     fn default() -> Self {
-        Self::new(NONE, Epoch(0), Tick(0))
+        Self::new(NONE, Epoch(0), false, Tick(0))
     }
 }
 
 impl Stream {
     /// A stream without publications.
-    pub(super) fn new(home: u32, epoch: Epoch, now: Tick) -> Self {
+    pub(super) fn new(home: u32, epoch: Epoch, is_heard: bool, now: Tick) -> Self {
         Self {
             home,
             epoch,
@@ -54,8 +62,8 @@ impl Stream {
             remembered: VecDeque::new(),
             bytes: 0,
             used: now,
-            older: NONE,
-            newer: NONE,
+            is_heard,
+            place: Place::default(),
         }
     }
 
@@ -117,8 +125,11 @@ impl Stream {
         self.remembered.len()
     }
 
-    /// About how much memory it takes.
+    /// About how much memory it takes of what is for history: nothing while it is empty and heard.
     pub(super) fn bytes(&self) -> usize {
+        if self.remembered.is_empty() && self.is_heard {
+            return 0;
+        }
         let epoch = self.version.as_ref().map_or(0, |version| version.epoch.len());
         self.bytes + epoch + STREAM_BYTES
     }
@@ -197,7 +208,7 @@ mod tests {
 
     /// A stream of eight publications that remembers the last five: offsets 4 to 8.
     fn stream() -> Stream {
-        let mut stream = Stream::new(0, Epoch(1), Tick(0));
+        let mut stream = Stream::new(0, Epoch(1), false, Tick(0));
         for offset in 1..=8 {
             let publication = Arc::new(Publication::new(true, b"1", 0));
             let body = PushBody::Publication { publication, offset };

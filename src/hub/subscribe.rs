@@ -107,7 +107,19 @@ impl Hub {
     pub(super) fn handle_join(&mut self, channel: ChannelName, shard: ShardId, handle: Handle) {
         let row = self.home_row(&channel);
         self.homes.rows[row].join(shard, handle);
+        self.note_audience(row);
         self.post(shard, Envelope::Joined { handle });
+    }
+
+    /// Home side: a shard's last subscriber is gone.
+    pub(super) fn handle_leave(&mut self, channel: &ChannelName, shard: ShardId, handle: Handle) {
+        let Some(row) = self.homes.find(channel) else { return };
+        self.homes.rows[row].leave(shard, handle);
+        if self.homes.rows[row].stream == NONE {
+            self.forget_empty_home(row);
+        } else {
+            self.note_audience(row);
+        }
     }
 
     /// Member side: the home knows of this shard's stay.

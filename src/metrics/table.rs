@@ -86,8 +86,10 @@ metrics! {
             "Channels whose stream has an epoch and offsets at this shard.";
         history_bytes: Gauge = "tidegate_history_bytes"
             "Memory of streams and of the publications that they remember.";
-        streams_evicted: Counter = "tidegate_streams_evicted"
-            "Streams that lost their publications because history needed memory.";
+        streams_evicted: Counter = "tidegate_streams_evicted" [lost = "publications"]
+            "Streams that made room in the memory for history, by what they lost.";
+        positions_evicted: Counter = "tidegate_streams_evicted" [lost = "position"]
+            "Streams that made room in the memory for history, by what they lost.";
         recoveries: Counter = "tidegate_recoveries" [result = "recovered"]
             "Subscriptions with a position to recover from, by result.";
         recoveries_failed: Counter = "tidegate_recoveries" [result = "not_recovered"]

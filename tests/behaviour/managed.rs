@@ -497,17 +497,63 @@ fn who_comes_back_gets_what_it_missed_or_is_told() {
 }
 
 #[test]
-fn channels_that_are_only_asked_for_cost_bounded_memory() {
+fn channels_that_are_only_asked_for_cost_nothing() {
     let edge = Edge::with(&[HISTORY, "history.memory_max=1MiB", "shards.count=1"]);
     let client = Managed::connect(&edge);
-    let position = client.done("subscribe", on("news"));
-    for number in 0..3000 {
+    let before = edge.memory();
+    edge.publish("news", "\"1\"");
+    let position = client.done("history", on("news"));
+    for number in 0..5000 {
         client.done("history", on(&number.to_string()));
     }
-    let streams = edge.metric("tidegate_streams");
-    assert!((1000..3000).contains(&streams), "{streams}");
+    assert_eq!(edge.metric("tidegate_streams"), 1);
+    assert!(edge.memory() < before + (2 << 20), "nothing is kept of questions");
+    let request = json!({ "channel": "news", "limit": -1 });
+    assert_eq!(data_of(&client.done("history", request)["publications"]), ["1"]);
+    assert_eq!(client.done("history", on("news")), position);
+    // What a question says of a channel without a stream is true when the stream begins.
+    let nothing = client.done("history", on("later"));
+    edge.publish("later", "\"first\"");
+    let result = client.done("subscribe", again("later", &nothing, 0));
+    assert_eq!(result["recovered"], true);
+    assert_eq!(data_of(&result["publications"]), ["first"]);
+}
+
+#[test]
+fn subscribers_of_made_up_channels_take_nobodys_history() {
+    const CLIENTS: usize = 24;
+    let edge = Edge::with(&[HISTORY, "history.memory_max=1MiB", "shards.count=1"]);
+    for number in 0..50 {
+        edge.publish(&format!("real-{number}"), "\"1\"");
+    }
+    // Each leaves its channels again, or stays.
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let client = Managed::connect(&edge);
+        for channel in 0..128 {
+            client.done("subscribe", on(&format!("made-up-{number}-{channel}")));
+        }
+        if number % 2 == 0 {
+            for channel in 0..128 {
+                client.done("unsubscribe", on(&format!("made-up-{number}-{channel}")));
+            }
+        }
+        clients.push(client);
+    }
+    assert_eq!(edge.metric("tidegate_subscriptions"), 128 * CLIENTS as i64 / 2);
     assert!(edge.metric("tidegate_history_bytes") <= 1 << 20);
-    assert_eq!(client.done("history", on("news"))["epoch"], position["epoch"]);
+    let reader = Managed::connect(&edge);
+    for number in 0..50 {
+        let channel = format!("real-{number}");
+        let history = reader.done("history", json!({ "channel": channel, "limit": -1 }));
+        assert_eq!(data_of(&history["publications"]), ["1"], "{channel}");
+    }
+    assert_eq!(edge.metric("tidegate_streams_evicted_total{lost=\"publications\""), 0);
+    drop(clients);
+    edge.expect_metric("tidegate_subscriptions", 0);
+    edge.expect_metric("tidegate_connections", 1);
+    assert!(edge.metric("tidegate_streams_evicted_total{lost=\"position\"") > 0);
+    assert!(edge.metric("tidegate_history_bytes") <= 1 << 20);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) struct Subscription {
     pub(crate) asked: Option<u32>,
     /// The command that ends it, while it is not answered.
     pub(crate) leaving: Option<u32>,
+    /// The command that asks where the channel stands, while it is not answered.
+    pub(crate) asking: Option<u32>,
 }
 
 /// Something that a client was told and the world has to check.
@@ -32,6 +34,8 @@ pub(crate) enum Heard {
     TakenAway(bool),
     /// It has left a channel.
     Left,
+    /// It was told where a channel stands that it has never heard.
+    Stands,
     /// The connection is closed.
     Closed,
     /// It is connected.
@@ -89,7 +93,7 @@ impl Client {
         self.unanswered.clear();
         for subscription in self.subscriptions.values_mut() {
             (subscription.is_live, subscription.asked) = (false, None);
-            subscription.leaving = None;
+            (subscription.leaving, subscription.asking) = (None, None);
         }
     }
 
@@ -162,6 +166,16 @@ impl Client {
             let (_, subscription) = of(&|it| it.leaving == Some(id));
             (subscription.is_live, subscription.leaving) = (false, None);
             heard.push(Heard::Left);
+        } else if let Some(history) = reply.get("history") {
+            let (_, subscription) = of(&|it| it.asking == Some(id));
+            subscription.asking = None;
+            // It may have subscribed meanwhile, and knows better.
+            if subscription.position.is_none() {
+                let epoch = history["epoch"].as_str().expect("an epoch").to_owned();
+                let offset = history.get("offset").and_then(Value::as_u64).unwrap_or(0);
+                subscription.position = Some((epoch, offset));
+                heard.push(Heard::Stands);
+            }
         } else {
             assert_eq!(reply["error"]["code"], 103, "{reply}");
             let (_, subscription) = of(&|it| it.asked == Some(id));

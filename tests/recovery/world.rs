@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
-use tidegate::protocol::centrifuge::PositionClaim;
+use tidegate::protocol::centrifuge::{HistoryRequest, PositionClaim};
 use tidegate::protocol::{
     ChannelGrant, ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId,
     Target, Ticket, Variant,
@@ -30,7 +30,7 @@ const AGE_STEPS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Met(BTreeMap<&'static str, u64>);
 
-const SITUATIONS: [&str; 14] = [
+const SITUATIONS: [&str; 15] = [
     "recovered something",
     "recovered nothing, as there was nothing",
     "could not recover",
@@ -38,6 +38,7 @@ const SITUATIONS: [&str; 14] = [
     "taken away",
     "taken away before it was there",
     "left",
+    "told where a channel stands",
     "closed as slow",
     "lost with bytes unread",
     "evicted",
@@ -198,6 +199,7 @@ impl World {
             80..93 => self.read(client),
             93..95 => self.take_away(client),
             95..97 => self.leave(client),
+            97 => self.ask_where(client),
             _ => self.ask_for_all(client),
         }
         self.tend();
@@ -304,6 +306,30 @@ impl World {
             self.hubs[shard].0.ask(row, Asked::Subscribe(id, Box::new(subscribe)));
             self.carry_out(shard);
         }
+    }
+
+    /// A client asks where a channel stands that it has not heard yet. What it is told is the
+    /// position from which it recovers when it subscribes, and perhaps another client's first.
+    fn ask_where(&mut self, index: usize) {
+        let Some(connection) = &self.connections[index] else { return };
+        let client = &mut self.clients[index];
+        if connection.closing_since.is_some() || !client.is_connected {
+            return;
+        }
+        let is_unheard = |channel: &&usize| {
+            let subscription = &client.subscriptions[*channel];
+            subscription.position.is_none()
+                && subscription.asked.is_none()
+                && subscription.asking.is_none()
+        };
+        let Some(&channel) = client.wanted[1..].iter().find(is_unheard) else { return };
+        let id = client.next_id();
+        client.subscriptions.get_mut(&channel).expect("wanted").asking = Some(id);
+        let request = HistoryRequest { limit: 0, ..HistoryRequest::default() };
+        let (shard, row) = (connection.shard, connection.row);
+        let asked = Asked::History(id, self.names[channel].clone(), Box::new(request));
+        self.hubs[shard].0.ask(row, asked);
+        self.carry_out(shard);
     }
 
     /// A client leaves a channel, perhaps before it is there.
@@ -467,6 +493,7 @@ impl World {
                 Heard::TakenAway(false) => self.met.note("taken away"),
                 Heard::TakenAway(true) => self.met.note("taken away before it was there"),
                 Heard::Left => self.met.note("left"),
+                Heard::Stands => self.met.note("told where a channel stands"),
                 Heard::Connected => {}
                 Heard::Closed => return self.lose(index),
             }

@@ -1,0 +1,176 @@
+//! Rows in queues of different rank: who gives first when memory is needed.
+//!
+//! A row stands in one queue at most. Its neighbours are numbers in the row itself, so that every
+//! change takes constant time, and what is in no queue costs nothing but these numbers.
+
+use crate::hub::rows::{NONE, Rows};
+
+/// In no queue.
+const NOWHERE: u8 = u8::MAX;
+
+/// Where a row stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    older: u32,
+    newer: u32,
+    rank: u8,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { older: NONE, newer: NONE, rank: NOWHERE }
+    }
+}
+
+impl Place {
+    /// The rank of the row, if it stands in a queue.
+    pub fn rank(&self) -> Option<u8> {
+        (self.rank != NOWHERE).then_some(self.rank)
+    }
+}
+
+/// A row that may stand in a queue.
+pub trait Ranked: Default {
+    /// Where it stands.
+    fn place(&mut self) -> &mut Place;
+}
+
+/// One queue for each rank below `N`, which is at most 64.
+#[derive(Debug)]
+pub struct Ranks<const N: usize> {
+    /// The oldest and the newest row of each queue.
+    ends: [(u32, u32); N],
+    /// A bit for each queue that has a row.
+    occupied: u64,
+}
+
+impl<const N: usize> Default for Ranks<N> {
+    fn default() -> Self {
+        const { assert!(N <= u64::BITS as usize, "a bit for each queue") };
+        Self { ends: [(NONE, NONE); N], occupied: 0 }
+    }
+}
+
+impl<const N: usize> Ranks<N> {
+    /// Gives a row a rank, or none. It comes to the end of the queue, unless it is in it already.
+    pub fn set<T: Ranked>(&mut self, rows: &mut Rows<T>, row: u32, rank: Option<u8>) {
+        let rank = rank.unwrap_or(NOWHERE);
+        if rows[row].place().rank != rank {
+            self.remove(rows, row);
+            self.push(rows, row, rank);
+        }
+    }
+
+    /// Moves a row to the end of its queue.
+    pub fn renew<T: Ranked>(&mut self, rows: &mut Rows<T>, row: u32) {
+        let Place { newer, rank, .. } = *rows[row].place();
+        if newer != NONE {
+            self.remove(rows, row);
+            self.push(rows, row, rank);
+        }
+    }
+
+    /// Takes a row out of its queue.
+    pub fn remove<T: Ranked>(&mut self, rows: &mut Rows<T>, row: u32) {
+        let Place { older, newer, rank } = std::mem::take(rows[row].place());
+        if rank == NOWHERE {
+            return;
+        }
+        let (oldest, newest) = &mut self.ends[usize::from(rank)];
+        if older == NONE {
+            *oldest = newer;
+        } else {
+            rows[older].place().newer = newer;
+        }
+        if newer == NONE {
+            *newest = older;
+        } else {
+            rows[newer].place().older = older;
+        }
+        if *oldest == NONE {
+            self.occupied &= !(1 << rank);
+        }
+    }
+
+    /// The highest rank that a row has, and the row that has had it for longest.
+    pub fn first(&self) -> Option<(u8, u32)> {
+        let rank = self.occupied.checked_ilog2()?;
+        Some((rank as u8, self.ends[rank as usize].0))
+    }
+
+    fn push<T: Ranked>(&mut self, rows: &mut Rows<T>, row: u32, rank: u8) {
+        if rank == NOWHERE {
+            return;
+        }
+        let (oldest, newest) = &mut self.ends[usize::from(rank)];
+        let older = std::mem::replace(newest, row);
+        if older == NONE {
+            *oldest = row;
+        } else {
+            rows[older].place().newer = row;
+        }
+        *rows[row].place() = Place { older, newer: NONE, rank };
+        self.occupied |= 1 << rank;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Row(Place);
+
+    impl Ranked for Row {
+        fn place(&mut self) -> &mut Place {
+            &mut self.0
+        }
+    }
+
+    /// The queues as lists: rank by rank, oldest first.
+    fn listed(ranks: &Ranks<4>, rows: &mut Rows<Row>) -> Vec<Vec<u32>> {
+        let list = |&(oldest, newest): &(u32, u32)| {
+            let (mut list, mut at, mut before) = (Vec::new(), oldest, NONE);
+            while at != NONE {
+                let place = *rows[at].place();
+                assert_eq!(place.older, before);
+                list.push(at);
+                (before, at) = (at, place.newer);
+            }
+            assert_eq!(newest, before);
+            list
+        };
+        ranks.ends.iter().map(list).collect()
+    }
+
+    #[test]
+    fn queues_are_lists() {
+        let (mut rows, mut ranks) = (Rows::<Row>::default(), Ranks::<4>::default());
+        let mut model: Vec<Vec<u32>> = vec![Vec::new(); 4];
+        for _ in 0..8 {
+            rows.insert(Row::default());
+        }
+        // A walk that is the same every time and meets every rank, row and move.
+        let mut state = 1u32;
+        for _ in 0..5000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (row, rank) = (state >> 29, (state >> 20) as u8 % 6);
+            let before = rows[row].place().rank();
+            match rank {
+                0..4 => ranks.set(&mut rows, row, Some(rank)),
+                4 => ranks.renew(&mut rows, row),
+                _ => ranks.remove(&mut rows, row),
+            }
+            let after = [Some(rank), before, None][usize::from(rank.saturating_sub(3))];
+            if after != before || rank == 4 {
+                model.iter_mut().for_each(|queue| queue.retain(|&other| other != row));
+                if let Some(rank) = after {
+                    model[usize::from(rank)].push(row);
+                }
+            }
+            assert_eq!(listed(&ranks, &mut rows), model);
+            let first = (0..4).rev().find_map(|rank| Some((rank as u8, *model[rank].first()?)));
+            assert_eq!(ranks.first(), first);
+        }
+    }
+}
