@@ -122,36 +122,9 @@ impl Hub {
         self.forget_empty_home(home);
     }
 
-    /// A backend changes what others see of a managed connection: at once in presence, and in what
-    /// it does from now on.
-    pub(super) fn change_info(&mut self, row: u32, text: &str) {
-        let Some(managed) = self.managed.get_mut(&row) else { return };
-        let Some(info) = &mut managed.info else { return };
-        Arc::make_mut(info).connection = Some(text.into());
-        let client = info.client;
-        let channels: Vec<u32> = managed.terms.iter().map(|terms| terms.channel).collect();
-        for channel in channels {
-            let subscription = self.subscription_in(row, channel);
-            let is_exception = subscription.is_some_and(|(_, at)| self.enrolled.contains(&at));
-            let channel = self.channels.rows[channel].channel_name().clone();
-            if self.is_on_roll(&channel, is_exception) {
-                let home = self.settings.homes.of(&channel);
-                self.post(home, Envelope::Inform { channel, client, info: text.into() });
-            }
-        }
-    }
-
-    /// Home side: others see something else of somebody who came.
-    pub(super) fn inform(&mut self, channel: &ChannelName, client: ClientId, info: Box<str>) {
-        let roll = self.homes.find(channel).map_or(NONE, |home| self.homes.rows[home].roll);
-        if roll != NONE {
-            self.rolls[roll].inform(client, info);
-        }
-    }
-
     /// Whether the home of a channel knows a subscriber by name. An exception is on a roll that its
     /// namespace does not keep.
-    fn is_on_roll(&self, channel: &ChannelName, is_exception: bool) -> bool {
+    pub(super) fn is_on_roll(&self, channel: &ChannelName, is_exception: bool) -> bool {
         let rules = self.settings.namespaces.of(channel);
         is_exception || rules.is_some_and(|rules| rules.keeps_roll())
     }

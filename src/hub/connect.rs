@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::managed::{
-    COMMANDS_HELD_MAX, Connecting, Grant, Managed, Origin, Question, Stage, Subscription,
+    COMMANDS_HELD_MAX, Connecting, Grant, Managed, Origin, Question, Renewal, Stage, Subscription,
 };
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
@@ -191,12 +191,15 @@ impl Hub {
         to_seconds(at.saturating_sub(self.now.unix)).max(1)
     }
 
-    pub(super) fn client_refresh(&mut self, row: u32, id: u32, expires_at: Option<u64>) {
+    pub(super) fn client_refresh(&mut self, row: u32, id: u32, renewal: &Renewal) {
         if let Some(managed) = self.managed.get_mut(&row) {
-            managed.expires_at = expires_at;
+            managed.expires_at = renewal.expires_at;
             self.queues.effects.push_back(super::Effect::Expiry(row));
         }
-        let ttl = expires_at.map(|at| self.seconds_until(at));
+        if let Some(info) = &renewal.info {
+            self.change_info(row, info);
+        }
+        let ttl = renewal.expires_at.map(|at| self.seconds_until(at));
         self.reply(row, id, &Reply::Refresh(ttl));
     }
 
@@ -205,11 +208,12 @@ impl Hub {
         row: u32,
         id: u32,
         channel: &ChannelName,
-        expires_at: Option<u64>,
+        renewal: &Renewal,
     ) -> Result<(), ClientError> {
         let terms = self.terms_of(row, channel).ok_or(ClientError::BadRequest)?;
-        self.move_expiry(row, terms.channel, expires_at);
-        let ttl = expires_at.map(|at| self.seconds_until(at));
+        self.move_expiry(row, terms.channel, renewal.expires_at);
+        self.change_channel_info(row, terms.channel, renewal.info.as_deref());
+        let ttl = renewal.expires_at.map(|at| self.seconds_until(at));
         self.reply(row, id, &Reply::SubRefresh(ttl));
         Ok(())
     }

@@ -75,10 +75,10 @@ pub enum Asked {
     PresenceStats(u32, ChannelName),
     /// `history`.
     History(u32, ChannelName, Box<HistoryRequest>),
-    /// `refresh`: until when the new token is valid.
-    Refresh(u32, Option<u64>),
-    /// `sub_refresh`: until when the new token is valid.
-    SubRefresh(u32, ChannelName, Option<u64>),
+    /// `refresh`, with what the new token says.
+    Refresh(u32, Renewal),
+    /// `sub_refresh`, with what the new token says.
+    SubRefresh(u32, ChannelName, Renewal),
     /// Whatever the shell had to refuse.
     Refused(u32, ClientError),
 }
@@ -96,6 +96,15 @@ pub struct Subscribe {
     pub rejects_unrecovered: bool,
     /// What its token says.
     pub grant: Option<ChannelGrant>,
+}
+
+/// What a new token says.
+#[derive(Clone, Debug, Default)]
+pub struct Renewal {
+    /// Until when it is valid.
+    pub expires_at: Option<u64>,
+    /// What others see of the client, as JSON. A connection token without leaves that as it is.
+    pub info: Option<Box<str>>,
 }
 
 /// What a home was asked on behalf of a connection. Each is answered exactly once.

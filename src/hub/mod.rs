@@ -26,6 +26,7 @@ mod flush;
 mod gather;
 mod history;
 mod home;
+mod info;
 mod inquire;
 mod joining;
 mod log;
@@ -47,7 +48,7 @@ pub use backlog::Age;
 pub use batch::{BATCH_MAX, Batch, Entry};
 pub use conditions::Wishes;
 pub use effect::{Cause, Effect};
-pub use managed::{Asked, Grant, Subscribe};
+pub use managed::{Asked, Grant, Renewal, Subscribe};
 pub use ranks::{Place, Ranked, Ranks};
 pub use rate::Rates;
 pub use rows::{NONE, Rows};
@@ -69,7 +70,7 @@ use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
 use crate::mesh::{Envelope, Homes};
 use crate::metrics::ShardMetrics;
-use crate::protocol::{ChannelName, ClientId, Namespaces, ShardId, Variant};
+use crate::protocol::{ChannelName, ClientId, ClientInfo, Namespaces, ShardId, Variant};
 use crate::token::Revocations;
 use crate::wheel::Tick;
 
@@ -183,6 +184,8 @@ pub struct Hub {
     managed: HashMap<u32, Box<Managed>, ahash::RandomState>,
     /// Subscriptions that are on a roll although their namespace keeps none.
     enrolled: HashSet<u32, ahash::RandomState>,
+    /// Who clients are to others in subscriptions that say more of them than the connection does.
+    infos: HashMap<u32, Arc<ClientInfo>, ahash::RandomState>,
     /// What homes were asked on behalf of connections.
     questions: Rows<Question>,
     /// Devices of sessions of users that are at home here.
@@ -273,6 +276,7 @@ impl Hub {
             raw_expiries: HashMap::new(),
             managed: HashMap::default(),
             enrolled: HashSet::default(),
+            infos: HashMap::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
             revocations: Revocations::new(session::REVOCATION_SECONDS),
@@ -334,6 +338,7 @@ impl Hub {
             && self.history.streams.is_empty()
             && self.managed.is_empty()
             && self.enrolled.is_empty()
+            && self.infos.is_empty()
             && self.questions.is_empty()
             && self.session_devices.is_empty()
             && self.revocations.count() == 0
@@ -366,7 +371,7 @@ impl Hub {
             Envelope::Attend(attend) => self.handle_attend(*attend),
             Envelope::Attended(attended) => self.handle_attended(*attended),
             Envelope::Depart { channel, client } => self.handle_depart(&channel, client),
-            Envelope::Inform { channel, client, info } => self.inform(&channel, client, info),
+            Envelope::Inform { channel, info } => self.inform(&channel, info),
             Envelope::Answered(answer) => self.handle_answered(*answer),
             Envelope::Enter(enter) => self.handle_enter(*enter),
             Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),

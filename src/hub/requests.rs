@@ -14,8 +14,8 @@ use crate::protocol::centrifuge::{
     ClientError, HistoryRequest, Method, PersonalPush, Reply, SubscribeResult, encode_personal_push,
 };
 use crate::protocol::{
-    Answer, ChannelName, ClientInfo, Command, CommandError, EpochClaim, EventKind, HistoryFilter,
-    Namespace, Outcome, Permission, Position, Publication, Push, Ticket, Variant,
+    Answer, ChannelName, Command, CommandError, EpochClaim, EventKind, HistoryFilter, Namespace,
+    Outcome, Permission, Position, Publication, Push, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
 
@@ -74,12 +74,12 @@ impl Hub {
                 })
             }
             Asked::History(id, channel, request) => self.client_history(row, id, channel, &request),
-            Asked::Refresh(id, expires_at) => {
-                self.client_refresh(row, id, expires_at);
+            Asked::Refresh(id, renewal) => {
+                self.client_refresh(row, id, &renewal);
                 Ok(())
             }
-            Asked::SubRefresh(id, channel, expires_at) => {
-                self.client_sub_refresh(row, id, &channel, expires_at)
+            Asked::SubRefresh(id, channel, renewal) => {
+                self.client_sub_refresh(row, id, &channel, &renewal)
             }
         };
         if let Err(error) = refused {
@@ -143,13 +143,7 @@ impl Hub {
         let channel = subscription.channel.clone();
         let handle = self.add_subscription(row, channel, conditions.hears_otherwise);
         let client = self.client_id(row);
-        let info = self.managed[&row].info.as_ref().expect("it has said who it is");
-        let info = match &subscription.grant.info {
-            None => Arc::clone(info),
-            Some(channel) => {
-                Arc::new(ClientInfo { channel: Some(channel.clone()), ..ClientInfo::clone(info) })
-            }
-        };
+        let info = self.be_known(row, handle.row, subscription.grant.info.as_deref());
         let claim = &subscription.claim;
         let recovers = claim.recover && conditions.is_recoverable;
         let recover = recovers.then(|| (EpochClaim::parse(&claim.epoch), claim.offset));
@@ -338,11 +332,11 @@ impl Hub {
         data: &Bytes,
     ) -> Result<(), ClientError> {
         self.client_reads(row, &channel, |rules| Some(rules.publish))?;
-        let info = self.managed[&row].info.as_ref().expect("it is connected");
+        let info = Arc::clone(self.info_in(row, &channel));
         let text = self.connections[row].variant() == Variant::Json
             || simdutf8::basic::from_utf8(data).is_ok();
         let publication = Publication::new(text, data, self.now.nanos);
-        let publication = Arc::new(publication.with_publisher(Arc::clone(info)));
+        let publication = Arc::new(publication.with_publisher(info));
         let command = Command::Publish { channel, publication, key: None };
         self.question(row, id, Replies::Publish, command);
         Ok(())

@@ -49,10 +49,10 @@ impl Roll {
     }
 
     /// Others see something else of a connection, if it is there.
-    pub(super) fn inform(&mut self, client: ClientId, info: Box<str>) {
-        let hash = self.hasher.hash_one(client);
-        if let Some(known) = self.clients.find_mut(hash, |known| known.client == client) {
-            Arc::make_mut(known).connection = Some(info);
+    pub(super) fn inform(&mut self, info: Arc<ClientInfo>) {
+        let hash = self.hasher.hash_one(info.client);
+        if let Some(known) = self.clients.find_mut(hash, |known| known.client == info.client) {
+            *known = info;
         }
     }
 
@@ -123,10 +123,14 @@ mod tests {
         assert_eq!((roll.clients(), roll.users()), (3, 2));
         assert_eq!(roll.remove(info(1, "a").client), Some((info(1, "a"), None)));
         assert_eq!((roll.clients(), roll.users()), (2, 2));
-        roll.inform(info(3, "b").client, "1".into());
-        roll.inform(info(9, "b").client, "1".into());
+        let seen = |row: u32, text: &str| {
+            let connection = Some(text.into());
+            Arc::new(ClientInfo { connection, ..ClientInfo::clone(&info(row, "b")) })
+        };
+        roll.inform(seen(3, "1"));
+        roll.inform(seen(9, "1"));
         assert_eq!(roll.list().iter().filter(|it| it.connection.is_some()).count(), 1);
-        roll.inform(info(3, "b").client, "null".into());
+        roll.inform(seen(3, "null"));
         roll.remove(info(2, "a").client);
         assert_eq!((roll.remove(info(2, "a").client), roll.users()), (None, 1));
         let list = roll.list();

@@ -289,6 +289,7 @@ impl Hub {
             self.leave(channel_row);
         }
         let is_exception = self.enrolled.remove(&subscription);
+        self.infos.remove(&subscription);
         self.depart(&name, self.client_id(row), is_exception);
     }
 

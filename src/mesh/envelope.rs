@@ -168,10 +168,8 @@ pub enum Envelope {
     Inform {
         /// The channel.
         channel: ChannelName,
-        /// The connection.
-        client: ClientId,
-        /// What they see, as JSON.
-        info: Box<str>,
+        /// What they see.
+        info: Arc<ClientInfo>,
     },
     /// Home to member shard: the answer to a command that a client's request became.
     Answered(Box<Answer>),

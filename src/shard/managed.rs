@@ -4,7 +4,7 @@
 //! is pinged in its own protocol, and at the same interval however much it sends: it takes silence
 //! of ours for a broken connection (protocol fact).
 
-use crate::hub::{Asked, Cause, Grant, Subscribe, Wishes};
+use crate::hub::{Asked, Cause, Grant, Renewal, Subscribe, Wishes};
 use crate::protocol::centrifuge::{
     ClientError, ConnectRequest, Method, Request, SubscribeRequest, decode_requests, ping_frame,
 };
@@ -147,10 +147,12 @@ impl Shard {
             Method::Subscribe(request) => self
                 .subscription(row, *request)
                 .map(|subscribe| Asked::Subscribe(id, Box::new(subscribe))),
-            Method::Refresh { token } => self.renewal(row, &token).map(|at| Asked::Refresh(id, at)),
+            Method::Refresh { token } => {
+                self.renewal(row, &token).map(|renewal| Asked::Refresh(id, renewal))
+            }
             Method::SubRefresh { channel, token } => self
                 .sub_renewal(row, &channel, &token)
-                .map(|(channel, at)| Asked::SubRefresh(id, channel, at)),
+                .map(|(channel, renewal)| Asked::SubRefresh(id, channel, renewal)),
             _ => Err(Denial::Error(ClientError::Internal)),
         };
         match asked {
@@ -250,13 +252,15 @@ impl Shard {
         if is_its_own { Ok(claims) } else { Err(denied()) }
     }
 
-    /// Until when a new connection token of the same user is valid.
-    fn renewal(&self, row: u32, token: &str) -> Result<Option<u64>, Denial> {
+    /// What a new connection token of the same user says.
+    fn renewal(&self, row: u32, token: &str) -> Result<Renewal, Denial> {
         let device = self.hub.device(row);
         let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
         let claims = verified.map_err(|error| denial(error, Denial::End(INVALID_TOKEN)))?;
         match self.hub.info(row) {
-            Some(info) if *info.user == claims.user => Ok(claims.expires_at),
+            Some(info) if *info.user == claims.user => {
+                Ok(Renewal { expires_at: claims.expires_at, info: claims.info.map(text) })
+            }
             _ => Err(Denial::End(INVALID_TOKEN)),
         }
     }
@@ -267,11 +271,12 @@ impl Shard {
         row: u32,
         name: &str,
         token: &str,
-    ) -> Result<(ChannelName, Option<u64>), Denial> {
+    ) -> Result<(ChannelName, Renewal), Denial> {
         let channel = channel_of(name).map_err(Denial::Error)?;
         self.hub.check_sub_refresh(row, &channel).map_err(Denial::Error)?;
         let claims = self.subscription_claims(row, channel.as_str(), token)?;
-        Ok((channel, claims.expires_at))
+        let info = claims.info.map(text);
+        Ok((channel, Renewal { expires_at: claims.expires_at, info }))
     }
 
     /// The opening handshake is complete: the client has some time to say who it is.

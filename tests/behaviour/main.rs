@@ -18,6 +18,7 @@ mod framing;
 mod handshake;
 mod heartbeat;
 mod hostile;
+mod info;
 mod managed;
 mod metrics;
 mod overrides;

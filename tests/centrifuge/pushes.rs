@@ -12,20 +12,21 @@ use tidegate::protocol::centrifuge::{
 };
 use tidegate::protocol::{
     ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, Push, PushBody, ShardId,
-    Variant,
+    Variant, Version,
 };
 
 use crate::payload;
 use crate::protobuf::{self, fields, only, take_bytes};
 
 /// A publication in plain terms.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Published {
     channel: String,
     payload: Vec<u8>,
     user: Option<String>,
     tags: Vec<(String, String)>,
     offset: u64,
+    version: u64,
 }
 
 const CLIENT: ClientId = ClientId { shard: ShardId(1), row: 2, generation: 3 };
@@ -43,13 +44,15 @@ fn published() -> impl Strategy<Value = Published> {
     // Not `t`, so that a tag may come first or last but not twice.
     let tags = prop::collection::btree_map("[a-su-z\"\\\\\n]{0,5}", any::<String>(), 0..4);
     let user = prop::option::of(any::<String>());
-    ("[a-zé\"\\\\]{1,8}", payload, user, tags, prop_oneof![Just(0), any::<u64>()]).prop_map(
-        |(channel, payload, user, tags, offset)| Published {
+    let number = || prop_oneof![Just(0), any::<u64>()];
+    ("[a-zé\"\\\\]{1,8}", payload, user, tags, number(), number()).prop_map(
+        |(channel, payload, user, tags, offset, version)| Published {
             channel,
             payload,
             user,
             tags: tags.into_iter().collect(),
             offset,
+            version,
         },
     )
 }
@@ -60,6 +63,10 @@ impl Published {
         let tags = self.tags.iter().map(|(name, value)| (&**name, &**value));
         let mut publication = Publication::new(text, &self.payload, 0)
             .with_tags(tags.map(|(name, value)| (name.into(), value.into())).collect());
+        if self.version > 0 {
+            let version = Version { number: self.version, epoch: "v".into() };
+            publication = publication.with_version(Some(version));
+        }
         if let Some(user) = &self.user {
             publication = publication.with_publisher(Arc::new(ClientInfo {
                 client: CLIENT,
@@ -92,6 +99,9 @@ impl Published {
         if self.offset > 0 {
             publication["offset"] = json!(self.offset);
         }
+        if self.version > 0 {
+            publication["version"] = json!(self.version);
+        }
         if !tags.is_empty() {
             publication["tags"] = tags.into();
         }
@@ -121,13 +131,16 @@ impl Published {
                 }
                 (7, Bytes(entry)) => tags.push(tag(entry)),
                 (6, Number(offset)) => prop_assert!(offset > 0 && offset == self.offset),
+                (16, Number(version)) => prop_assert!(version > 0 && version == self.version),
                 (field, value) => prop_assert_eq!((field, value), expected.remove(0)),
             }
         }
         prop_assert!(expected.is_empty() && info.is_empty());
         prop_assert_eq!(&tags, &self.tags);
-        let offsets = fields(message).iter().filter(|(field, _)| *field == 6).count();
-        prop_assert_eq!(offsets, usize::from(self.offset > 0));
+        for (number, value) in [(6, self.offset), (16, self.version)] {
+            let count = fields(message).iter().filter(|(field, _)| *field == number).count();
+            prop_assert_eq!(count, usize::from(value > 0));
+        }
         Ok(())
     }
 }
@@ -233,7 +246,7 @@ proptest! {
 fn nobody_can_lie_about_the_encoding_of_bytes() {
     let tags = vec![("tidegate.encoding".to_owned(), "none".to_owned())];
     let published =
-        Published { channel: "news".into(), payload: b"\xff".into(), user: None, tags, offset: 0 };
+        Published { channel: "news".into(), payload: b"\xff".into(), tags, ..Published::default() };
     let expected = json!({"data": "/w==", "tags": {"tidegate.encoding": "base64"}});
     let push = published.push();
     let text = str::from_utf8(push.object(Variant::Json)).unwrap();
@@ -249,7 +262,7 @@ fn deep_payloads_are_strings() {
     for (depth, is_json) in [(100, true), (101, false), (100_000, false)] {
         let payload = nested(depth).into_bytes();
         let published =
-            Published { channel: "c".into(), payload, user: None, tags: vec![], offset: 1 };
+            Published { channel: "c".into(), payload, offset: 1, ..Published::default() };
         let push = Arc::new(published.push());
         let result = SubscribeResult { publications: vec![push], ..SubscribeResult::default() };
         let mut out = Vec::new();

@@ -106,17 +106,29 @@ fn write_push(push: &mut Writer<'_>, body: &PushBody) -> (usize, usize) {
 }
 
 fn write_publication(message: &mut Writer<'_>, publication: &Publication, offset: u64) {
-    const TAGS: Field = Field::new("tags", 7);
     let encoding = message.payload(Field::new("data", 4), &publication.payload());
     if let Some(publisher) = publication.publisher() {
         message.message(Field::new("info", 5), |message| write_info(message, publisher));
     }
     message.number(Field::new("offset", 6), offset);
-    if publication.tags().is_empty() && encoding.is_none() {
-        return;
+    if !publication.tags().is_empty() || encoding.is_some() {
+        write_tags(message, publication.tags(), encoding);
     }
+    let version = publication.version().map_or(0, |version| version.number);
+    message.number(Field::new("version", 16), version);
+}
+
+/// The tag that gives away how a payload is encoded that JSON could not carry.
+const ENCODING_TAG: &str = "tidegate.encoding";
+
+fn write_tags(
+    message: &mut Writer<'_>,
+    tags: &[(Box<str>, Box<str>)],
+    encoding: Option<&'static str>,
+) {
+    const TAGS: Field = Field::new("tags", 7);
     message.map(TAGS, |message| {
-        for (name, value) in publication.tags() {
+        for (name, value) in tags {
             // Ours says what is true.
             if encoding.is_none() || &**name != ENCODING_TAG {
                 message.text_entry(TAGS, name, value);
@@ -127,9 +139,6 @@ fn write_publication(message: &mut Writer<'_>, publication: &Publication, offset
         }
     });
 }
-
-/// The tag that gives away how a payload is encoded that JSON could not carry.
-const ENCODING_TAG: &str = "tidegate.encoding";
 
 fn write_info(message: &mut Writer<'_>, info: &ClientInfo) {
     message.text(Field::always("user", 1), &info.user);
