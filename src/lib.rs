@@ -17,7 +17,8 @@
 //! = HTTP ==>| tokio, axum,   |<===== answers ========+------------------------------+
 //!           | reads counters |                       | shard 1, and so on           |<= clients
 //!           +----------------+                       +------------------------------+
-//! the main thread starts all and waits for an end; a thread for signals begins the drain
+//! the main thread starts all and waits for an end; a thread for signals begins the drain, and one
+//! for the log is the only one that standard error can hold up
 //! ```
 //!
 //! - A **shard** owns its connections, its part of every channel, its timers and its counters.
@@ -50,6 +51,7 @@
 //!  mesh    hub                  links; the state of a shard
 //!  protocol  ws  http  wheel    bytes and state machines
 //!  doctor                       reads the host; knows nothing of the edge's inside
+//!  log                          lines on their way to standard error
 //!  config  token                options; what clients' tokens say
 //!  metrics  limits  sys         counters, constants, the data ring and other syscalls
 //! ```
@@ -77,6 +79,7 @@
 //! - [`config`]: every option once, with its type, default, limits and text; all its sources.
 //! - [`token`]: JSON Web Tokens of clients: keys, signatures, claims, revocations.
 //! - [`doctor`]: is this host fit for so many connections, and what to set; see `tuning/`.
+//! - [`log`]: log lines on their way to standard error, which may be slow, full or gone.
 //! - [`metrics`]: every metric once; counting is a plain addition.
 //! - [`limits`]: bounds that no two deployments would set differently.
 //! - [`sys`]: the data ring ([`sys::ring`]), clock, eventfd, sockets, what the host can do.
@@ -160,6 +163,7 @@ pub mod ingest;
 pub mod keys;
 pub mod limits;
 pub mod load;
+pub mod log;
 pub mod mesh;
 pub mod metrics;
 pub mod protocol;

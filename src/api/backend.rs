@@ -7,7 +7,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{Request as HttpRequest, State};
@@ -70,7 +69,7 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>
     let method = Method::parse(name).ok_or_else(Failure::no_method)?;
     requests(&shared.metrics, method).increment();
     let body = read_body(headers, body, REQUEST_BYTES_MAX, shared.request_time_max).await?;
-    if shared.draining.load(Ordering::Relaxed) {
+    if shared.drain.has_begun() {
         return Err(ApiError::Draining.into());
     }
     if method == Method::Batch {

@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 
 use crate::api::process;
 use crate::metrics::{
-    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, Metric, ShardMetrics, TokenMetrics,
-    Value,
+    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, LogMetrics, Metric, ShardMetrics,
+    TokenMetrics, Value,
 };
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -26,10 +26,10 @@ pub(super) fn registry(
     version: &'static str,
     shards: Vec<Arc<ShardMetrics>>,
     (ingest, tokens): (Arc<IngestMetrics>, Arc<TokenMetrics>),
-    api: Arc<ApiMetrics>,
+    (api, log): (Arc<ApiMetrics>, Arc<LogMetrics>),
 ) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Tables { shards, ingest, tokens, api }));
+    registry.register_collector(Box::new(Tables { shards, ingest, tokens, api, log }));
     registry.register_collector(Box::new(Process { version }));
     registry
 }
@@ -40,6 +40,7 @@ struct Tables {
     ingest: Arc<IngestMetrics>,
     api: Arc<ApiMetrics>,
     tokens: Arc<TokenMetrics>,
+    log: Arc<LogMetrics>,
 }
 
 /// Label names and values of one sample.
@@ -79,7 +80,8 @@ impl Tables {
         let shards = self.shards.iter().enumerate().flat_map(|(shard, table)| {
             table.metrics().into_iter().map(move |metric| (Some(shard), metric))
         });
-        let single = [self.ingest.metrics(), self.tokens.metrics(), self.api.metrics()];
+        let (tokens, log) = (self.tokens.metrics(), self.log.metrics());
+        let single = [self.ingest.metrics(), tokens, self.api.metrics(), log];
         let single = single.into_iter().flatten().map(|metric| (None, metric));
         let mut families: Vec<Family<'_>> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();

@@ -22,12 +22,12 @@ pub use server::serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::keys::Keeper;
 use crate::mesh::AskerPort;
-use crate::metrics::{IngestMetrics, ShardMetrics};
+use crate::metrics::{IngestMetrics, LogMetrics, ShardMetrics};
+use crate::shard::Drain;
 use crate::sys::Clock;
 
 /// Everything the control plane is given by the rest of the process.
@@ -45,8 +45,10 @@ pub struct Control {
     pub keeper: Keeper,
     /// The port of the place `Asker::Control`.
     pub port: AskerPort,
-    /// True from the beginning of the drain: `/health` fails and no command is accepted.
-    pub draining: Arc<AtomicBool>,
+    /// What the log counts.
+    pub log: Arc<LogMetrics>,
+    /// Once it is announced `/health` fails, and once it has begun no command is accepted.
+    pub drain: Arc<Drain>,
     /// The process's clock, which publications carry.
     pub clock: Clock,
     /// How long the control plane waits for others.

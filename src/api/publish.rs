@@ -4,7 +4,6 @@
 //! those of every other entrance.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -46,7 +45,7 @@ pub(super) async fn publish(
     let input =
         serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let command = command(input, shared.clock.now_nanos())?;
-    if shared.draining.load(Ordering::Relaxed) {
+    if shared.drain.has_begun() {
         return Err(ApiError::Draining);
     }
     let sessions = shared.requests.send(command).await?.sessions()?;

@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -27,6 +26,7 @@ use crate::api::head::host;
 use crate::api::publish::publish;
 use crate::api::{Access, Facts};
 use crate::metrics::{ApiMetrics, ShardMetrics};
+use crate::shard::Drain;
 use crate::sys::Clock;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<ApiMetrics>,
     pub(super) access: Access,
     pub(super) shards: Vec<Arc<ShardMetrics>>,
-    pub(super) draining: Arc<AtomicBool>,
+    pub(super) drain: Arc<Drain>,
     pub(super) clock: Clock,
     pub(super) request_time_max: Duration,
     pub(super) requests: Requests,
@@ -82,7 +82,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let draining = shared.draining.load(Ordering::Relaxed);
+    let draining = shared.drain.is_announced();
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let connections: i64 = shared.shards.iter().map(|shard| shard.connections.value()).sum();
     let body = json!({

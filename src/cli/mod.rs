@@ -5,7 +5,7 @@
 //! error), 2 the command line itself is wrong. `doctor` has its own reading of 1: not fit.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +20,6 @@ mod completions;
 mod default_config;
 mod doctor;
 mod gentoken;
-mod logging;
 mod man;
 mod publish;
 mod serve;
@@ -159,9 +158,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard output. A reader that went away (`| head`) is no failure of ours.
+/// Writes to standard output. A reader that went away (`| head`) is no failure of ours; what could
+/// not be written for another reason, such as a full disk, ends the command.
 fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write to standard output: {error}"));
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }
 
 /// Says on standard error why the command fails.

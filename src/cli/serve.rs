@@ -3,13 +3,16 @@
 //! Whatever would make the edge fail under load is found here, before it listens.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::Builder;
 
 use clap::Args;
 
-use super::{Overrides, fail, logging};
+use super::{Overrides, fail};
 use crate::config::{Config, Sources};
+use crate::log::Logger;
 use crate::{doctor, edge, sys};
 
 #[derive(Debug, Args)]
@@ -30,14 +33,31 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let config = match Config::load(&arguments.sources()) {
-        Ok(config) => config,
-        Err(errors) => return fail(&format!("the configuration cannot be used\n{errors}")),
+    let sources = arguments.sources();
+    let config = Config::load(&sources);
+    let log = config.as_ref().map_or_else(|_| Config::load_log(&sources), |it| it.log.clone());
+    let logger = match Logger::start(&log) {
+        Ok(logger) => logger,
+        Err(error) => return fail(&format!("cannot start a log thread: {error}")),
     };
-    logging::start(&config.log);
-    if let Err(error) = sys::host::check() {
-        return fail(&error.to_string());
+    let served = config
+        .map_err(|errors| format!("the configuration cannot be used\n{errors}"))
+        .and_then(|config| serve(&config, &logger));
+    match served {
+        Ok(()) => {
+            logger.flush();
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            logger.fail(&reason);
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Runs the edge to its end, or says why that was no good one.
+fn serve(config: &Config, logger: &Logger) -> Result<(), String> {
+    sys::host::check().map_err(|error| error.to_string())?;
     match sys::host::raise_descriptor_limit() {
         Ok(limit) => tracing::info!(descriptors = limit, "descriptor limit"),
         Err(error) => tracing::warn!(%error, "the descriptor limit stays as it is"),
@@ -45,12 +65,10 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     if let Err(error) = sys::host::use_small_pages() {
         tracing::warn!(%error, "idle connections will take more memory");
     }
-    warn_of_host(&config);
+    warn_of_host(config);
     let page = config.dev;
-    match edge::run(&config, |addresses| announce(addresses, page)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
-    }
+    edge::run(config, logger, |addresses| announce(addresses, page))
+        .map_err(|error| error.to_string())
 }
 
 /// Says what the host will cut, while somebody is still looking at the log.
@@ -67,15 +85,32 @@ fn warn_of_host(config: &Config) {
     }
 }
 
-/// Says on standard output where to go from here.
+/// Says on standard output where to go from here. On a thread of its own, which a standard output
+/// that takes nothing holds up alone.
 fn announce(addresses: &edge::Addresses, page: bool) {
-    println!("tidegate {} serves", env!("CARGO_PKG_VERSION"));
-    println!("  clients    ws://{}/websocket/{{user}}?channels=a,b", addresses.public);
+    let text = announcement(addresses, page);
+    let write = move || {
+        let mut stdout = std::io::stdout().lock();
+        // An edge that nobody listens to serves all the same.
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    };
+    if let Err(error) = Builder::new().name("announcement".to_owned()).spawn(write) {
+        tracing::warn!(%error, "no thread can announce the addresses");
+    }
+}
+
+fn announcement(addresses: &edge::Addresses, page: bool) -> String {
+    let mut text = format!(
+        "tidegate {} serves\n  clients    ws://{}/websocket/{{user}}?channels=a,b\n",
+        env!("CARGO_PKG_VERSION"),
+        addresses.public
+    );
     for endpoint in &addresses.ingest {
-        println!("  ZeroMQ     {endpoint}");
+        text += &format!("  ZeroMQ     {endpoint}\n");
     }
-    println!("  operators  http://{}/metrics", addresses.internal);
+    text += &format!("  operators  http://{}/metrics\n", addresses.internal);
     if page {
-        println!("Try it: http://{}/", addresses.internal);
+        text += &format!("Try it: http://{}/\n", addresses.internal);
     }
+    text
 }

@@ -4,6 +4,8 @@
 //! Safe by default: listening where others can reach the edge takes a second option that says so,
 //! and every refusal names that option.
 
+use std::time::Duration;
+
 use super::channel::{Permission, Rules};
 use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
 use super::error::{Error, Origin};
@@ -217,6 +219,7 @@ fn apply_dev(config: &mut Config, reader: &mut Reader) {
     unless_set("public.allowed_origins", &mut config.public.allowed_origins, any_origin, reader);
     unless_set("client.anonymous", &mut config.client.anonymous, true, reader);
     unless_set("api.insecure", &mut config.api.insecure, insecure, reader);
+    unless_set("drain.delay", &mut config.drain.delay, Duration::ZERO, reader);
     for (section, rules) in [("channels", &mut config.channels), ("personal", &mut config.personal)]
     {
         let (size, presence) = (&mut rules.history_size, &mut rules.presence);

@@ -68,4 +68,12 @@ impl Config {
         check::finish(&mut config, sources.dev, &mut reader);
         if reader.errors.is_empty() { Ok((config, reader)) } else { Err(Errors(reader.errors)) }
     }
+
+    /// What the sources say of the log, whatever else is wrong with them: so that the mistakes can
+    /// be told in its form.
+    pub fn load_log(sources: &Sources) -> Log {
+        let mut config = Self::default();
+        sources.read_into(&mut config, &mut group::Reader::default());
+        config.log
+    }
 }

@@ -279,6 +279,9 @@ options! {
 options! {
     /// The orderly end: connections are closed in paced batches, then the process exits.
     Drain {
+        /// Time for which clients are served and accepted as before, while /health fails already,
+        /// so that balancers send nobody else here. --dev sets it to 0s.
+        delay: Duration as Time = 5 * SECOND, Duration::ZERO..=HOUR;
         /// Time over which the closes are spread.
         window: Duration as Time = 10 * SECOND, Duration::ZERO..=HOUR;
         /// Close code that clients see.

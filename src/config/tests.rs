@@ -430,6 +430,10 @@ fn dev_opens_everything_and_only_on_loopback() {
     let settings = vec![setting("channels.history_size", "0"), setting("public.echo", "false")];
     let set = Config::load(&Sources { dev: true, settings, ..Sources::default() }).unwrap();
     assert!(set.channels.history_size == 0 && set.channels.presence && !set.public.echo);
+    assert!(dev.drain.delay.is_zero() && !Config::default().drain.delay.is_zero());
+    let settings = vec![setting("drain.delay", "3s")];
+    let slow = Config::load(&Sources { dev: true, settings, ..Sources::default() }).unwrap();
+    assert_eq!(slow.drain.delay.as_secs(), 3, "who writes it means it");
     let settings =
         vec![setting("public.address", "0.0.0.0:1"), setting("public.allow_anonymous", "true")];
     let error = Config::load(&Sources { dev: true, settings, ..Sources::default() }).unwrap_err();

@@ -13,16 +13,16 @@ mod signals;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
 use crate::keys;
+use crate::log::Logger;
 use crate::mesh::{self, AskerPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::shard::{self, Drain, Start};
@@ -83,7 +83,8 @@ pub struct Addresses {
 type Ended = (&'static str, Result<(), String>);
 
 /// Runs an edge until it has drained. `ready` is called once everything listens.
-pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
+pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
+    let signals = signals::take().map_err(|source| Error::Thread { thread: "signal", source })?;
     let clock = Clock::start();
     let cores = host::allowed_cpus();
     let shard_count = shard_count(config, cores.len());
@@ -103,7 +104,6 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let addresses = addresses(config, &listeners[0], &internal_listener, &ingest);
 
     let drain = Arc::new(Drain::new(shard_count));
-    let draining = Arc::new(AtomicBool::new(false));
     let (ended, endings) = channel();
     let common = settings::Common::new(config, shard_count, rand_seed());
     let mut shards = Vec::with_capacity(shard_count);
@@ -129,7 +129,8 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
         access: settings::access(&config.api),
         keeper,
         port: control_port,
-        draining: Arc::clone(&draining),
+        log: logger.metrics(),
+        drain: Arc::clone(&drain),
         clock,
         timing: Timing::default(),
     };
@@ -137,7 +138,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Error>
     let control = spawn("control", ended, move || {
         api::serve(internal_listener, control, api_stopped).map_err(|error| error.to_string())
     })?;
-    signals::watch(&drain, draining)
+    signals::watch(signals, (drain, config.drain.delay), logger.clone())
         .map_err(|source| Error::Thread { thread: "signal", source })?;
     log_start(&addresses, shard_count);
     ready(&addresses);
@@ -231,22 +232,25 @@ fn join(threads: Vec<JoinHandle<()>>) {
 
 /// One listener for each shard on the same address: the kernel spreads connections over them.
 fn public_listeners(config: &Config, count: usize) -> Result<Vec<TcpListener>, Error> {
-    let mut address = config.public.address;
-    let mut listeners = Vec::with_capacity(count);
-    for _ in 0..count {
-        let listener = public_listener(address, config.public.backlog)
-            .map_err(|source| listen_error(address, "public.address", source))?;
-        // Port 0 means any; the other shards take the one that the first was given.
-        address = address_of(&listener, address);
-        listeners.push(listener);
+    let (address, backlog) = (config.public.address, config.public.backlog);
+    let failed = |source| listen_error(address, "public.address", source);
+    let first = public_listener(address, backlog, false).map_err(failed)?;
+    // Nobody else listens here, or listening would have failed. Whoever begins like this from now
+    // on fails, whichever options he sets, and only then may the other shards join.
+    SockRef::from(&first).set_reuse_port(true).map_err(failed)?;
+    // Port 0 means any; the other shards take the one that the first was given.
+    let address = address_of(&first, address);
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(public_listener(address, backlog, true).map_err(failed)?);
     }
     Ok(listeners)
 }
 
-fn public_listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+fn public_listener(address: SocketAddr, backlog: u32, is_shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(is_shared)?;
     // Accepted sockets inherit this.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::error::Error;
 use super::fleet::Fleet;
@@ -32,8 +32,6 @@ const WARMING: u32 = 10;
 /// A running server.
 pub(super) struct Server {
     child: Child,
-    /// Kept open: a server that prints to a closed pipe would fail.
-    _output: BufReader<ChildStdout>,
     pub(super) public: SocketAddr,
     pub(super) pull: String,
 }
@@ -56,7 +54,7 @@ impl Server {
             let _ = child.wait();
             return Err(Error::Server("its reason stands above".to_owned()));
         };
-        Ok(Self { child, _output: output, public, pull })
+        Ok(Self { child, public, pull })
     }
 
     pub(super) fn pid(&self) -> u32 {

@@ -267,3 +267,11 @@ metrics! {
             "Revocations that were forgotten before their time because there were too many.";
     }
 }
+
+metrics! {
+    /// What the log counts, under its lock.
+    LogMetrics {
+        lines_dropped: Counter = "tidegate_log_lines_dropped"
+            "Log lines dropped because standard error was full, slow or gone.";
+    }
+}

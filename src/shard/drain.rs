@@ -17,6 +17,7 @@ use crate::ws::close::CloseCode;
 /// The signal to shut down, and how many shards have still connections.
 #[derive(Debug)]
 pub struct Drain {
+    announced: AtomicBool,
     begun: AtomicBool,
     busy_shards: AtomicUsize,
 }
@@ -24,11 +25,27 @@ pub struct Drain {
 impl Drain {
     /// For a number of shards.
     pub fn new(shards: usize) -> Self {
-        Self { begun: AtomicBool::new(false), busy_shards: AtomicUsize::new(shards) }
+        Self {
+            announced: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+            busy_shards: AtomicUsize::new(shards),
+        }
+    }
+
+    /// Says that the drain will begin, for those who choose where clients connect. Everybody is
+    /// served as before.
+    pub fn announce(&self) {
+        self.announced.store(true, Ordering::Release);
+    }
+
+    /// Whether the drain was announced, or has begun.
+    pub fn is_announced(&self) -> bool {
+        self.announced.load(Ordering::Acquire)
     }
 
     /// Begins the drain. Shards see it within a tick.
     pub fn begin(&self) {
+        self.announce();
         self.begun.store(true, Ordering::Release);
     }
 

@@ -293,7 +293,7 @@ fn overload_and_silence_have_a_status() {
     let full = edge.call("channels", body);
     full.assert_fault(503, 111, "nothing was sent");
     assert_eq!(full.header("retry-after"), Some("1"));
-    edge.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    edge.drain.begin();
     let draining = edge.call("channels", body);
     draining.assert_fault(503, 111, "draining");
     assert_eq!(draining.header("retry-after"), Some("1"));

@@ -14,6 +14,7 @@ use tidegate::keys;
 use tidegate::mesh::{Asker, Envelope, Outbound, ShardPort, build};
 use tidegate::metrics::{IngestMetrics, ShardMetrics, TokenMetrics};
 use tidegate::protocol::{Answer, Command, Ticket};
+use tidegate::shard::Drain;
 use tokio::sync::oneshot;
 
 const SHARDS: u8 = 2;
@@ -26,7 +27,7 @@ pub struct Edge {
     pub shards: Vec<Arc<ShardMetrics>>,
     pub ingest: Arc<IngestMetrics>,
     pub tokens: Arc<TokenMetrics>,
-    pub draining: Arc<AtomicBool>,
+    pub drain: Arc<Drain>,
     pub ports: Vec<ShardPort>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
@@ -52,7 +53,7 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let shards: Vec<_> = (0..SHARDS).map(|_| Arc::new(ShardMetrics::default())).collect();
         let ingest = Arc::new(IngestMetrics::default());
-        let draining = Arc::new(AtomicBool::new(false));
+        let drain = Arc::new(Drain::new(SHARDS.into()));
         let public = "127.0.0.1:8000".parse().unwrap();
         // The keeper must not set its gauges between a test's setting and its look.
         let timing = keys::Timing { tick: Duration::from_secs(3600), ..Default::default() };
@@ -71,7 +72,8 @@ impl Edge {
             ingest: Arc::clone(&ingest),
             keeper,
             port: askers.swap_remove(usize::from(Asker::Control.place())),
-            draining: Arc::clone(&draining),
+            log: Arc::default(),
+            drain: Arc::clone(&drain),
             clock: tidegate::sys::Clock::start(),
             timing: Timing {
                 request: Duration::from_millis(400),
@@ -80,7 +82,7 @@ impl Edge {
         };
         let (stop, stopped) = oneshot::channel();
         let thread = Some(std::thread::spawn(move || serve(listener, control, stopped)));
-        Self { address, shards, ingest, tokens, draining, ports, stop: Some(stop), thread }
+        Self { address, shards, ingest, tokens, drain, ports, stop: Some(stop), thread }
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -12,7 +12,6 @@ mod metrics;
 mod openapi;
 
 use std::io::{Read, Write};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -30,7 +29,7 @@ fn health_fails_once_the_drain_began() {
     assert_eq!(response.status, 200);
     let expected = json!({"status": "ok", "version": "1.2.3", "shards": 2, "connections": 7});
     assert_eq!(response.json(), expected);
-    edge.draining.store(true, Ordering::Relaxed);
+    edge.drain.announce();
     let response = edge.get("/health");
     assert_eq!((response.status, response.json()["status"].as_str()), (503, Some("draining")));
 }
@@ -186,7 +185,7 @@ fn draining_refuses_commands() {
         say(port, ticket, answer);
     };
     edge.with_shards(play, |edge| edge.publish(&body).assert_error(503, "draining"));
-    edge.draining.store(true, Ordering::Relaxed);
+    edge.drain.begin();
     edge.publish(&body).assert_error(503, "draining");
 }
 

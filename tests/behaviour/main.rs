@@ -19,6 +19,7 @@ mod handshake;
 mod heartbeat;
 mod hostile;
 mod info;
+mod log_sinks;
 mod managed;
 mod metrics;
 mod overrides;

@@ -1,5 +1,7 @@
 //! The promise: SIGTERM drains: nobody new, everybody closed within `drain.window` with a code
-//! that says why, events told, exit status 0. A second signal ends at once.
+//! that says why, events told, exit status 0. Before that, for `drain.delay`, `/health` fails while
+//! everybody is served. A second signal ends at once, unless it is the first one said twice, and
+//! SIGHUP changes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -67,8 +69,51 @@ fn a_second_signal_ends_at_once() {
     let _other = edge.connect("v", &[]);
     edge.signal("TERM");
     eventually("it drains", || edge.log().contains("draining"));
+    // One that comes so soon counts as the first, so it is sent until it does not.
     edge.signal("INT");
+    edge.signal_until_ended("INT");
     assert_eq!(edge.wait().code(), Some(1));
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_drains() {
+    let mut edge = Edge::with(&["drain.window=200ms"]);
+    let client = edge.connect("u", &[]);
+    edge.signal("TERM");
+    edge.signal("INT");
+    edge.signal("TERM");
+    client.expect_close(1012);
+    assert_eq!(edge.wait().code(), Some(0));
+    assert!(edge.log().contains("counts as the first"), "{}", edge.log());
+}
+
+#[test]
+fn sighup_changes_nothing() {
+    let mut edge = Edge::start();
+    let client = edge.connect("u", &["news"]);
+    edge.signal("HUP");
+    eventually("it says so", || edge.log().contains("SIGHUP"));
+    edge.publish("news", "still here");
+    client.expect("still here");
+    assert_eq!(edge.get("/health").unwrap().0, 200);
+    edge.signal("TERM");
+    client.expect_close(1012);
+    assert_eq!(edge.wait().code(), Some(0));
+}
+
+#[test]
+fn whoever_comes_before_the_balancer_has_noticed_is_served() {
+    let mut edge = Edge::with(&["drain.delay=3s", "drain.window=0s"]);
+    let start = Instant::now();
+    edge.signal("TERM");
+    eventually("health fails", || edge.get("/health").unwrap().0 == 503);
+    let client = edge.connect("u", &["news"]);
+    assert_eq!(edge.publish("news", "served"), 1);
+    client.expect("served");
+    assert!(start.elapsed() < Duration::from_secs(3), "this machine is too slow for the test");
+    client.expect_close(1012);
+    assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(edge.wait().code(), Some(0));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The promise: an edge that cannot serve says so at once, with the option to change.
 
-use crate::harness::{Edge, run};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+
+use crate::harness::{Edge, command, eventually, run};
 
 #[track_caller]
 fn fails(arguments: &[&str], options: &[&str], words: &[&str]) {
@@ -37,9 +40,78 @@ fn a_zeromq_address_in_use() {
 #[test]
 fn a_public_address_in_use() {
     // A plain listener, as another program would have.
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("public.address={}", other.local_addr().unwrap());
     fails(&["serve"], &[&taken, FREE[1], FREE[2]], &["public.address", "cannot listen on"]);
+}
+
+#[test]
+fn a_public_address_of_another_edge() {
+    let edge = Edge::start();
+    for address in [edge.public.to_string(), format!("0.0.0.0:{}", edge.public.port())] {
+        let taken = format!("public.address={address}");
+        let options = [&taken, FREE[1], FREE[2], "public.allow_anonymous=true"];
+        fails(&["serve"], &options, &["public.address", "cannot listen on", "ss -ltnp"]);
+    }
+    edge.connect("u", &[]).close(1000);
+}
+
+#[test]
+fn of_edges_that_start_at_once_on_one_address_one_serves() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = format!("public.address={free}");
+    let start = |_| {
+        let mut command = command(&["serve", "--shards", "3"], &[&address, FREE[1], FREE[2]]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut edges: Vec<Child> = (0..4).map(start).collect();
+    let mut refused = 0;
+    eventually("all but one have ended", || {
+        edges.retain_mut(|edge| match edge.try_wait().unwrap() {
+            None => true,
+            Some(status) => {
+                assert_eq!(status.code(), Some(1));
+                refused += 1;
+                false
+            }
+        });
+        edges.len() <= 1
+    });
+    let serves = TcpStream::connect(free).is_ok();
+    for edge in &mut edges {
+        edge.kill().unwrap();
+        edge.wait().unwrap();
+    }
+    assert!(refused == 3 && serves, "{refused} were refused");
+}
+
+#[test]
+fn collectors_get_every_reason_as_one_object() {
+    let edge = Edge::start();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let public = format!("public.address={}", other.local_addr().unwrap());
+    let internal = format!("internal.address={}", edge.internal);
+    let zeromq = format!(r#"ingest.endpoints=[{{kind="pull",endpoint="{}"}}]"#, edge.endpoint(1));
+    let set = ["token.jwks_file=/nowhere/keys.json", "shards.count=many"];
+    for (options, word) in [
+        (&[&public, FREE[1], FREE[2]][..], "public.address"),
+        (&[FREE[0], &internal, FREE[2]], "internal.address"),
+        (&[FREE[0], FREE[1], &zeromq], edge.endpoint(1)),
+        (&[FREE[0], FREE[1], FREE[2], set[0]], "token.jwks_file"),
+        (&[FREE[0], FREE[1], FREE[2], set[1]], "shards.count"),
+        (&["slow.lag_byte_max=1MiB", set[1]], "slow.lag_bytes_max"),
+    ] {
+        let options: Vec<&str> = [options, &["log.format=json"]].concat();
+        let output = run(&["serve"], &options);
+        assert_eq!(output.status.code(), Some(1), "{word}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let objects: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let reason = objects.last().expect("a reason");
+        let message = reason["message"].as_str().unwrap();
+        assert!(reason["level"] == "ERROR" && message.contains(word), "{word} is not in {text}");
+        assert!(reason["timestamp"].is_string(), "{text}");
+    }
 }
 
 #[test]

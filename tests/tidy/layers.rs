@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["api", "keys", "ingest", "load"],
     &["shard"],
     &["mesh", "hub"],
-    &["protocol", "ws", "http", "wheel", "doctor"],
+    &["protocol", "ws", "http", "wheel", "doctor", "log"],
     &["config", "token", "metrics", "limits", "sys"],
 ];
 

@@ -7,7 +7,9 @@
 
 use std::process::Command;
 
-use tidegate::metrics::{ApiMetrics, IngestMetrics, Metric, ShardMetrics, TokenMetrics, Value};
+use tidegate::metrics::{
+    ApiMetrics, IngestMetrics, LogMetrics, Metric, ShardMetrics, TokenMetrics, Value,
+};
 
 use crate::source::{Finding, assert_clean, in_file, read};
 
@@ -42,10 +44,11 @@ pub(crate) fn assert_options() {
 pub(crate) fn assert_metrics() {
     let (shard, ingest) = (ShardMetrics::default(), IngestMetrics::default());
     let (tokens, api) = (TokenMetrics::default(), ApiMetrics::default());
+    let log = LogMetrics::default();
     let own_label = Some("shard");
     let metrics = shard.metrics().into_iter().map(|metric| (metric, own_label));
-    let single = [ingest.metrics(), tokens.metrics(), api.metrics()].into_iter().flatten();
-    let metrics = metrics.chain(single.map(|metric| (metric, None)));
+    let single = [ingest.metrics(), tokens.metrics(), api.metrics(), log.metrics()];
+    let metrics = metrics.chain(single.into_iter().flatten().map(|metric| (metric, None)));
     let rows = metric_rows(&metrics.collect::<Vec<_>>());
     assert_clean(differences(&read("README.md"), "## Metrics", &rows));
 }

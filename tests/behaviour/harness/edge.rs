@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,20 +74,26 @@ impl Edge {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    /// Without `--dev`, and with its log in the test's hands.
+    pub fn logging_to(stderr: impl Into<Stdio>, options: &[&str]) -> Self {
+        let mut command = command(&["serve", "--shards", "2", "--set", ENDPOINTS], options);
+        command.args(["--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"]);
+        Self::spawn_with(command, stderr.into())
+    }
+
+    fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::piped())
+    }
+
+    fn spawn_with(mut command: Command, stderr: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        // The command keeps the other end of pipes open that were handed to it.
+        drop(command);
         let log = Arc::new(Mutex::new(String::new()));
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let copy = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut log = copy.lock().unwrap();
-                if log.len() < LOG_BYTES_MAX || line.contains("panicked") {
-                    writeln!(log, "{line}").unwrap();
-                }
-            }
-        });
+        if let Some(stderr) = child.stderr.take() {
+            gather(stderr, Arc::clone(&log));
+        }
         let (mut public, mut internal, mut endpoints) = (None, None, Vec::new());
         while internal.is_none() {
             let mut line = String::new();
@@ -233,6 +239,17 @@ impl Edge {
         assert!(status.success());
     }
 
+    /// Sends a signal by name again and again until the process has ended.
+    pub fn signal_until_ended(&mut self, name: &str) {
+        eventually("a signal ends the edge", || {
+            let has_ended = self.child.try_wait().unwrap().is_some();
+            if !has_ended {
+                self.signal(name);
+            }
+            has_ended
+        });
+    }
+
     /// Waits until the process has ended.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
@@ -250,6 +267,18 @@ impl Edge {
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
+}
+
+/// Keeps what an edge logs.
+fn gather(stderr: ChildStderr, log: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap();
+            if log.len() < LOG_BYTES_MAX || line.contains("panicked") {
+                writeln!(log, "{line}").unwrap();
+            }
+        }
+    });
 }
 
 impl Drop for Edge {
@@ -272,7 +301,8 @@ pub fn run(arguments: &[&str], options: &[&str]) -> Output {
     command(arguments, options).output().unwrap()
 }
 
-fn command(arguments: &[&str], options: &[&str]) -> Command {
+/// The program with arguments and options, in no environment.
+pub fn command(arguments: &[&str], options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.env_clear().args(arguments).args(["--set", "shards.pin=false"]);
     for option in options {
