@@ -6,15 +6,18 @@ use libfuzzer_sys::fuzz_target;
 use tidegate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use tidegate::http::uri::{path_segments, query_pairs};
 use tidegate::http::{Head, Refusal, write_response};
-use tidegate::ws::handshake::{Accepted, OriginPolicy, Policy, accept, write_accept};
+use tidegate::ws::OriginPolicy;
+use tidegate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
-fn judge(request: &[u8], policy: &Policy) -> Result<Option<Accepted>, Refusal> {
+fn judge(request: &[u8], policy: &Policy<'_>) -> Result<Option<Accepted>, Refusal> {
     let mut table = HeaderTable::default();
     let Some((head, size)) = Head::parse(request, &mut table)? else { return Ok(None) };
     assert!(size <= request.len().min(HEAD_BYTES_MAX));
     assert!(head.path.starts_with('/') && !head.host.is_empty());
     path_segments(head.path).for_each(drop);
-    query_pairs(head.query).for_each(drop);
+    for (_, value) in query_pairs(head.query).flatten() {
+        value.list().for_each(drop);
+    }
     accept(&head, policy).map(Some)
 }
 
@@ -22,7 +25,8 @@ fuzz_target!(|input: &[u8]| {
     let entries = vec!["https://app.example.com".to_owned(), "https://*.example.org".to_owned()];
     for origin in [OriginPolicy::SameHost, OriginPolicy::Allow(entries), OriginPolicy::Any] {
         let mut response = Vec::new();
-        match judge(input, &Policy { origin, subprotocols: &["centrifuge-protobuf"] }) {
+        let policy = Policy { origin: &origin, guards_host: true, ..Policy::default() };
+        match judge(input, &policy) {
             Ok(None) => assert!(input.len() < HEAD_BYTES_MAX),
             Ok(Some(accepted)) => write_accept(&accepted, &mut response),
             Err(refusal) => write_response(&refusal, &mut response),

@@ -21,9 +21,15 @@ pub(super) enum ApiError {
     /// The path exists, but not with this method.
     #[error("this path does not support the method of the request")]
     MethodNotAllowed,
+    /// What is asked for is at the public address.
+    #[error("this is the internal address: WebSocket clients connect to {0}")]
+    WrongDoor(String),
     /// The `Host` header names neither localhost nor an address.
     #[error("the Host header must be localhost or an IP address")]
     ForeignHost,
+    /// The same, where an option allows other names.
+    #[error("the Host header must be localhost or an IP address, or internal.allow_remote be set")]
+    RemoteHost,
     /// The `Origin` header is of another site than the page.
     #[error("requests from pages of other origins are refused")]
     ForeignOrigin,
@@ -63,7 +69,8 @@ impl ApiError {
         match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::ForeignHost => (StatusCode::FORBIDDEN, "foreign_host"),
+            Self::WrongDoor(_) => (StatusCode::NOT_FOUND, "wrong_door"),
+            Self::ForeignHost | Self::RemoteHost => (StatusCode::FORBIDDEN, "foreign_host"),
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),

@@ -5,7 +5,6 @@
 //! carry an `Origin` must be ours; and the `Host` must be an address, so that a name rebound to
 //! this machine is of no use.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,6 +12,7 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::uri::Authority;
 
 use crate::api::error::ApiError;
+use crate::http::host::is_local;
 
 /// Lets requests through that no foreign page can make.
 pub(super) fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -61,11 +61,8 @@ pub(super) fn host(headers: &HeaderMap) -> Option<String> {
 
 /// Whether the `Host` header names this machine in a way that no foreign DNS name can: a page
 /// whose name was rebound to our address would send its own name here.
-fn is_local_host(headers: &HeaderMap) -> bool {
-    host(headers).is_some_and(|host| {
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-    })
+pub(super) fn is_local_host(headers: &HeaderMap) -> bool {
+    host(headers).is_some_and(|host| is_local(&host))
 }
 
 /// Whether the request comes from one of our own pages, or from no page at all.

@@ -66,6 +66,8 @@ pub struct Facts {
     pub uid: String,
     /// The address of the public listener, where WebSockets connect.
     pub public: SocketAddr,
+    /// Whether `Host` must be an address or `localhost`: nobody else is to come here.
+    pub guards_host: bool,
     /// Whether the edge runs for development, which lets the try page publish.
     pub dev: bool,
 }

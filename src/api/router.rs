@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::api::answers::Requests;
 use crate::api::backend::{PREFIX, call};
 use crate::api::error::ApiError;
-use crate::api::head::host;
+use crate::api::head::{host, is_local_host};
 use crate::api::publish::publish;
 use crate::api::{Access, Facts};
 use crate::metrics::{ApiMetrics, ShardMetrics};
@@ -71,6 +71,7 @@ pub(super) fn router(shared: Shared) -> Router {
     router
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .fallback(async || ApiError::NotFound)
+        .layer(from_fn_with_state(Arc::clone(&shared), guard))
         .layer(from_fn_with_state(Arc::clone(&shared), add_headers))
         .with_state(shared)
 }
@@ -102,6 +103,32 @@ async fn info(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
         "dev": shared.facts.dev,
     }))
     .into_response()
+}
+
+/// Keeps out who is at the wrong door, and pages whose name was made to lead here. A probe learns
+/// nothing of worth, and the HTTP API asks for a key or looks at pages itself.
+async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (path, headers) = (request.uri().path(), request.headers());
+    if is_for_clients(path, headers) {
+        let url = websocket_url(shared.facts.public, headers);
+        return ApiError::WrongDoor(url).into_response();
+    }
+    let is_guarded = shared.facts.guards_host && path != "/health" && !path.starts_with(PREFIX);
+    if is_guarded && headers.contains_key(header::HOST) && !is_local_host(headers) {
+        return ApiError::RemoteHost.into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a request is one for the public address: for one of its doors, or for a WebSocket where
+/// this address has its page.
+fn is_for_clients(path: &str, headers: &HeaderMap) -> bool {
+    let is_door = ["/websocket", "/connection", "/echo"].iter().any(|door| {
+        path.strip_prefix(door).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    let upgrade = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+    let is_websocket = upgrade.is_some_and(|it| it.eq_ignore_ascii_case(b"websocket"));
+    is_door || is_websocket && path == "/"
 }
 
 async fn add_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

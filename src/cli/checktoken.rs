@@ -80,6 +80,7 @@ fn connection(claims: &ConnectionClaims) -> Value {
     json!({
         "kind": "connection",
         "user": claims.user,
+        "device": claims.device,
         "expires_at": claims.expires_at,
         "issued_at": claims.issued_at,
         "id": claims.id,

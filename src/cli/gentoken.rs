@@ -1,7 +1,7 @@
 //! `tidegate gentoken`: a token as a backend would make it, for trying and for scripts.
 //!
-//! It is signed with the secret of the configuration, so that the edge with this configuration
-//! takes it, or with a private key, for an edge that has the public one.
+//! It is signed with the first secret of the configuration, so that the edge with this
+//! configuration takes it, or with a private key, for an edge that has the public one.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Makes a subscription token for this channel instead of a connection token.
     #[arg(long)]
     channel: Option<String>,
+    /// Binds a connection token to this device.
+    #[arg(long, conflicts_with = "channel")]
+    device: Option<String>,
     /// How long it is valid, for example 10m; 0s means that it never expires.
     #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = parse_ttl)]
     ttl: Duration,
@@ -75,6 +78,9 @@ fn claims(arguments: &Arguments, now: u64) -> String {
     if let Some(channel) = &arguments.channel {
         claims.insert("channel".to_owned(), json!(channel));
     }
+    if let Some(device) = &arguments.device {
+        claims.insert("device".to_owned(), json!(device));
+    }
     if let Some(info) = &arguments.info {
         claims.insert("info".to_owned(), info.clone());
     }
@@ -96,7 +102,7 @@ fn signer(arguments: Arguments) -> Result<Signer, String> {
         });
     }
     let config = arguments.configuration.load()?;
-    let secret = config.token.hmac_secret.ok_or(
+    let secret = config.token.hmac_secret.first().ok_or(
         "there is no token.hmac_secret: set it in the file of --config or in the variable \
          TIDEGATE_TOKEN__HMAC_SECRET, or sign with --private-key",
     )?;

@@ -3,15 +3,17 @@
 //! Invariant: it never appears in an error, in a debug print or in the template.
 
 use std::fmt;
-use std::path::Path;
 
 use super::codec::Codec;
-use super::group::{Reader, Rendered};
-use super::key::{beside, read_start};
-use super::node::{Node, Value};
+use super::group::{Flaw, Reader, Rendered};
+use super::key::text_or_file;
+use super::node::Node;
 
 /// Lengths of a key: shorter ones can be guessed, and a header must hold it.
 const BYTES: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// Longest file with one key.
+const FILE_BYTES_MAX: usize = 1024;
 
 /// The key of the HTTP API.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,8 +54,8 @@ impl Codec<ApiKey> for ApiKeyText {
     fn read(node: &Node, reader: &mut Reader) -> Option<ApiKey> {
         match resolve(node) {
             Ok(key) => Some(key),
-            Err(found) => {
-                reader.reject(node, found, Self::expected());
+            Err(flaw) => {
+                reader.report(node, flaw, Self::expected());
                 None
             }
         }
@@ -61,17 +63,12 @@ impl Codec<ApiKey> for ApiKeyText {
 }
 
 /// The key, or what was found in its place, without showing it.
-fn resolve(node: &Node) -> Result<ApiKey, String> {
-    let Value::Text(text) = &node.value else { return Err(node.describe(true)) };
-    match text.strip_prefix("file:") {
-        None => checked(text).ok_or_else(|| "a string of another form".to_owned()),
-        Some(path) => {
-            let path = beside(&node.origin, Path::new(path));
-            let text =
-                read_start(&path, 1024).map_err(|error| format!("{}: {error}", path.display()))?;
-            let key = checked(text.trim());
-            key.ok_or_else(|| format!("another content in the file {}", path.display()))
-        }
+fn resolve(node: &Node) -> Result<ApiKey, Flaw> {
+    let (text, path) = text_or_file(node, FILE_BYTES_MAX)?;
+    match path {
+        None => checked(&text).ok_or_else(|| Flaw::Found("a string of another form".to_owned())),
+        Some(path) => checked(text.trim())
+            .ok_or_else(|| Flaw::Found(format!("another content in the file {}", path.display()))),
     }
 }
 
@@ -86,7 +83,7 @@ mod tests {
     use crate::config::Origin;
 
     fn node(text: &str) -> Node {
-        Node { value: Value::Text(text.to_owned()), origin: Origin::Default }
+        Node::of_text(text.to_owned(), Origin::Default)
     }
 
     #[test]
@@ -104,10 +101,11 @@ mod tests {
     fn what_is_no_key_is_refused_and_not_shown() {
         let long = "k".repeat(257);
         for bad in ["", "hunter2hunter2", "0123456789 abcdef", "0123456789abcdé", &long] {
-            let found = resolve(&node(bad)).unwrap_err();
+            let Err(Flaw::Found(found)) = resolve(&node(bad)) else { panic!("{bad}") };
             assert_eq!(found, "a string of another form", "{bad}");
         }
-        assert!(resolve(&node("file:/nowhere/key")).unwrap_err().starts_with("/nowhere/key: "));
+        let missing = resolve(&node("file:/nowhere/key"));
+        assert!(matches!(missing, Err(Flaw::Unreadable(path, _)) if path.ends_with("nowhere/key")));
         let key = resolve(&node("0123456789abcdef")).unwrap();
         assert_eq!(format!("{key:?}"), "ApiKey(not shown)");
     }

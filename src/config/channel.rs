@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::codec::{Flag, Number, OneOf, Time, choices};
+use super::codec::{Flag, Number, OneOf, Optional, Time, choices};
 use super::group::{Described, Group, GroupReader, Reader, nearest, options};
 use super::node::{Node, Value};
 
@@ -55,14 +55,17 @@ options! {
         presence: bool as Flag = false;
         /// Whether subscribers and backends hear of every client that joins or leaves.
         join_leave: bool as Flag = false;
-        /// Who may subscribe. "token" means clients whose token allows the channel.
+        /// Who may subscribe. "token" means clients whose token allows the channel, "nobody" those
+        /// that a backend subscribes and no others, whatever their token says.
         subscribe: Permission as OneOf = Permission::Everybody;
         /// Who may publish. "token" means clients that a token let subscribe.
         publish: Permission as OneOf = Permission::Nobody;
-        /// Who may read the history. "token" means clients that a token let subscribe.
-        read_history: Permission as OneOf = Permission::Everybody;
-        /// Who may ask who is subscribed. "token" means clients that a token let subscribe.
-        read_presence: Permission as OneOf = Permission::Everybody;
+        /// Who may read the history; left out, those who may subscribe. "token" means clients that
+        /// a token let subscribe.
+        read_history: Option<Permission> as Optional<OneOf> = None;
+        /// Who may ask who is subscribed; left out, those who may subscribe. "token" means clients
+        /// that a token let subscribe.
+        read_presence: Option<Permission> as Optional<OneOf> = None;
         /// Most connections that may be subscribed to a channel; 0 means no limit.
         subscribers_max: usize as Number = 0, 0..=100_000_000;
         /// What becomes of a subscriber that is too slow. "resubscribe" disconnects it all the

@@ -21,6 +21,7 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
     check_pairs(config, reader);
     check_rules(&config.channels, "channels", reader);
     check_rules(&config.personal, "personal", reader);
+    check_personal(&config.personal, reader);
     for (name, rules) in &config.namespaces.0 {
         check_rules(rules, &format!("namespaces.{name}"), reader);
     }
@@ -39,7 +40,7 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
 impl Token {
     /// Whether there is anything to verify tokens with.
     pub fn has_keys(&self) -> bool {
-        self.hmac_secret.is_some()
+        !self.hmac_secret.is_empty()
             || !self.public_keys.is_empty()
             || self.jwks_file.is_some()
             || self.jwks_url.is_some()
@@ -64,7 +65,9 @@ impl Place {
 
 fn check_doors(config: &Config, reader: &mut Reader) {
     let (public, internal) = (&config.public, &config.internal);
-    let asks_for_tokens = config.token.has_keys() && !config.client.insecure;
+    // A key that could not be read has been reported as such.
+    let has_keys = config.token.has_keys() || reader.has_rejected("token.");
+    let asks_for_tokens = has_keys && !config.client.insecure;
     let doors = [
         (
             "public",
@@ -142,13 +145,21 @@ fn check_rules(rules: &Rules, section: &str, reader: &mut Reader) {
         let remedy = format!("set {section}.history_size, or remove it");
         place.conflict("history_ttl", ("there is no history", &remedy), reader);
     }
-    if rules.read_presence == Permission::Token && !rules.presence {
+    if rules.read_presence == Some(Permission::Token) && !rules.presence {
         let remedy = format!("set {section}.presence = true, or remove it");
         place.conflict("read_presence", ("there is no presence", &remedy), reader);
     }
-    if rules.read_history == Permission::Token && rules.history_size == 0 {
+    if rules.read_history == Some(Permission::Token) && rules.history_size == 0 {
         let remedy = format!("set {section}.history_size, or remove it");
         place.conflict("read_history", ("there is no history", &remedy), reader);
+    }
+}
+
+/// A user's sessions are in its personal channel from the start, and nobody else ever is.
+fn check_personal(rules: &Rules, reader: &mut Reader) {
+    if rules.subscribe == Permission::Nobody {
+        let problem = ("users are always subscribed to their personal channel", "remove it");
+        Place("personal".to_owned()).conflict("subscribe", problem, reader);
     }
 }
 

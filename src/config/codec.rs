@@ -149,8 +149,8 @@ impl Codec<Vec<String>> for Words {
                     _ => None,
                 })
                 .collect(),
-            Value::Text(text) if node.is_from_text() => {
-                Some(text.split(',').map(|word| word.trim().to_owned()).collect())
+            _ if node.is_from_text() => {
+                Some(node.text()?.split(',').map(|word| word.trim().to_owned()).collect())
             }
             _ => None,
         }
@@ -163,34 +163,6 @@ impl Codec<Vec<String>> for Words {
     fn render(value: &Vec<String>) -> Rendered {
         let words: Vec<_> = value.iter().map(|word| quote(word)).collect();
         Rendered::Inline(format!("[{}]", words.join(", ")))
-    }
-}
-
-/// Values of the Origin header (RFC 6454 section 6.2), `*` for any, or with `*.` before a host for
-/// every name below it.
-pub(super) struct WebOrigins;
-
-impl Codec<Vec<String>> for WebOrigins {
-    fn parse(node: &Node) -> Option<Vec<String>> {
-        let is_origin = |word: &String| {
-            let host = word.split_once("://").map(|(_, host)| host);
-            word == "*"
-                || word == "null"
-                || host.map(|host| host.strip_prefix("*.").unwrap_or(host)).is_some_and(|host| {
-                    !host.is_empty() && !host.contains(['/', '?', '#', ' ', '*'])
-                })
-        };
-        let words = Words::parse(node)?.into_iter().map(|word| word.to_ascii_lowercase());
-        let words: Vec<_> = words.collect();
-        words.iter().all(is_origin).then_some(words)
-    }
-
-    fn expected() -> String {
-        "a list of origins such as [\"https://example.org\"], without path, or [\"*\"]".to_owned()
-    }
-
-    fn render(value: &Vec<String>) -> Rendered {
-        Words::render(value)
     }
 }
 

@@ -78,6 +78,19 @@ pub enum Error {
         /// The form, unit and limits of the option.
         expected: String,
     },
+    /// A file that a value names cannot be read.
+    #[error("{origin}: {key}: cannot read {}: {reason}; check the path and who may read it",
+        path.display())]
+    UnreadableValue {
+        /// The option.
+        key: String,
+        /// Where it was written.
+        origin: Origin,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
     /// An option without which its table means nothing.
     #[error("{origin}: {key} is missing: {remedy}")]
     Missing {

@@ -4,6 +4,7 @@
 //! Invariant: an option exists in all four or in none, because one declaration makes them all.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use super::codec::Codec;
 use super::error::{Error, Origin};
@@ -41,6 +42,17 @@ impl Reader {
         self.errors.push(Error::BadValue { key, origin, found, expected });
     }
 
+    /// Records what is wrong with a value that may stand in a file.
+    pub(super) fn report(&mut self, node: &Node, flaw: Flaw, expected: String) {
+        match flaw {
+            Flaw::Found(found) => self.reject(node, found, expected),
+            Flaw::Unreadable(path, reason) => {
+                let (key, origin) = (self.path.clone(), node.origin.clone());
+                self.errors.push(Error::UnreadableValue { key, origin, path, reason });
+            }
+        }
+    }
+
     /// Records a key at the path that no option has.
     pub(super) fn unknown(&mut self, node: &Node, nearest: Option<String>) {
         let (key, origin) = (self.path.clone(), node.origin.clone());
@@ -50,7 +62,9 @@ impl Reader {
     /// True exactly when the value of the option, or one inside it, was rejected.
     pub(super) fn has_rejected(&self, option: &str) -> bool {
         self.errors.iter().any(|error| match error {
-            Error::BadValue { key, .. } => key.starts_with(option),
+            Error::BadValue { key, .. } | Error::UnreadableValue { key, .. } => {
+                key.starts_with(option)
+            }
             _ => false,
         })
     }
@@ -59,6 +73,15 @@ impl Reader {
     pub(super) fn origin_of(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or_default()
     }
+}
+
+/// What is wrong with a value that may stand in a file.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// It is this and not what the option takes.
+    Found(String),
+    /// The file cannot be read, and why.
+    Unreadable(PathBuf, String),
 }
 
 /// A struct of options that `options!` made.

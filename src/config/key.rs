@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::codec::Codec;
 use super::error::Origin;
-use super::group::{Reader, Rendered};
+use super::group::{Flaw, Reader, Rendered};
 use super::node::{Node, Value};
 
 /// Longest file with one key.
@@ -91,8 +91,8 @@ impl<K: From<[u8; 32]>> Codec<K> for Key {
     fn read(node: &Node, reader: &mut Reader) -> Option<K> {
         match resolve(node) {
             Ok(bytes) => Some(K::from(bytes)),
-            Err(found) => {
-                reader.reject(node, found, <Self as Codec<K>>::expected());
+            Err(flaw) => {
+                reader.report(node, flaw, <Self as Codec<K>>::expected());
                 None
             }
         }
@@ -133,17 +133,27 @@ impl Codec<Vec<PublicKey>> for Keys {
 }
 
 /// The key in binary, or what was found in its place, without showing it.
-fn resolve(node: &Node) -> Result<[u8; 32], String> {
-    let Value::Text(text) = &node.value else { return Err(node.describe(true)) };
-    match text.strip_prefix("file:") {
-        None => decode(text).ok_or_else(|| "a string of another form".to_owned()),
-        Some(path) => {
-            let path = beside(&node.origin, Path::new(path));
-            let text = read_start(&path, FILE_BYTES_MAX)
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            let key = decode(text.trim());
-            key.ok_or_else(|| format!("another content in the file {}", path.display()))
-        }
+fn resolve(node: &Node) -> Result<[u8; 32], Flaw> {
+    let (text, path) = text_or_file(node, FILE_BYTES_MAX)?;
+    match path {
+        None => decode(&text).ok_or_else(|| Flaw::Found("a string of another form".to_owned())),
+        Some(path) => decode(text.trim())
+            .ok_or_else(|| Flaw::Found(format!("another content in the file {}", path.display()))),
+    }
+}
+
+/// What a string says or, with `file:` before it, the beginning of the file that it names, and
+/// that file's path.
+pub(super) fn text_or_file(
+    node: &Node,
+    bytes_max: usize,
+) -> Result<(String, Option<PathBuf>), Flaw> {
+    let text = node.text().ok_or_else(|| Flaw::Found(node.describe(true)))?;
+    let Some(path) = text.strip_prefix("file:") else { return Ok((text.to_owned(), None)) };
+    let path = beside(&node.origin, Path::new(path));
+    match read_start(&path, bytes_max) {
+        Ok(text) => Ok((text, Some(path))),
+        Err(error) => Err(Flaw::Unreadable(path, error.to_string())),
     }
 }
 
@@ -204,7 +214,7 @@ mod tests {
     const Z85: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
 
     fn node(text: &str) -> Node {
-        Node { value: Value::Text(text.to_owned()), origin: Origin::Default }
+        Node::of_text(text.to_owned(), Origin::Default)
     }
 
     #[test]
@@ -215,20 +225,21 @@ mod tests {
         std::fs::write(&path, format!("{Z85}\n")).unwrap();
         let found = resolve(&node(&format!("file:{}", path.display())));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(found.unwrap(), *key.as_bytes());
+        assert_eq!(found.ok().unwrap(), *key.as_bytes());
     }
 
     #[test]
     fn secrets_are_not_shown() {
         let secret = SecretKey::from([7; 32]);
         assert_eq!(format!("{secret:?}"), "SecretKey(not shown)");
-        assert!(!resolve(&node("hunter2")).unwrap_err().contains("hunter2"));
+        let Err(Flaw::Found(found)) = resolve(&node("hunter2")) else { panic!("it is no key") };
+        assert!(!found.contains("hunter2"), "{found}");
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let found = resolve(&node("file:/nowhere/key")).unwrap_err();
-        assert!(found.starts_with("/nowhere/key: "), "{found}");
+        let missing = resolve(&node("file:/nowhere/key"));
+        assert!(matches!(missing, Err(Flaw::Unreadable(path, _)) if path.ends_with("nowhere/key")));
         assert!(resolve(&node("file:/dev/zero")).is_err());
     }
 

@@ -27,6 +27,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod web;
 
 pub use api_key::ApiKey;
 pub use channel::{Namespaces, Permission, Rules, WhenSlow};

@@ -17,6 +17,8 @@ use super::error::{Error, Origin};
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// The text of a variable or flag, which looks like something else: digits, for example.
+    written: Option<Box<str>>,
 }
 
 /// What TOML can say, as far as an option can be made of it.
@@ -39,7 +41,21 @@ impl Node {
             Ok(value) => convert(value.get_ref(), &|_| origin.clone()),
             Err(_) => Value::Text(text.to_owned()),
         };
-        Self { value, origin }
+        Self { value, origin, written: Some(text.into()) }
+    }
+
+    /// A string.
+    pub(super) fn of_text(text: String, origin: Origin) -> Self {
+        Self { value: Value::Text(text), origin, written: None }
+    }
+
+    /// The value as a string. A variable or flag needs no quotes for that whatever its text looks
+    /// like: a secret may be all digits.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => self.written.as_deref(),
+        }
     }
 
     /// True exactly when the value was written in a variable or flag, where lists may be written
@@ -99,7 +115,8 @@ fn entries(
     entries
         .into_iter()
         .map(|(_, key, value): (_, _, &Spanned<DeValue<'_>>)| {
-            let node = Node { value: convert(value.get_ref(), origin), origin: origin(key.span()) };
+            let value = convert(value.get_ref(), origin);
+            let node = Node { value, origin: origin(key.span()), written: None };
             (key.get_ref().to_string(), node)
         })
         .collect()
@@ -121,6 +138,7 @@ fn convert(value: &DeValue<'_>, origin: &dyn Fn(std::ops::Range<usize>) -> Origi
                 .map(|value| Node {
                     value: convert(value.get_ref(), origin),
                     origin: origin(value.span()),
+                    written: None,
                 })
                 .collect(),
         ),

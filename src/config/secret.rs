@@ -8,8 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::codec::{Codec, Words, quote};
-use super::group::{Reader, Rendered};
-use super::key::{beside, read_start};
+use super::group::{Flaw, Reader, Rendered};
+use super::key::{beside, read_start, text_or_file};
 use super::node::{Node, Value};
 use crate::limits::KEY_SET_BYTES_MAX;
 use crate::token::{Key, KeySet};
@@ -50,27 +50,31 @@ impl PublicKeyPem {
     }
 }
 
-/// A secret as text or in a file.
-pub(super) struct SharedSecret;
+/// One secret or a list of them, each as text or in a file.
+pub(super) struct SharedSecrets;
 
-impl Codec<Secret> for SharedSecret {
+impl Codec<Vec<Secret>> for SharedSecrets {
     const SECRET: bool = true;
 
-    fn parse(node: &Node) -> Option<Secret> {
-        resolve_secret(node).ok()
+    fn parse(_: &Node) -> Option<Vec<Secret>> {
+        None
     }
 
     fn expected() -> String {
-        format!("a secret of at least {SECRET_BYTES_MIN} bytes, or \"file:PATH\" of one")
+        let form = "\"file:PATH\" of one, or a list of these";
+        format!("a secret of at least {SECRET_BYTES_MIN} bytes, {form}")
     }
 
-    fn render(_: &Secret) -> Rendered {
+    fn render(_: &Vec<Secret>) -> Rendered {
         Rendered::Absent
     }
 
-    fn read(node: &Node, reader: &mut Reader) -> Option<Secret> {
-        let secret = resolve_secret(node);
-        accept(secret, Self::expected(), (node, reader))
+    fn read(node: &Node, reader: &mut Reader) -> Option<Vec<Secret>> {
+        match &node.value {
+            Value::Array(nodes) => read_list(nodes, resolve_secret, Self::expected(), reader),
+            _ => accept(resolve_secret(node), Self::expected(), (node, reader))
+                .map(|secret| vec![secret]),
+        }
     }
 }
 
@@ -103,12 +107,7 @@ impl Codec<Vec<PublicKeyPem>> for PublicKeys {
                 return None;
             }
         };
-        let keys = nodes.iter().enumerate().filter_map(|(index, node)| {
-            reader.within(&format!("[{index}]"), |reader| {
-                accept(resolve_public_key(node), Self::expected(), (node, reader))
-            })
-        });
-        Some(keys.collect())
+        read_list(nodes, resolve_public_key, Self::expected(), reader)
     }
 }
 
@@ -129,7 +128,7 @@ impl Codec<PathBuf> for KeySetFile {
     }
 
     fn read(node: &Node, reader: &mut Reader) -> Option<PathBuf> {
-        accept(resolve_key_set(node), Self::expected(), (node, reader))
+        accept(resolve_key_set(node).map_err(Flaw::Found), Self::expected(), (node, reader))
     }
 }
 
@@ -141,14 +140,14 @@ impl Codec<String> for WebAddress {
     const SECRET: bool = true;
 
     fn parse(node: &Node) -> Option<String> {
-        let Value::Text(text) = &node.value else { return None };
+        let text = node.text()?;
         let address: hyper::Uri = text.parse().ok()?;
         let is_web = matches!(address.scheme_str(), Some("http" | "https"));
         let has_host = address.host().is_some_and(|host| !host.is_empty());
         // A password in an address ends up in logs.
         let has_user =
             address.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        (is_web && has_host && !has_user).then(|| text.clone())
+        (is_web && has_host && !has_user).then(|| text.to_owned())
     }
 
     fn expected() -> String {
@@ -165,9 +164,9 @@ pub(super) struct Name;
 
 impl Codec<String> for Name {
     fn parse(node: &Node) -> Option<String> {
-        let Value::Text(text) = &node.value else { return None };
+        let text = node.text()?;
         let is_plain = |letter: char| !letter.is_whitespace() && !letter.is_control();
-        (!text.is_empty() && text.chars().all(is_plain)).then(|| text.clone())
+        (!text.is_empty() && text.chars().all(is_plain)).then(|| text.to_owned())
     }
 
     fn expected() -> String {
@@ -180,53 +179,67 @@ impl Codec<String> for Name {
 }
 
 fn accept<T>(
-    found: Result<T, String>,
+    found: Result<T, Flaw>,
     expected: String,
     (node, reader): (&Node, &mut Reader),
 ) -> Option<T> {
-    found.map_err(|found| reader.reject(node, found, expected)).ok()
+    found.map_err(|flaw| reader.report(node, flaw, expected)).ok()
 }
 
-fn resolve_secret(node: &Node) -> Result<Secret, String> {
+/// Reads each entry of a list, and names each that is wrong.
+fn read_list<T>(
+    nodes: &[Node],
+    resolve: fn(&Node) -> Result<T, Flaw>,
+    expected: String,
+    reader: &mut Reader,
+) -> Option<Vec<T>> {
+    let values = nodes.iter().enumerate().filter_map(|(index, node)| {
+        reader.within(&format!("[{index}]"), |reader| {
+            accept(resolve(node), expected.clone(), (node, reader))
+        })
+    });
+    Some(values.collect())
+}
+
+fn resolve_secret(node: &Node) -> Result<Secret, Flaw> {
     let text = resolve_text(node)?;
     match text.len() {
-        length if length < SECRET_BYTES_MIN => {
-            Err(format!("one of {length} bytes (`openssl rand -hex 32` makes a good one)"))
-        }
+        length if length < SECRET_BYTES_MIN => Err(Flaw::Found(format!(
+            "one of {length} bytes (`openssl rand -hex 32` makes a good one)"
+        ))),
         _ => Ok(Secret(text.into_bytes().into())),
     }
 }
 
-fn resolve_public_key(node: &Node) -> Result<PublicKeyPem, String> {
+fn resolve_public_key(node: &Node) -> Result<PublicKeyPem, Flaw> {
     let text = resolve_text(node)?;
-    Key::from_pem(&text).map_err(|error| error.to_string())?;
+    Key::from_pem(&text).map_err(|error| Flaw::Found(error.to_string()))?;
     Ok(PublicKeyPem(text))
 }
 
 /// What a string says, or the file that it names, without the newline at the end.
-fn resolve_text(node: &Node) -> Result<String, String> {
-    let Value::Text(text) = &node.value else { return Err(node.describe(true)) };
-    let Some(path) = text.strip_prefix("file:") else { return Ok(text.clone()) };
-    let path = beside(&node.origin, Path::new(path));
-    let text = read_file(&path, KEY_FILE_BYTES_MAX)?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+fn resolve_text(node: &Node) -> Result<String, Flaw> {
+    let (text, path) = text_or_file(node, KEY_FILE_BYTES_MAX + 1)?;
+    match path {
+        None => Ok(text),
+        Some(path) if text.len() > KEY_FILE_BYTES_MAX => {
+            let more = format!("{}: more than {KEY_FILE_BYTES_MAX} bytes", path.display());
+            Err(Flaw::Found(more))
+        }
+        Some(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+    }
 }
 
 fn resolve_key_set(node: &Node) -> Result<PathBuf, String> {
-    let Value::Text(text) = &node.value else { return Err(node.describe(false)) };
+    let Some(text) = node.text() else { return Err(node.describe(false)) };
     let path = beside(&node.origin, Path::new(text));
-    let text = read_file(&path, KEY_SET_BYTES_MAX)?;
-    KeySet::parse(text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(path)
-}
-
-fn read_file(path: &Path, bytes_max: usize) -> Result<String, String> {
-    let text =
-        read_start(path, bytes_max + 1).map_err(|error| format!("{}: {error}", path.display()))?;
-    if text.len() > bytes_max {
-        return Err(format!("{}: more than {bytes_max} bytes", path.display()));
+    let found = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
+    let text = read_start(&path, KEY_SET_BYTES_MAX + 1).map_err(|error| found(&error))?;
+    if text.len() > KEY_SET_BYTES_MAX {
+        return Err(found(&format_args!("more than {KEY_SET_BYTES_MAX} bytes")));
     }
-    Ok(text)
+    KeySet::parse(text.as_bytes()).map_err(|error| found(&error))?;
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -235,7 +248,16 @@ mod tests {
     use crate::config::error::Origin;
 
     fn node(text: &str) -> Node {
-        Node { value: Value::Text(text.to_owned()), origin: Origin::Default }
+        Node::of_text(text.to_owned(), Origin::Default)
+    }
+
+    /// What was found instead of a value.
+    fn found<T>(result: Result<T, Flaw>) -> String {
+        match result {
+            Err(Flaw::Found(found)) => found,
+            Err(Flaw::Unreadable(path, reason)) => panic!("{}: {reason}", path.display()),
+            Ok(_) => panic!("it is fine"),
+        }
     }
 
     #[test]
@@ -245,23 +267,26 @@ mod tests {
         std::fs::write(&path, format!("{secret}\r\n")).unwrap();
         let found = resolve_secret(&node(&format!("file:{}", path.display())));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(found.unwrap().as_bytes(), secret.as_bytes());
-        assert_eq!(resolve_secret(&node(&secret)).unwrap().as_bytes(), secret.as_bytes());
+        let bytes = |found: Result<Secret, Flaw>| found.ok().unwrap().as_bytes().to_vec();
+        assert_eq!(bytes(found), secret.as_bytes());
+        assert_eq!(bytes(resolve_secret(&node(&secret))), secret.as_bytes());
     }
 
     #[test]
     fn secrets_are_not_shown() {
-        let secret = resolve_secret(&node(&"hunter2".repeat(5))).unwrap();
+        let secret = resolve_secret(&node(&"hunter2".repeat(5))).ok().unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(not shown)");
-        assert!(matches!(SharedSecret::render(&secret), Rendered::Absent));
-        let short = resolve_secret(&node("hunter2")).unwrap_err();
+        assert!(matches!(SharedSecrets::render(&vec![secret]), Rendered::Absent));
+        let short = found(resolve_secret(&node("hunter2")));
         assert!(short.starts_with("one of 7 bytes") && !short.contains("hunter2"), "{short}");
-        assert!(!resolve_public_key(&node("hunter2")).unwrap_err().contains("hunter2"));
+        assert!(!found(resolve_public_key(&node("hunter2"))).contains("hunter2"));
     }
 
     #[test]
     fn endless_and_missing_files_are_refused() {
-        assert!(resolve_secret(&node("file:/dev/zero")).unwrap_err().contains("more than"));
+        assert!(found(resolve_secret(&node("file:/dev/zero"))).contains("more than"));
+        let missing = resolve_secret(&node("file:/nowhere/secret"));
+        assert!(matches!(missing, Err(Flaw::Unreadable(..))));
         assert!(resolve_key_set(&node("/dev/zero")).unwrap_err().contains("more than"));
         let missing = resolve_key_set(&node("/nowhere/jwks.json")).unwrap_err();
         assert!(missing.starts_with("/nowhere/jwks.json: "), "{missing}");

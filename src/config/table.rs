@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use super::api_key::{ApiKey, ApiKeyText};
 use super::channel::{Namespaces, Rules};
-use super::codec::{
-    Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, WebOrigins, choices,
-};
+use super::codec::{Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, choices};
 use super::endpoint::{Endpoint, Endpoints, default_endpoints};
 use super::group::{Described, Group, GroupReader, Reader, nearest, options};
 use super::node::Node;
-use super::secret::{KeySetFile, Name, PublicKeyPem, PublicKeys, Secret, SharedSecret, WebAddress};
+use super::secret::{
+    KeySetFile, Name, PublicKeyPem, PublicKeys, Secret, SharedSecrets, WebAddress,
+};
+use super::web::{Subprotocols, WebOrigins};
 use crate::limits::SHARDS_MAX;
 
 const KIB: usize = 1 << 10;
@@ -53,11 +54,16 @@ options! {
         connections_max: usize as Number = 0, 0..=100_000_000;
         /// Values of the Origin header that may connect. An empty list means the host that the
         /// Host header names and no other; "https://*.example.org" means every name below
-        /// example.org, "*" means any.
+        /// example.org, "*" means any. Apps in a WebView send their own, such as
+        /// "capacitor://localhost", local files "null" or "file://".
         allowed_origins: Vec<String> as WebOrigins = Vec::new();
-        /// Whether the address may be other than loopback although clients need no token: no key
-        /// is set, or client.insecure is. Whoever reaches it may take any user name.
+        /// Whether clients may come from elsewhere than this machine, through another address than
+        /// loopback or a proxy, although they need no token: no key is set, or client.insecure is.
+        /// Whoever reaches the address may take any user name.
         allow_anonymous: bool as Flag = false;
+        /// Subprotocols that raw clients may offer instead of "tidegate": one that a client offers
+        /// is taken, and a client that offers none of them is refused.
+        subprotocols: Vec<String> as Subprotocols = Vec::new();
         /// Whether /echo answers every message with the same message, for tests and benches.
         echo: bool as Flag = false;
     }
@@ -66,8 +72,9 @@ options! {
 options! {
     /// Tokens (JWT) of clients: which keys sign them and what they must say.
     Token {
-        /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here.
-        hmac_secret: Option<Secret> as Optional<SharedSecret> = None;
+        /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here. Of several in a list
+        /// any may have signed a token, so that a new one can come before the old one goes.
+        hmac_secret: Vec<Secret> as SharedSecrets = Vec::new();
         /// Public keys in PEM, better as "file:PATH" than here: RSA for RS256, RS384 and RS512,
         /// P-256 for ES256, P-384 for ES384, Ed25519 for EdDSA.
         public_keys: Vec<PublicKeyPem> as PublicKeys = Vec::new();
@@ -82,6 +89,8 @@ options! {
         audience: Option<String> as Optional<Name> = None;
         /// What the claim iss of a token must be; without it iss is not looked at.
         issuer: Option<String> as Optional<Name> = None;
+        /// How far clocks may be apart: for so long a token is taken before nbf and after exp.
+        leeway: Duration as Time = Duration::ZERO, Duration::ZERO..=300 * SECOND;
         /// How long a revoked user's older tokens are refused: at least the lifetime of a token.
         revocation_ttl: Duration as Time = DAY, SECOND..=DAY.saturating_mul(30);
     }
@@ -92,8 +101,9 @@ options! {
     Internal {
         /// Address and port for operators and for the HTTP API.
         address: SocketAddr as Address = loopback(9000);
-        /// Whether the address may be other than loopback. Only the HTTP API asks for a key:
-        /// everybody who reaches the address reads the metrics.
+        /// Whether requests may come from elsewhere than this machine: the address may be other
+        /// than loopback, and Host any name. Only the HTTP API asks for a key: everybody who
+        /// reaches the address reads the metrics.
         allow_remote: bool as Flag = false;
     }
 }

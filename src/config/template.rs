@@ -22,6 +22,7 @@ pub fn template() -> String {
                 Rendered::Inline(value) if is_documented => {
                     out.push_str(&format!("{} = {value}\n", option.key));
                 }
+                _ if is_documented => out.push_str(&format!("# {} = \"\"\n", option.key)),
                 _ => print_option(&mut out, option, ""),
             }
         }

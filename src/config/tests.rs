@@ -516,13 +516,14 @@ fn keys_of_tokens_are_read_where_they_are_written() {
     let name = |kind: &str| format!("{}/tests/keys/{kind}.pem", env!("CARGO_MANIFEST_DIR"));
     let keys = format!("['file:{}', 'file:{}']", name("rsa.public"), name("ed25519.public"));
     let config = load(&format!("[token]\nhmac_secret='{secret}'\npublic_keys={keys}")).unwrap();
-    assert_eq!(config.token.hmac_secret.as_ref().unwrap().as_bytes(), secret.as_bytes());
+    assert_eq!(config.token.hmac_secret[0].as_bytes(), secret.as_bytes());
     assert_eq!(config.token.public_keys.len(), 2);
     let _usable = config.token.public_keys.iter().map(PublicKeyPem::key).collect::<Vec<_>>();
     assert!(!format!("{config:?}").contains("s3cr3t"));
     for (text, reason) in [
         ("hmac_secret = 's3cr3t'".to_owned(), "hmac_secret: found one of 6 bytes"),
-        (format!("hmac_secret = ['{secret}']"), "hmac_secret: found an array"),
+        (format!("hmac_secret = ['{secret}', 's3cr3t']"), "hmac_secret[1]: found one of 6 bytes"),
+        ("hmac_secret = [['s3cr3t']]".to_owned(), "hmac_secret[0]: found an array"),
         (
             format!("public_keys = ['file:{}']", name("rsa.private")),
             "public_keys[0]: found a private key",
@@ -598,4 +599,50 @@ proptest! {
         let variables = vec![(name.into(), OsString::from_vec(value))];
         let _ = Config::load(&Sources { variables, ..Sources::default() });
     }
+}
+
+/// A file that cannot be read is named with the reason, and is no wrong secret.
+#[test]
+fn unreadable_secrets_are_not_called_wrong() {
+    for (section, key) in [
+        ("token", "hmac_secret = 'file:/nowhere/key'"),
+        ("token", "hmac_secret = ['file:/nowhere/key']"),
+        ("token", "public_keys = ['file:/nowhere/key']"),
+        ("api", "key = 'file:/nowhere/key'"),
+    ] {
+        let text = format!("[{section}]\n{key}\n[public]\naddress = '0.0.0.0:1'");
+        let found = mistakes(&text);
+        let first = found.lines().next().unwrap();
+        assert!(first.contains("cannot read /nowhere/key: No such file"), "{found}");
+        assert!(!first.contains("32 bytes") && !first.contains("characters"), "{found}");
+        // That the edge would be open to all is the other mistake only where no key is meant.
+        assert_eq!(found.lines().count(), if section == "token" { 1 } else { 2 }, "{found}");
+    }
+}
+
+/// Variables and flags have no quotes, so whatever they hold may be text.
+#[test]
+fn text_of_variables_may_look_like_something_else() {
+    let digits = "1".repeat(64);
+    let variables = vec![
+        variable("TIDEGATE_TOKEN__HMAC_SECRET", &digits),
+        variable("TIDEGATE_TOKEN__AUDIENCE", "2024-01-01"),
+        variable("TIDEGATE_TOKEN__ISSUER", "true"),
+        variable("TIDEGATE_API__KEY", "12345678901234567890"),
+        variable("TIDEGATE_PUBLIC__SUBPROTOCOLS", "7"),
+    ];
+    let config = Config::load(&Sources { variables, ..Sources::default() }).unwrap();
+    assert_eq!(config.token.hmac_secret[0].as_bytes(), digits.as_bytes());
+    assert_eq!(config.token.audience.as_deref(), Some("2024-01-01"));
+    assert_eq!(config.token.issuer.as_deref(), Some("true"));
+    assert_eq!(config.api.key.unwrap().as_bytes(), b"12345678901234567890");
+    assert_eq!(config.public.subprotocols, ["7"]);
+    // A file has quotes.
+    assert!(mistakes("[token]\naudience = 42").contains("found 42"));
+}
+
+#[test]
+fn users_cannot_be_kept_out_of_their_personal_channel() {
+    assert!(mistakes("[personal]\nsubscribe = 'nobody'").contains("personal.subscribe"));
+    assert!(load("[personal]\nsubscribe = 'token'").is_ok());
 }

@@ -105,7 +105,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
 
     let drain = Arc::new(Drain::new(shard_count));
     let (ended, endings) = channel();
-    let common = settings::Common::new(config, shard_count, rand_seed());
+    let common = settings::Common::new(config, shard_count, rand_seed(), &addresses);
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
@@ -169,6 +169,7 @@ fn facts(config: &Config, addresses: &Addresses) -> Facts {
         name: host::name(),
         uid: format!("{:016x}", rand_seed()),
         public: addresses.public,
+        guards_host: addresses.internal.ip().is_loopback() && !config.internal.allow_remote,
         dev: config.dev,
     }
 }

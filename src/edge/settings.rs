@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arcstr::{ArcStr, literal};
+
 use crate::api::Access;
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
+use crate::edge::Addresses;
 use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
 use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
 use crate::sys::host;
-use crate::ws::Limits;
-use crate::ws::handshake::OriginPolicy;
+use crate::ws::{Limits, OriginPolicy};
 use crate::{hub, limits};
 
 /// The settings of one shard.
@@ -55,6 +57,9 @@ pub(super) fn shard(
         hub,
         core: core.filter(|_| config.shards.pin),
         origins: origins(&config.public.allowed_origins),
+        internal_port: common.internal_port,
+        guards_host: guards_host(config),
+        subprotocols: subprotocols(&config.public.subprotocols),
         echo: config.public.echo,
         has_event_endpoint: config
             .ingest
@@ -97,16 +102,23 @@ pub(super) struct Common {
     namespaces: Arc<Namespaces>,
     shards: usize,
     epoch_seed: u64,
+    internal_port: u16,
 }
 
 impl Common {
     /// For a number of shards; the seed is one that no earlier run had.
-    pub(super) fn new(config: &Config, shards: usize, epoch_seed: u64) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        shards: usize,
+        epoch_seed: u64,
+        addresses: &Addresses,
+    ) -> Self {
         let rules = config.namespaces.0.iter();
         let named = rules.map(|(name, rules)| (name.as_str().into(), namespace(rules))).collect();
         let namespaces =
             Namespaces::new(namespace(&config.channels), namespace(&config.personal), named);
-        Self { namespaces: Arc::new(namespaces), shards, epoch_seed }
+        let internal_port = addresses.internal.port();
+        Self { namespaces: Arc::new(namespaces), shards, epoch_seed, internal_port }
     }
 }
 
@@ -124,8 +136,8 @@ fn namespace(rules: &config::Rules) -> Namespace {
         join_leave: rules.join_leave,
         subscribe: permission(rules.subscribe),
         publish: permission(rules.publish),
-        read_history: permission(rules.read_history),
-        read_presence: permission(rules.read_presence),
+        read_history: permission(rules.read_history.unwrap_or(rules.subscribe)),
+        read_presence: permission(rules.read_presence.unwrap_or(rules.subscribe)),
         subscribers_max: rules.subscribers_max,
         when_slow: match rules.when_slow {
             config::WhenSlow::Resubscribe => WhenSlow::Resubscribe,
@@ -138,6 +150,19 @@ fn namespace(rules: &config::Rules) -> Namespace {
 fn seconds(duration: Duration) -> u32 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+/// Whether only the name under which the edge is reached keeps foreign pages out: it listens for
+/// this machine alone, asks for no token, and nobody has said that others come in on purpose.
+fn guards_host(config: &Config) -> bool {
+    let asks_for_tokens = config.token.has_keys() && !config.client.insecure;
+    config.public.address.ip().is_loopback() && !asks_for_tokens && !config.public.allow_anonymous
+}
+
+/// The subprotocols of raw clients: our own, and those that the operator names.
+fn subprotocols(named: &[String]) -> Arc<[ArcStr]> {
+    let named = named.iter().map(|name| ArcStr::from(name.as_str()));
+    std::iter::once(literal!("tidegate")).chain(named).collect()
 }
 
 fn origins(allowed: &[String]) -> OriginPolicy {
@@ -215,10 +240,16 @@ mod tests {
         Config::load(&Sources { settings, ..Sources::default() }).unwrap()
     }
 
+    /// What shards share with this configuration.
+    fn common(config: &Config) -> Common {
+        let address = config.public.address;
+        let addresses = Addresses { public: address, internal: address, ingest: Vec::new() };
+        Common::new(config, 4, 0, &addresses)
+    }
+
     #[test]
     fn rules_that_nobody_wrote_are_those_of_the_protocol() {
-        let common = Common::new(&Config::default(), 4, 0);
-        assert_eq!(*common.namespaces, Namespaces::default());
+        assert_eq!(*common(&Config::default()).namespaces, Namespaces::default());
     }
 
     #[test]
@@ -230,7 +261,7 @@ mod tests {
             ("namespaces.a.b.history_ttl", "1500ms"),
             ("namespaces.chat", "{subscribe='token', publish='nobody', when_slow='disconnect'}"),
         ]);
-        let namespaces = Common::new(&config, 1, 0).namespaces;
+        let namespaces = common(&config).namespaces;
         let of = |name: &str| {
             let rules = namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap());
             rules.map(|rules| Namespace::clone(rules))
@@ -242,6 +273,8 @@ mod tests {
         assert_eq!(of("a.b:x"), Some(dotted));
         let chat = Namespace {
             subscribe: Permission::Token,
+            read_history: Permission::Token,
+            read_presence: Permission::Token,
             when_slow: WhenSlow::Disconnect,
             ..default()
         };

@@ -1,15 +1,17 @@
 //! The HTTP/1.1 that a public door needs: one request head in, one response out (sans-IO).
 //!
 //! - [`request`]: the head of an opening handshake or an event stream, with its limits.
+//! - [`host`]: which names of a host are this machine's own.
 //! - [`uri`]: path segments and query pairs, percent-decoded.
 //! - [`refusal`]: every way to say no, each with a sentence that helps.
 //!
 //! Not here: bodies, keep-alive, pipelining (no public door needs them); the internal API is a
 //! library's business (`api`).
 
+pub mod host;
 pub mod refusal;
 pub mod request;
 pub mod uri;
 
-pub use self::refusal::{Refusal, write_response};
+pub use self::refusal::{About, Refusal, write_response};
 pub use self::request::Head;

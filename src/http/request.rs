@@ -8,14 +8,11 @@
 
 use crate::http::Refusal;
 
-/// Most bytes of a request head.
-pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of a request head: cookies and tokens are long.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Most header fields of a request head.
 pub const HEADERS_MAX: usize = 64;
-
-/// Most bytes of a request line, which bounds the URI.
-pub const REQUEST_LINE_BYTES_MAX: usize = 4 * 1024;
 
 /// Room for the parsed header fields; lives on the caller's stack.
 #[derive(Debug)]
@@ -49,19 +46,11 @@ impl<'h, 'b> Head<'h, 'b> {
         table: &'h mut HeaderTable<'b>,
     ) -> Result<Option<(Self, usize)>, Refusal> {
         let input = &input[..input.len().min(HEAD_BYTES_MAX)];
-        let line = input.iter().take(REQUEST_LINE_BYTES_MAX);
-        // RFC 9112 §2.2 lets empty lines precede the request; they count as part of it.
-        let is_line_cut = line.skip_while(|byte| b"\r\n".contains(byte)).all(|byte| *byte != b'\n');
-        if is_line_cut && input.len() >= REQUEST_LINE_BYTES_MAX {
-            return Err(Refusal::uri_too_long());
-        }
         let mut request = httparse::Request::new(&mut table.0);
         let size = match request.parse(input).map_err(refusal)? {
             httparse::Status::Complete(size) => size,
             httparse::Status::Partial if input.len() < HEAD_BYTES_MAX => return Ok(None),
-            httparse::Status::Partial => {
-                return Err(Refusal::head_too_large("The request head exceeds 8192 bytes."));
-            }
+            httparse::Status::Partial => return Err(too_long(input)),
         };
         let (method, target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
         let headers: &'h [httparse::Header<'b>] = request.headers;
@@ -153,6 +142,17 @@ fn at_most_one<'b>(
 ) -> Result<Option<&'b [u8]>, Refusal> {
     let first = values.next();
     if values.next().is_some() { Err(Refusal::bad_request(repeated)) } else { Ok(first) }
+}
+
+/// What of a head takes more than there is room for.
+fn too_long(input: &[u8]) -> Refusal {
+    // RFC 9112 §2.2 lets empty lines precede the request.
+    let mut request = input.iter().skip_while(|byte| b"\r\n".contains(byte));
+    if request.any(|byte| *byte == b'\n') {
+        Refusal::head_too_large("The request head is longer than 16 KiB.")
+    } else {
+        Refusal::uri_too_long()
+    }
 }
 
 fn refusal(error: httparse::Error) -> Refusal {

@@ -13,14 +13,32 @@ pub fn path_segments(path: &str) -> impl Iterator<Item = Result<Cow<'_, str>, Re
     path.strip_prefix('/').unwrap_or(path).split('/').map(|segment| decode(segment, false))
 }
 
-/// The decoded pairs of a query, without its `?`. A name without `=` has an empty value.
+/// The pairs of a query, without its `?`. A name without `=` has an empty value.
 pub fn query_pairs(
     query: &str,
-) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Refusal>> {
+) -> impl Iterator<Item = Result<(Cow<'_, str>, QueryValue<'_>), Refusal>> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Ok((decode(name, true)?, decode(value, true)?))
+        Ok((decode(name, true)?, QueryValue(value)))
     })
+}
+
+/// The value of a query pair, still percent-encoded: a list is split before it is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryValue<'a>(&'a str);
+
+impl<'a> QueryValue<'a> {
+    /// The value as one text.
+    pub fn text(self) -> Result<Cow<'a, str>, Refusal> {
+        decode(self.0, true)
+    }
+
+    /// The members of a list with commas between them, without empty ones. An encoded comma is
+    /// part of its member.
+    pub fn list(self) -> impl Iterator<Item = Result<Cow<'a, str>, Refusal>> {
+        let members = self.0.split(',').filter(|member| !member.is_empty());
+        members.map(|member| decode(member, true))
+    }
 }
 
 /// Decodes one component.
@@ -65,8 +83,10 @@ mod tests {
     }
 
     fn pairs(query: &str) -> Option<Vec<(String, String)>> {
-        let owned = |(name, value): (Cow<'_, str>, Cow<'_, str>)| (name.into(), value.into());
-        query_pairs(query).map(|pair| pair.ok().map(owned)).collect()
+        let owned = |(name, value): (Cow<'_, str>, QueryValue<'_>)| {
+            Some((name.into(), value.text().ok()?.into()))
+        };
+        query_pairs(query).map(|pair| owned(pair.ok()?)).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -86,6 +106,14 @@ mod tests {
             [pair("channels", "a,b"), pair("token", "x=y&z"), pair("q", "1 2"), pair("flag", "")];
         assert_eq!(pairs("channels=a,b&&token=x=y%26z&q=1+2&flag").unwrap(), expected);
         assert_eq!(pairs("").unwrap(), []);
+    }
+
+    #[test]
+    fn lists_are_split_before_they_are_decoded() {
+        let list = |text| QueryValue(text).list().collect::<Result<Vec<_>, _>>();
+        assert_eq!(list("a,,b%2Cc,+d").unwrap(), ["a", "b,c", " d"]);
+        assert_eq!(list("").unwrap(), [""; 0]);
+        assert!(list("a,%").is_err());
     }
 
     #[test]

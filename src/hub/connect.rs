@@ -11,7 +11,8 @@ use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Hub, Joining, Then, Wishes};
 use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
 use crate::protocol::{
-    ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Ticket, Variant, WhenSlow,
+    ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Permission, Ticket, Variant,
+    WhenSlow,
 };
 use crate::ws::close::CloseCode;
 
@@ -88,8 +89,10 @@ impl Hub {
         }
         wanted.extend(channels);
         for (channel, grant) in wanted.into_iter().take(self.settings.channels_max) {
-            let is_known = self.settings.namespaces.of(&channel).is_some();
-            if is_known && self.subscription_of(row, &channel).is_none() {
+            let rules = self.settings.namespaces.of(&channel);
+            let may_join =
+                rules.is_some_and(|rules| is_insecure || rules.subscribe != Permission::Nobody);
+            if may_join && self.subscription_of(row, &channel).is_none() {
                 let claim = find(&channel).unwrap_or_default();
                 self.joinings[joining].remaining += 1;
                 let origin = Origin::Connect(joining);

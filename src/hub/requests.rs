@@ -98,9 +98,8 @@ impl Hub {
         let rules = self.rules_of(&channel).map_err(client_error)?;
         let managed = &self.managed[&row];
         let user = managed.info.as_ref().map_or("", |info| &info.user);
-        // A token for this very channel allows it whatever the namespace says.
         let is_granted = grant.is_some();
-        let is_open = rules.subscribe == Permission::Everybody || is_granted;
+        let is_open = rules.subscribe.allows(is_granted);
         let is_allowed = managed.is_insecure || (channel.admits(user) && is_open);
         if !is_allowed {
             return Err(ClientError::PermissionDenied);

@@ -4,8 +4,8 @@
 //! owns its key. The gate is bound before any endpoint, because a CURVE server without a gate
 //! lets everybody in. Peers without CURVE never get this far: libzmq itself refuses them.
 
-use crate::ingest::complaint::Complaints;
 use crate::ingest::{Authorized, Curve, Endpoint};
+use crate::sys::Complaints;
 
 /// Where libzmq looks for the gate.
 const ADDRESS: &str = "inproc://zeromq.zap.01";
@@ -52,7 +52,7 @@ impl Gate {
     }
 
     /// Answers what was asked.
-    pub(super) fn serve(&self, complaints: &mut Complaints, now_nanos: u64) {
+    pub(super) fn serve(&self, complaints: &Complaints, now_nanos: u64) {
         for _ in 0..REQUESTS_PER_TURN {
             let Ok(request) = self.socket.recv_multipart(zmq::DONTWAIT) else { return };
             let request: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();

@@ -9,7 +9,6 @@
 //! Bounds that libzmq keeps: message parts by size, messages by number, not the parts of one
 //! message by number. Let only trusted peers in (loopback, or CURVE with listed keys).
 
-mod complaint;
 mod curve;
 mod endpoint;
 mod error;

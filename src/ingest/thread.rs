@@ -8,7 +8,6 @@ use std::fmt;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use crate::ingest::complaint::Complaints;
 use crate::ingest::curve::{Gate, domain};
 use crate::ingest::event::Outputs;
 use crate::ingest::pending::Pending;
@@ -20,7 +19,7 @@ use crate::ingest::turn::{Input, State};
 use crate::ingest::{Endpoint, Error, Kind};
 use crate::mesh::AskerPort;
 use crate::metrics::IngestMetrics;
-use crate::sys::EventFd;
+use crate::sys::{Complaints, EventFd};
 
 /// The edge's monotonic clock, in nanoseconds.
 pub type Clock = Box<dyn Fn() -> u64 + Send>;
@@ -134,7 +133,7 @@ impl Ingest {
             if let Some(gate) = &gate
                 && items[2].is_readable()
             {
-                gate.serve(&mut state.complaints, (state.clock)());
+                gate.serve(&state.complaints, (state.clock)());
             }
             for (item, &place) in items[first_xpub..first_input].iter().zip(&xpubs) {
                 if item.is_readable() {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::ingest::complaint::Complaints;
 use crate::ingest::event::Outputs;
 use crate::ingest::pending::{Asked, Pending, Request};
 use crate::ingest::receive::{Received, Receiver};
@@ -15,6 +14,7 @@ use crate::protocol::{
     Accepted, Command, CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts,
     encode_answer,
 };
+use crate::sys::Complaints;
 
 /// Most messages that one socket may deliver in one turn: then the next socket has its chance.
 const MESSAGES_PER_TURN: usize = 64;
@@ -198,7 +198,7 @@ impl State {
         }
     }
 
-    fn complain(&mut self, input: &Input, error: &DecodeError, now_nanos: u64) {
+    fn complain(&self, input: &Input, error: &DecodeError, now_nanos: u64) {
         if let Some(suppressed) = self.complaints.admit(now_nanos) {
             let code = error.code();
             tracing::warn!(endpoint = %input.address, code, suppressed, "message refused: {error}");

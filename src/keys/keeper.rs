@@ -49,10 +49,14 @@ pub struct Keeper {
 /// # Errors
 /// When there is no way to have the keys, with the option and the remedy.
 pub fn open(config: &config::Token, timing: Timing) -> Result<Keeper, Error> {
-    let secret = config.hmac_secret.as_ref().map(|secret| Key::from_secret(secret.as_bytes()));
+    let secrets = config.hmac_secret.iter().map(|secret| Key::from_secret(secret.as_bytes()));
     let public = config.public_keys.iter().map(config::PublicKeyPem::key);
-    let keys = Keys::new(secret.into_iter().chain(public).collect());
-    let rules = Rules { audience: config.audience.clone(), issuer: config.issuer.clone() };
+    let keys = Keys::new(secrets.chain(public).collect());
+    let rules = Rules {
+        audience: config.audience.clone(),
+        issuer: config.issuer.clone(),
+        leeway: config.leeway.as_millis().div_ceil(1000) as u64,
+    };
     let mut verifier = Verifier::new(keys, rules);
     let mut source = None;
     let metrics = Arc::new(TokenMetrics::default());

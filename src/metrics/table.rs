@@ -46,6 +46,36 @@ metrics! {
             "Opening handshakes by result.";
         handshakes_aborted: Counter = "tidegate_handshakes" [result = "aborted"]
             "Opening handshakes by result.";
+        refused_protocol: Counter = "tidegate_handshakes_refused" [reason = "protocol"]
+            "Opening handshakes that were refused, by reason.";
+        refused_path: Counter = "tidegate_handshakes_refused" [reason = "path"]
+            "Opening handshakes that were refused, by reason.";
+        refused_origin: Counter = "tidegate_handshakes_refused" [reason = "origin"]
+            "Opening handshakes that were refused, by reason.";
+        refused_token: Counter = "tidegate_handshakes_refused" [reason = "token"]
+            "Opening handshakes that were refused, by reason.";
+        refused_channel: Counter = "tidegate_handshakes_refused" [reason = "channel"]
+            "Opening handshakes that were refused, by reason.";
+        refused_limit: Counter = "tidegate_handshakes_refused" [reason = "limit"]
+            "Opening handshakes that were refused, by reason.";
+        refused_command: Counter = "tidegate_handshakes_refused" [reason = "command"]
+            "Opening handshakes that were refused, by reason.";
+        refused_draining: Counter = "tidegate_handshakes_refused" [reason = "draining"]
+            "Opening handshakes that were refused, by reason.";
+        tokens_missing: Counter = "tidegate_tokens_refused" [reason = "missing"]
+            "Tokens of clients that were not believed, by reason.";
+        tokens_invalid: Counter = "tidegate_tokens_refused" [reason = "invalid"]
+            "Tokens of clients that were not believed, by reason.";
+        tokens_expired: Counter = "tidegate_tokens_refused" [reason = "expired"]
+            "Tokens of clients that were not believed, by reason.";
+        tokens_not_yet: Counter = "tidegate_tokens_refused" [reason = "not_yet"]
+            "Tokens of clients that were not believed, by reason.";
+        tokens_unknown_key: Counter = "tidegate_tokens_refused" [reason = "unknown_key"]
+            "Tokens of clients that were not believed, by reason.";
+        tokens_revoked: Counter = "tidegate_tokens_refused" [reason = "revoked"]
+            "Tokens of clients that were not believed, by reason.";
+        tokens_foreign: Counter = "tidegate_tokens_refused" [reason = "foreign"]
+            "Tokens of clients that were not believed, by reason.";
         accept_errors: Counter = "tidegate_accept_errors"
             "Failed accepts, for example because the process is out of descriptors.";
         closed_by_peer: Counter = "tidegate_connections_closed" [reason = "peer"]

@@ -12,7 +12,7 @@ use crate::protocol::ChannelName;
 /// Who may do something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Permission {
-    /// No client; backends always may.
+    /// No client, whatever its token says; backends always may.
     #[default]
     Nobody,
     /// Clients whose token says so: a subscription token for the channel, or the channel among
@@ -21,6 +21,17 @@ pub enum Permission {
     Token,
     /// Every client.
     Everybody,
+}
+
+impl Permission {
+    /// Whether a client may, which a token allows or not.
+    pub fn allows(self, is_granted: bool) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Token => is_granted,
+            Self::Everybody => true,
+        }
+    }
 }
 
 /// What becomes of a subscriber that falls too far behind.

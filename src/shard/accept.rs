@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::Refusal;
+use crate::http::{About, Refusal};
 use crate::metrics::ShardMetrics;
 use crate::shard::settings::Settings;
 use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
-use crate::shard::{Shard, Ticks};
+use crate::shard::{COMPLAINT_SECONDS, Shard, Ticks};
+use crate::sys::Complaints;
 use crate::wheel::{TICK_MILLIS, Tick};
 
 /// How long accepting pauses when the process is out of descriptors or memory.
@@ -32,6 +33,8 @@ pub(super) struct Admission {
     refilled: Tick,
     /// When accepting goes on after a failure.
     paused_until: Option<Tick>,
+    /// Lines about failures.
+    complaints: Complaints,
 }
 
 /// One handshake in units of credit.
@@ -48,6 +51,7 @@ impl Admission {
             credit_per_tick,
             refilled: Tick(0),
             paused_until: None,
+            complaints: Complaints::in_seconds(COMPLAINT_SECONDS),
         }
     }
 
@@ -87,8 +91,11 @@ impl Shard {
             self.admit(result);
         } else if result != -libc::ECANCELED {
             self.metrics.accept_errors.increment();
-            let error = std::io::Error::from_raw_os_error(-result);
-            tracing::warn!(shard = self.settings.hub.shard.0, %error, "cannot accept");
+            if let Some(suppressed) = self.admission.complaints.admit(self.work.now_nanos) {
+                let error = std::io::Error::from_raw_os_error(-result);
+                let shard = self.settings.hub.shard.0;
+                tracing::warn!(shard, %error, suppressed, "cannot accept");
+            }
         }
         if !has_more && self.listener.is_some() {
             if result >= 0 {
@@ -128,10 +135,12 @@ impl Shard {
             if self.admission.half_open_count > 1 {
                 self.displace_oldest();
             } else {
-                self.refuse(row, &Refusal::unavailable("This server is full.", 5));
+                let reason = "This server is full.";
+                self.refuse(row, &Refusal::unavailable(About::Limit, reason, 5));
             }
         } else if self.draining.has_begun() {
-            self.refuse(row, &Refusal::unavailable("This server is shutting down.", 1));
+            let reason = "This server is shutting down.";
+            self.refuse(row, &Refusal::unavailable(About::Draining, reason, 1));
         }
     }
 

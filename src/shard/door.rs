@@ -4,22 +4,23 @@
 //! the channels of `?channels=a,b` and take `?device=`. `/connection/websocket` is for clients that
 //! speak the client protocol. `/echo` returns every message to its sender. Anything else is 404.
 //!
-//! Where tokens can be verified a raw client needs one too: as `?token=`, or, because a browser can
-//! send no header of its own, among the subprotocols that it offers: `tidegate`, `token.JWT`.
+//! Who a raw client is, and what it may join, is found out in `visitor`.
+
+use arcstr::{ArcStr, literal};
 
 use crate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use crate::http::uri::{path_segments, query_pairs};
-use crate::http::{Head, Refusal};
+use crate::http::{About, Head, Refusal};
 use crate::hub::{NONE, Session};
-use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
 use crate::mesh;
-use crate::protocol::{ChannelName, Permission, Variant};
+use crate::protocol::Variant;
 use crate::shard::Shard;
 use crate::shard::life::first_ping;
+use crate::shard::report::TokenFault;
 use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::shard::verify::Unverified;
-use crate::sys::Clock;
-use crate::token::{ConnectionClaims, Overrides, TokenError};
+use crate::shard::visitor::INVALID_TOKEN;
+use crate::token::TokenError;
 use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
@@ -63,7 +64,7 @@ impl Shard {
                 let opened = self.request(&head);
                 let early = bytes[size..].to_vec();
                 match opened {
-                    Err(refusal) => self.refuse(row, &refusal),
+                    Err(refusal) => self.refuse_request(row, &refusal, Some(&head)),
                     Ok((accepted, Opening::Raw(session))) => {
                         self.begin_joining(row, accepted, session, early);
                     }
@@ -86,14 +87,28 @@ impl Shard {
         }
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let is_managed = segments[..] == ["connection", "websocket"];
-        let subprotocols = if is_managed { MANAGED_SUBPROTOCOLS } else { RAW_SUBPROTOCOLS };
-        let policy = Policy { origin: self.settings.origins.clone(), subprotocols };
+        let (subprotocols, foreign_subprotocol) = if is_managed {
+            (&MANAGED_SUBPROTOCOLS[..], FOREIGN_TO_MANAGED)
+        } else {
+            (&self.settings.subprotocols[..], FOREIGN_TO_RAW)
+        };
+        let policy = Policy {
+            origin: &self.settings.origins,
+            guards_host: self.settings.guards_host,
+            subprotocols,
+            foreign_subprotocol,
+        };
         let opening = match segments[..] {
             ["websocket"] => Opening::Raw(self.session(None, head)?),
             ["websocket", user] => Opening::Raw(self.session(Some(user), head)?),
             ["connection", "websocket"] => Opening::Managed(Variant::Json),
             ["echo"] if self.settings.echo => {
                 Opening::Raw(Session { is_apart: true, ..Session::default() })
+            }
+            ["api" | "metrics" | "health" | "info", ..] => {
+                let reason = "This is the address of clients. The HTTP API, metrics and health are \
+                              at internal.address, port";
+                return Err(Refusal::elsewhere(reason, self.settings.internal_port));
             }
             _ => return Err(Refusal::not_found("Connect to /websocket/{user}?channels=a,b")),
         };
@@ -105,82 +120,6 @@ impl Shard {
             }
             opening => Ok((accepted, opening)),
         }
-    }
-
-    /// The session of a raw connection, as far as its token and the namespaces allow it.
-    fn session(&self, user: Option<&str>, head: &Head<'_, '_>) -> Result<Session, Refusal> {
-        let (mut session, query_token) = session(user, head.query)?;
-        let claims = if self.settings.needs_token {
-            self.verify(user, session.device.as_deref(), head, query_token.as_deref())?
-        } else {
-            None
-        };
-        if let Some(claims) = &claims {
-            if session.personal.is_none() && !claims.user.is_empty() {
-                session.personal = Some(personal(&claims.user)?);
-            }
-            session.meta = claims.meta.as_ref().map(|meta| meta.as_str().into());
-            session.issued_at = Some(claims.issued_at.unwrap_or_default());
-            session.expires_at = claims.expires_at;
-            let is_otherwise = |channel: &ChannelName| {
-                let sub = claims.subs.iter().find(|(name, _)| name == channel.as_str());
-                let overrides = sub.map(|(_, options)| options.overrides)?;
-                (overrides != Overrides::default()).then(|| (channel.clone(), overrides))
-            };
-            session.overrides = session.channels.iter().filter_map(is_otherwise).collect();
-        }
-        let user = claims.as_ref().map(|claims| claims.user.as_str()).or(user).unwrap_or_default();
-        for channel in &session.channels {
-            let rules = self.settings.hub.namespaces.of(channel);
-            let rules =
-                rules.ok_or(Refusal::bad_request("A channel's namespace is not configured."))?;
-            let is_granted = claims.as_ref().is_some_and(|claims| claims.names(channel.as_str()));
-            let is_allowed =
-                is_granted || rules.subscribe == Permission::Everybody && channel.admits(user);
-            if !is_allowed && !self.settings.insecure {
-                return Err(Refusal::forbidden("A channel needs a token that names it."));
-            }
-        }
-        Ok(session)
-    }
-
-    /// Whether the token of a raw client may cost much to verify.
-    fn shows_costly_token(&self, head: &Head<'_, '_>) -> bool {
-        if !self.settings.needs_token {
-            return false;
-        }
-        let tokens = query_pairs(head.query).flatten().filter(|(name, _)| name == "token");
-        let token = tokens.last().map(|(_, token)| token);
-        let token = token.as_deref().or_else(|| offered_token(head));
-        token.is_some_and(|token| self.authority.is_costly(token))
-    }
-
-    /// What the token of a raw client says; `None` for nobody in particular.
-    fn verify(
-        &self,
-        user: Option<&str>,
-        device: Option<&str>,
-        head: &Head<'_, '_>,
-        query_token: Option<&str>,
-    ) -> Result<Option<ConnectionClaims>, Refusal> {
-        let Some(token) = query_token.or_else(|| offered_token(head)) else {
-            return match user {
-                None if self.settings.anonymous => Ok(None),
-                _ => Err(Refusal::unauthorized("Connect with ?token= and a connection token.")),
-            };
-        };
-        let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
-        let claims = verified.map_err(|error| match error {
-            TokenError::Expired => Refusal::unauthorized("The token has expired."),
-            TokenError::UnknownKey => {
-                Refusal::unavailable("The token's key is not known yet; try again.", 1)
-            }
-            _ => INVALID_TOKEN,
-        })?;
-        if user.is_some_and(|user| user != claims.user) {
-            return Err(Refusal::forbidden("The token is another user's."));
-        }
-        Ok(Some(claims))
     }
 
     fn begin_joining(&mut self, row: u32, accepted: Accepted, session: Session, early: Vec<u8>) {
@@ -229,18 +168,27 @@ impl Shard {
                 let reason = "A channel has as many subscribers as allowed.";
                 self.refuse(row, &Refusal::too_many_requests(reason, 30));
             }
-            mesh::Refusal::Revoked => self.refuse(row, &INVALID_TOKEN),
+            mesh::Refusal::Revoked => {
+                self.report_token(TokenFault::Error(TokenError::Revoked), None);
+                self.refuse(row, &INVALID_TOKEN);
+            }
             mesh::Refusal::Disconnected => {
-                self.refuse(row, &Refusal::forbidden("A backend has ended this session."));
+                let reason = "A backend has ended this session.";
+                self.refuse(row, &Refusal::forbidden(About::Command, reason));
             }
         }
     }
 
-    /// Answers a request with an error and closes.
+    /// Answers a connection with an error and closes.
     pub(super) fn refuse(&mut self, row: u32, refusal: &Refusal) {
+        self.refuse_request(row, refusal, None);
+    }
+
+    /// Answers a request, as far as it is known, with an error and closes.
+    fn refuse_request(&mut self, row: u32, refusal: &Refusal, head: Option<&Head<'_, '_>>) {
+        self.report_refusal(refusal, head);
         self.leave_half_open(row, State::Lingering);
         self.take_half(row);
-        self.metrics.handshakes_refused.increment();
         let mut response = Vec::with_capacity(256);
         crate::http::write_response(refusal, &mut response);
         let socket = &mut self.sockets[row as usize];
@@ -262,110 +210,24 @@ enum Opening {
     Managed(Variant),
 }
 
-const PROTOBUF: &str = "centrifuge-protobuf";
+const PROTOBUF: ArcStr = literal!("centrifuge-protobuf");
 
 /// JSON clients of the client protocol mostly offer none (protocol fact).
-const MANAGED_SUBPROTOCOLS: &[&str] = &["centrifuge-json", PROTOBUF];
+static MANAGED_SUBPROTOCOLS: [ArcStr; 2] = [literal!("centrifuge-json"), PROTOBUF];
 
-/// A browser closes a connection whose server takes none of the subprotocols that it offers.
-const RAW_SUBPROTOCOLS: &[&str] = &["tidegate"];
+const FOREIGN_TO_MANAGED: &str = "Offer the subprotocol centrifuge-json or centrifuge-protobuf, or \
+     none: this door speaks no other.";
 
-const INVALID_TOKEN: Refusal = Refusal::unauthorized("The token is not valid.");
-
-/// What stands before a token among the subprotocols.
-const TOKEN_SUBPROTOCOL: &[u8] = b"token.";
+const FOREIGN_TO_RAW: &str = "Add tidegate to the subprotocols that you offer, or let the server's \
+     option public.subprotocols name one of them.";
 
 /// Whether a query asks for the binary form of the client protocol.
 fn asks_for_protobuf(query: &str) -> Result<bool, Refusal> {
     for pair in query_pairs(query) {
         let (name, value) = pair?;
-        if matches!(name.as_ref(), "format" | "cf_protocol") && value == "protobuf" {
+        if matches!(name.as_ref(), "format" | "cf_protocol") && value.text()? == "protobuf" {
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-/// Whether a text may name a device.
-pub(super) fn is_device(device: &str) -> bool {
-    device.len() <= DEVICE_BYTES_MAX && !device.chars().any(char::is_control)
-}
-
-/// The token among the subprotocols that a request offers.
-fn offered_token<'b>(head: &Head<'_, 'b>) -> Option<&'b str> {
-    let mut offered = head.list("Sec-WebSocket-Protocol");
-    let token = offered.find_map(|offered| offered.strip_prefix(TOKEN_SUBPROTOCOL))?;
-    std::str::from_utf8(token).ok()
-}
-
-fn personal(user: &str) -> Result<ChannelName, Refusal> {
-    ChannelName::personal(user).map_err(|_| {
-        Refusal::bad_request("The user must be 1 to 254 bytes without control characters.")
-    })
-}
-
-/// The session that a raw connection asks for, and its token.
-fn session(user: Option<&str>, query: &str) -> Result<(Session, Option<String>), Refusal> {
-    let personal = user.map(personal).transpose()?;
-    let mut session = Session { personal, ..Session::default() };
-    let mut token = None;
-    for pair in query_pairs(query) {
-        let (name, value) = pair?;
-        match name.as_ref() {
-            "channels" => add_channels(&mut session.channels, &value)?,
-            "token" => token = Some(value.into_owned()),
-            "device" if !is_device(&value) => {
-                return Err(Refusal::bad_request("The device must be at most 128 plain bytes."));
-            }
-            "device" if !value.is_empty() => session.device = Some(value.as_ref().into()),
-            _ => {}
-        }
-    }
-    Ok((session, token))
-}
-
-fn add_channels(channels: &mut Vec<ChannelName>, list: &str) -> Result<(), Refusal> {
-    for name in list.split(',').filter(|name| !name.is_empty()) {
-        let channel = ChannelName::parse(name.as_bytes()).map_err(|_| {
-            Refusal::bad_request("A channel must be 1 to 255 plain bytes and not begin with $.")
-        })?;
-        if channel.user().is_some() {
-            return Err(Refusal::forbidden("Personal channels belong to their user alone."));
-        }
-        if !channels.contains(&channel) {
-            channels.push(channel);
-        }
-        if channels.len() >= CHANNELS_PER_CONNECTION_MAX {
-            return Err(Refusal::bad_request("A connection joins at most 127 channels."));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_names_channels_and_a_device() {
-        let (session, token) =
-            session(Some("42"), "channels=a,b,,a&device=phone&token=x&channels=b,c").unwrap();
-        assert_eq!(token.as_deref(), Some("x"));
-        let names: Vec<_> = session.channels.iter().map(ChannelName::as_str).collect();
-        assert_eq!((names, session.device.as_deref()), (vec!["a", "b", "c"], Some("phone")));
-        assert_eq!(session.personal.unwrap().as_str(), "#42");
-    }
-
-    #[test]
-    fn wrong_names_are_refused() {
-        let status = |user, query: &str| session(user, query).map(drop).map_err(|r| r.status);
-        assert_eq!(status(None, "channels=%2342"), Err(403));
-        assert_eq!(status(None, "channels=$all"), Err(400));
-        assert_eq!(status(None, "channels=a%0Ab"), Err(400));
-        assert_eq!(status(Some(""), ""), Err(400));
-        assert_eq!(status(None, &format!("device={}", "d".repeat(129))), Err(400));
-        let many: Vec<_> = (0..128).map(|n| n.to_string()).collect();
-        assert_eq!(status(None, &format!("channels={}", many.join(","))), Err(400));
-        assert_eq!(status(None, &format!("channels={}", many[1..].join(","))), Ok(()));
-    }
 }

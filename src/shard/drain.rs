@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::http::Refusal;
+use crate::http::{About, Refusal};
 use crate::hub::Cause;
 use crate::shard::Shard;
 use crate::shard::socket::State;
@@ -132,7 +132,8 @@ impl Shard {
     fn send_away(&mut self, row: u32) -> bool {
         match self.sockets[row as usize].state {
             State::Handshake => {
-                self.refuse(row, &Refusal::unavailable("This server is shutting down.", 1));
+                let reason = "This server is shutting down.";
+                self.refuse(row, &Refusal::unavailable(About::Draining, reason, 1));
                 false
             }
             State::Open => {

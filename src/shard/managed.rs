@@ -11,6 +11,7 @@ use crate::protocol::centrifuge::{
 use crate::protocol::{ChannelGrant, ChannelName, Variant};
 use crate::shard::Shard;
 use crate::shard::life::first_ping;
+use crate::shard::report::TokenFault;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
 use crate::shard::verify::Unverified;
 use crate::sys::Clock;
@@ -170,7 +171,7 @@ impl Shard {
             .find(|(name, _)| name.eq_ignore_ascii_case(DEVICE_HEADER))
             .map(|(_, device)| device.as_str())
             .filter(|device| !device.is_empty());
-        if device.is_some_and(|device| !super::door::is_device(device)) {
+        if device.is_some_and(|device| !super::visitor::is_device(device)) {
             return Err(Denial::Error(ClientError::BadRequest));
         }
         let mut grant = Grant {
@@ -188,14 +189,16 @@ impl Shard {
             return if may_enter {
                 Ok(grant)
             } else {
+                self.report_token(TokenFault::Missing, None);
                 Err(Denial::Error(ClientError::Unauthorized))
             };
         }
         let now = Clock::unix_seconds();
         match self.authority.verify_connection(&request.token, device, now) {
-            Ok(claims) => fill(grant, claims),
-            Err(_) if self.settings.insecure => Ok(grant),
-            Err(error) => Err(denial(error, Denial::End(INVALID_TOKEN))),
+            Ok(claims) if claims.is_of_device(device) => fill(grant, claims),
+            _ if self.settings.insecure => Ok(grant),
+            Ok(_) => Err(self.deny(TokenFault::Foreign, Denial::End(INVALID_TOKEN))),
+            Err(error) => Err(self.deny(TokenFault::Error(error), Denial::End(INVALID_TOKEN))),
         }
     }
 
@@ -242,26 +245,30 @@ impl Shard {
         let claims = self
             .authority
             .verify_subscription(token, device, Clock::unix_seconds())
-            .map_err(|error| denial(error, denied()))?;
+            .map_err(|error| self.deny(TokenFault::Error(error), denied()))?;
         // The hub knows whose token it must be from the moment that it is asked to connect.
         let info = self.hub.info(row).ok_or_else(denied)?;
         let client = info.client.to_string();
         let is_its_own = claims.channel == channel
             && claims.user == *info.user
             && claims.client.as_ref().is_none_or(|named| *named == client);
-        if is_its_own { Ok(claims) } else { Err(denied()) }
+        if is_its_own { Ok(claims) } else { Err(self.deny(TokenFault::Foreign, denied())) }
     }
 
     /// What a new connection token of the same user says.
     fn renewal(&self, row: u32, token: &str) -> Result<Renewal, Denial> {
         let device = self.hub.device(row);
         let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
-        let claims = verified.map_err(|error| denial(error, Denial::End(INVALID_TOKEN)))?;
-        match self.hub.info(row) {
-            Some(info) if *info.user == claims.user => {
-                Ok(Renewal { expires_at: claims.expires_at, info: claims.info.map(text) })
-            }
-            _ => Err(Denial::End(INVALID_TOKEN)),
+        let invalid = || Denial::End(INVALID_TOKEN);
+        let claims = verified.map_err(|error| self.deny(TokenFault::Error(error), invalid()))?;
+        // A token that names a device is not for a client that does not say which it is: this one
+        // is known already.
+        let is_its_own = self.hub.info(row).is_some_and(|info| *info.user == claims.user)
+            && (claims.device.is_none() || claims.device.as_deref() == device);
+        if is_its_own {
+            Ok(Renewal { expires_at: claims.expires_at, info: claims.info.map(text) })
+        } else {
+            Err(self.deny(TokenFault::Foreign, invalid()))
         }
     }
 
@@ -277,6 +284,19 @@ impl Shard {
         let claims = self.subscription_claims(row, channel.as_str(), token)?;
         let info = claims.info.map(text);
         Ok((channel, Renewal { expires_at: claims.expires_at, info }))
+    }
+
+    /// What follows from a token that is not believed; `wrong` if it is wrong and stays wrong.
+    fn deny(&self, fault: TokenFault, wrong: Denial) -> Denial {
+        self.report_token(fault, None);
+        match fault {
+            TokenFault::Error(TokenError::Expired) => Denial::Error(ClientError::TokenExpired),
+            // By the time the client tries again the key set may be fetched, or the time have come.
+            TokenFault::Error(TokenError::UnknownKey | TokenError::NotYet) => {
+                Denial::Error(ClientError::Internal)
+            }
+            _ => wrong,
+        }
     }
 
     /// The opening handshake is complete: the client has some time to say who it is.
@@ -353,25 +373,17 @@ fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
     }
     Ok(Grant {
         user: claims.user.into(),
+        device: claims.device.map(Into::into).or(grant.device),
         info: claims.info.map(text),
         meta: claims.meta.map(|meta| meta.as_str().into()),
         issued_at: Some(claims.issued_at.unwrap_or_default()),
         expires_at: claims.expires_at,
         channels,
-        ..grant
+        positions: grant.positions,
+        is_insecure: grant.is_insecure,
     })
 }
 
 fn text(json: Json) -> Box<str> {
     json.as_str().into()
-}
-
-/// What follows from a token that is refused; `wrong` if it is wrong and stays wrong.
-fn denial(error: TokenError, wrong: Denial) -> Denial {
-    match error {
-        TokenError::Expired => Denial::Error(ClientError::TokenExpired),
-        // The key set may be fetched by the time the client tries again.
-        TokenError::UnknownKey => Denial::Error(ClientError::Internal),
-        TokenError::NotConfigured | TokenError::Revoked | TokenError::Invalid(_) => wrong,
-    }
 }

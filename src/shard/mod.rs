@@ -8,9 +8,9 @@
 //! rings do not miss each other), does a bounded amount of each kind of work per turn (`turn`), and
 //! owns everything that it touches except links and publications.
 //!
-//! `accept` and `door` take a connection in, `read` hears it, `managed` understands those that
-//! speak the client protocol, `verify` looks at tokens that cost much,
-//! `write` serves it, `life` times it and ends it, `drain` ends them all.
+//! `accept`, `door` and `visitor` take a connection in, `report` says why one stays out, `read`
+//! hears it, `managed` understands those that speak the client protocol, `verify` looks at tokens
+//! that cost much, `write` serves it, `life` times it and ends it, `drain` ends them all.
 
 mod accept;
 mod answers;
@@ -19,11 +19,13 @@ mod drain;
 mod life;
 mod managed;
 mod read;
+mod report;
 mod settings;
 mod sleep;
 mod socket;
 mod turn;
 mod verify;
+mod visitor;
 mod write;
 
 pub use drain::Drain;
@@ -41,8 +43,8 @@ use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
 use crate::shard::answers::Answers;
 use crate::shard::socket::{Half, Socket};
-use crate::sys::Clock;
 use crate::sys::ring::Ring;
+use crate::sys::{Clock, Complaints};
 use crate::token::Authority;
 use crate::wheel::{Tick, Wheel};
 
@@ -75,6 +77,8 @@ struct Shard {
     all_metrics: Vec<Arc<ShardMetrics>>,
     clock: Clock,
     authority: Arc<Authority>,
+    /// Lines about clients that are refused.
+    complaints: Complaints,
     ring: Ring,
     hub: Hub,
     wheel: Wheel,
@@ -124,6 +128,10 @@ const EXPECTED_ROWS_MAX: usize = 1 << 22;
 /// Rows that are kept when the last connection is gone.
 const KEPT_ROWS: usize = 4096;
 
+/// In so many seconds a shard logs a few lines about clients that it refuses: there are many
+/// shards, and many who try.
+const COMPLAINT_SECONDS: u64 = 10;
+
 /// How much one read can bring.
 const INPUT_BYTES: usize = 64 * 1024;
 
@@ -172,6 +180,7 @@ impl Shard {
             all_metrics: metrics,
             clock,
             authority,
+            complaints: Complaints::in_seconds(COMPLAINT_SECONDS),
             ring,
             work,
         })

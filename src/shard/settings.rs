@@ -1,11 +1,13 @@
 //! What a shard is told once, in the units that it works with.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use arcstr::ArcStr;
 
 use crate::hub;
 use crate::wheel::TICK_MILLIS;
-use crate::ws::handshake::OriginPolicy;
-use crate::ws::inbound::Limits;
+use crate::ws::{Limits, OriginPolicy};
 
 /// Settings of one shard.
 #[derive(Clone, Debug)]
@@ -16,6 +18,13 @@ pub struct Settings {
     pub core: Option<usize>,
     /// Which pages may connect.
     pub origins: OriginPolicy,
+    /// The port of the internal address, for clients that mistake this address for it.
+    pub internal_port: u16,
+    /// Whether the `Host` must name this machine or an allowed origin, because nothing else keeps
+    /// out a page whose name was made to lead here.
+    pub guards_host: bool,
+    /// The subprotocols of raw clients.
+    pub subprotocols: Arc<[ArcStr]>,
     /// Whether `/echo` is open.
     pub echo: bool,
     /// Whether backends can hear events at all.

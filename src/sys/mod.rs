@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod complaint;
 pub mod eventfd;
 pub mod host;
 pub mod memory;
@@ -11,4 +12,5 @@ pub mod ring;
 pub mod socket;
 
 pub use clock::Clock;
+pub use complaint::Complaints;
 pub use eventfd::EventFd;

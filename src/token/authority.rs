@@ -45,7 +45,8 @@ impl Authority {
         self.verifier().is_costly(token)
     }
 
-    /// Checks a connection token of a device at the unix second `now`.
+    /// Checks a connection token at the unix second `now`. `device` is what the client calls
+    /// itself; a token that names a device is that one's, whatever the client says.
     ///
     /// # Errors
     /// Why it is refused.
@@ -56,6 +57,7 @@ impl Authority {
         now: u64,
     ) -> Result<ConnectionClaims, TokenError> {
         let claims = self.note(self.verifier().verify_connection(token, now))?;
+        let device = claims.device.as_deref().or(device);
         self.check_revoked(&claims.user, device, claims.issued_at)?;
         Ok(claims)
     }

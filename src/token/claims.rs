@@ -11,13 +11,17 @@ use super::error::Flaw;
 use super::payload::{
     Claim, Payload, RawOverride, RawOverrides, Subscription, json, object, read, text, time,
 };
-use crate::limits::{CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX, USER_BYTES_MAX};
+use crate::limits::{
+    CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX, USER_BYTES_MAX,
+};
 
 /// What a connection token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionClaims {
     /// Who connects (`sub`); empty for nobody in particular.
     pub user: String,
+    /// The only device of the user that may use the token (`device`).
+    pub device: Option<String>,
     /// The unix second at which the connection expires: `expire_at`, else `exp`. `None` is never,
     /// which is also what an `expire_at` of 0 means.
     pub expires_at: Option<u64>,
@@ -112,6 +116,13 @@ impl ConnectionClaims {
         self.channels.iter().chain(self.subs.iter().map(|(name, _)| name)).any(|it| it == channel)
     }
 
+    /// Whether a client that calls itself this device may use the token. One that does not say
+    /// which it is may, and is the token's.
+    #[must_use]
+    pub fn is_of_device(&self, device: Option<&str>) -> bool {
+        self.device.is_none() || device.is_none() || self.device.as_deref() == device
+    }
+
     pub(super) fn read(payload: &Payload<'_>, expires_at: Option<u64>) -> Result<Self, Flaw> {
         if payload.channel.is_some() {
             return Err(Flaw::Claim { name: "channel", expected: "none in a connection token" });
@@ -129,6 +140,7 @@ impl ConnectionClaims {
         let subs = subs.into_iter().map(|(channel, options)| Ok((channel, options.read()?)));
         Ok(Self {
             user: user(payload)?,
+            device: device(payload)?,
             expires_at,
             issued_at: time("iat", payload.iat)?,
             id: text("jti", payload.jti)?,
@@ -176,6 +188,18 @@ fn user(payload: &Payload<'_>) -> Result<String, Flaw> {
         return Err(Flaw::Claim { name: "sub", expected: "at most 254 bytes" });
     }
     Ok(user)
+}
+
+fn device(payload: &Payload<'_>) -> Result<Option<String>, Flaw> {
+    let device = text("device", payload.device)?;
+    let is_device = |device: &String| {
+        (1..=DEVICE_BYTES_MAX).contains(&device.len()) && !device.chars().any(char::is_control)
+    };
+    let expected = "1 to 128 bytes without control characters";
+    match device {
+        Some(device) if !is_device(&device) => Err(Flaw::Claim { name: "device", expected }),
+        device => Ok(device),
+    }
 }
 
 fn is_channel(name: &str) -> bool {

@@ -13,6 +13,9 @@ pub enum TokenError {
     /// Its time is over (error 109 of the client protocol): the client may fetch another one.
     #[error("the token has expired")]
     Expired,
+    /// Its time has not come (`nbf`): the client may come again later.
+    #[error("the token is not valid yet: its nbf is to come")]
+    NotYet,
     /// It names a key that the key set does not have, maybe not yet: the set is fetched again, and
     /// the client should be told to try later and not that its token is wrong.
     #[error("the token names a key that is not in the key set")]
@@ -66,9 +69,6 @@ pub enum Flaw {
     /// A channel's name is empty or too long.
     #[error("it names a channel that has not 1 to {CHANNEL_NAME_BYTES_MAX} bytes")]
     ChannelName,
-    /// It is not valid yet (`nbf`).
-    #[error("it is not valid yet")]
-    NotYet,
     /// It is for somebody else (`aud`).
     #[error("it is for another audience")]
     Audience,

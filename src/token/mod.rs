@@ -15,8 +15,10 @@
 //!    name and fit every token of their algorithm. No key or address is ever taken from a token.
 //! 3. The form of every known claim: a claim that stands twice, is `null` or has another type than
 //!    it should makes the token invalid. Unknown claims are ignored.
-//! 4. `exp` and `expire_at` without leeway, `nbf`, and `aud` and `iss` where they are configured.
-//! 5. Revocations: a revoked user's tokens of that second and before are refused.
+//! 4. `aud` and `iss` where they are configured, then `nbf`, `exp` and `expire_at` with the leeway
+//!    that is configured.
+//! 5. Revocations: a revoked user's tokens of that second and before are refused, and those of a
+//!    revoked device, which the token names or else the client.
 //!
 //! # Who has what
 //!

@@ -42,8 +42,8 @@ macro_rules! claims {
 claims! {
     /// Every known claim. One that stands twice is an error.
     Payload {
-        sub, exp, nbf, iat, jti, aud, iss, channel, client, info, b64info, channels, subs, meta,
-        expire_at, overrides as "override",
+        sub, exp, nbf, iat, jti, aud, iss, device, channel, client, info, b64info, channels, subs,
+        meta, expire_at, overrides as "override",
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Rules {
     pub audience: Option<String>,
     /// The `iss` that a token must be from; without it `iss` is not looked at.
     pub issuer: Option<String>,
+    /// How many seconds before `nbf` and after `exp` a token is still taken, because clocks differ.
+    pub leeway: u64,
 }
 
 /// Keys and rules: what it takes to check a token.
@@ -126,15 +128,14 @@ impl Verifier {
     fn check(&self, payload: &Payload<'_>, now: u64) -> Result<Option<u64>, TokenError> {
         // RFC 7519 section 4.1.4: on or after `exp` a token must not be accepted.
         let is_over = |end: u64| end <= now;
-        let token_end = time("exp", payload.exp)?;
+        let late = |end: u64| end.saturating_add(self.rules.leeway);
+        let token_end = time("exp", payload.exp)?.map(late);
         let allowance_end = match time("expire_at", payload.expire_at)? {
             None => token_end,
             Some(0) => None,
-            end => end,
+            end => end.map(late),
         };
-        if time("nbf", payload.nbf)?.is_some_and(|begin| now < begin) {
-            return Err(Flaw::NotYet.into());
-        }
+        let begin = time("nbf", payload.nbf)?;
         if let Some(audience) = &self.rules.audience
             && !payload.audiences()?.contains(audience)
         {
@@ -144,6 +145,9 @@ impl Verifier {
             && text("iss", payload.iss)?.as_ref() != Some(issuer)
         {
             return Err(Flaw::Issuer.into());
+        }
+        if begin.is_some_and(|begin| now.saturating_add(self.rules.leeway) < begin) {
+            return Err(TokenError::NotYet);
         }
         if token_end.is_some_and(is_over) || allowance_end.is_some_and(is_over) {
             return Err(TokenError::Expired);

@@ -65,6 +65,7 @@ impl Edge {
                 name: "edge-1".to_owned(),
                 uid: "0123".to_owned(),
                 public,
+                guards_host: false,
                 dev,
             },
             access,

@@ -25,11 +25,8 @@ fn is_open(edge: &Edge, path: &str, lines: &[&str]) {
 fn a_handshake_is_answered_with_101_and_no_more() {
     let edge = Edge::start();
     let mut peer = edge.tcp();
-    let lines = [
-        "Sec-WebSocket-Protocol: chat, superchat",
-        "Sec-WebSocket-Extensions: \
-                  permessage-deflate; client_max_window_bits",
-    ];
+    let lines = ["Sec-WebSocket-Extensions: \
+                  permessage-deflate; client_max_window_bits"];
     peer.send(request("/websocket/a", &lines).as_bytes());
     edge.publish("#a", "x");
     peer.shut_down_write();
@@ -39,7 +36,7 @@ fn a_handshake_is_answered_with_101_and_no_more() {
     assert_eq!(lines.next(), Some("HTTP/1.1 101 Switching Protocols"));
     let mut fields: Vec<_> = lines.map(str::to_ascii_lowercase).collect();
     fields.sort();
-    // No subprotocol is spoken and no extension is negotiated.
+    // No subprotocol was offered and no extension is negotiated.
     let accept = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
     assert_eq!(fields, ["connection: upgrade", accept, "upgrade: websocket"]);
 }
@@ -81,9 +78,9 @@ fn each_mistake_has_its_status() {
         let head = format!("{start}\r\n{}", rest.split_once("\r\n").unwrap().1);
         assert_eq!(refusal(&edge, &head).status, expected, "{start}");
     }
-    let long = format!("/websocket/a?token={}", "x".repeat(5000));
+    let long = format!("/websocket/a?token={}", "x".repeat(17_000));
     assert_eq!(status(&edge, &long, &[]), 414);
-    let large = format!("X: {}", "x".repeat(9000));
+    let large = format!("X: {}", "x".repeat(17_000));
     assert_eq!(status(&edge, door, &[&large]), 431);
     let many: Vec<String> = (0..100).map(|n| format!("X-{n}: y")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -130,10 +127,24 @@ fn pages_of_other_origins_are_refused() {
     is_open(&edge, door, &["Origin: http://evil.example"]);
 }
 
+/// What a browser sends is not always what people write.
+#[test]
+fn origins_may_be_written_with_their_port_and_of_apps() {
+    let allowed = r#"public.allowed_origins=["https://app.example:443","capacitor://localhost",
+        "file://","null"]"#;
+    let edge = Edge::strict(&[allowed]);
+    for origin in ["https://app.example", "capacitor://localhost", "file://", "null"] {
+        is_open(&edge, "/websocket/a", &[&format!("Origin: {origin}")]);
+    }
+    for origin in ["https://app.example:8443", "ionic://localhost", "file://a"] {
+        assert_eq!(status(&edge, "/websocket/a", &[&format!("Origin: {origin}")]), 403, "{origin}");
+    }
+}
+
 #[test]
 fn paths_and_queries_name_user_device_and_channels() {
     let edge = Edge::start();
-    let a = edge.open("/websocket/J%C3%BCrgen%2F1?device=my+phone&channels=a,b%2Cc,,a&token=x");
+    let a = edge.open("/websocket/J%C3%BCrgen%2F1?device=my+phone&channels=a,b,c,,a&token=x");
     assert_eq!(edge.publish("#Jürgen/1", "to the user"), 1);
     a.expect("to the user");
     for channel in ["a", "b", "c"] {
@@ -156,6 +167,7 @@ fn paths_and_queries_name_user_device_and_channels() {
         (400, "/websocket/a?channels=$cmd"),
         (400, "/websocket/a?device=%00"),
         (403, "/websocket/a?channels=%23b"),
+        (400, "/websocket/a?channels=a%2Cb"),
     ] {
         assert_eq!(status(&edge, path, &[]), expected, "{path}");
     }
@@ -164,6 +176,74 @@ fn paths_and_queries_name_user_device_and_channels() {
     let long = "u".repeat(255);
     assert_eq!(status(&edge, &format!("/websocket/{long}"), &[]), 400);
     is_open(&edge, &format!("/websocket/{}", &long[1..]), &[]);
+}
+
+/// A name with users in it has commas of its own.
+#[test]
+fn lists_of_channels_are_split_before_they_are_decoded() {
+    let edge = Edge::start();
+    let member = edge.open("/websocket/42?channels=team%2342%2C43,lobby");
+    for (channel, sessions) in [("team#42,43", 1), ("lobby", 1), ("43", 0), ("team#42", 0)] {
+        assert_eq!(edge.publish(channel, channel), sessions, "{channel}");
+    }
+    member.expect("team#42,43");
+    member.expect("lobby");
+    assert_eq!(status(&edge, "/websocket/44?channels=team%2342%2C43", &[]), 403);
+    // A comma in any other name is one that should have stood between names.
+    let response = refusal(&edge, &request("/websocket/42?channels=a%2Cb", &[]));
+    assert_eq!(response.status, 400);
+    assert!(response.body.contains("%2C"), "{}", response.body);
+}
+
+/// The subprotocol that is taken of those that a client offers.
+fn chosen(edge: &Edge, path: &str, offered: &str) -> Result<String, Response> {
+    let mut peer = edge.tcp();
+    let field = format!("Sec-WebSocket-Protocol: {offered}");
+    peer.send(request(path, &[&field]).as_bytes());
+    peer.shut_down_write();
+    let answer = peer.response().unwrap();
+    let name = "Sec-WebSocket-Protocol: ";
+    match answer.head.lines().find_map(|line| line.strip_prefix(name)) {
+        Some(chosen) if answer.status == 101 => Ok(chosen.to_owned()),
+        _ => Err(answer),
+    }
+}
+
+// RFC 6455 §4.1: a client fails the connection if it offered subprotocols and got none of them.
+#[test]
+fn who_offers_subprotocols_gets_one_of_them_or_is_told_what_to_add() {
+    let edge = Edge::with(&["public.subprotocols=[\"chat.example\",\"game\"]"]);
+    let (raw, managed) = ("/websocket/42", "/connection/websocket");
+    for (path, offered, expected) in [
+        (raw, "tidegate, token.x.y", "tidegate"),
+        (raw, "token.x.y, tidegate", "tidegate"),
+        (raw, "other, game, chat.example", "game"),
+        ("/echo", "chat.example", "chat.example"),
+        (managed, "game, centrifuge-protobuf", "centrifuge-protobuf"),
+        (managed, "centrifuge-json", "centrifuge-json"),
+    ] {
+        assert_eq!(chosen(&edge, path, offered).unwrap(), expected, "{path} {offered}");
+    }
+    for (path, offered, remedy) in [
+        (raw, "token.x.y", "public.subprotocols"),
+        (raw, "chat, superchat", "tidegate"),
+        ("/echo", "Game", "tidegate"),
+        (managed, "game", "centrifuge-json"),
+    ] {
+        let answer = chosen(&edge, path, offered).unwrap_err();
+        assert_eq!(answer.status, 400, "{path} {offered}");
+        assert!(answer.body.contains(remedy), "{}", answer.body);
+        assert!(!answer.head.contains("token."), "{}", answer.head);
+    }
+}
+
+/// Single sign-on puts large cookies and tokens into every request.
+#[test]
+fn heads_may_have_16_kib() {
+    let edge = Edge::start();
+    let cookie = format!("Cookie: {}", "c".repeat(15_000));
+    is_open(&edge, "/websocket/a", &[&cookie]);
+    is_open(&edge, &format!("/websocket/a?token={}", "x".repeat(15_000)), &[]);
 }
 
 #[test]

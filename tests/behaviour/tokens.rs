@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Client, Edge, HMAC_SECRET, Managed, seconds_from_now, token};
+use crate::harness::{
+    Client, Edge, HMAC_SECRET, Heard, Managed, request, seconds_from_now, token, token_of,
+};
 
 /// A raw client of a user, with these claims beside.
 fn raw(edge: &Edge, user: &str, claims: serde_json::Value) -> Client {
@@ -121,4 +123,132 @@ fn meta_is_for_backends_alone() {
     assert!(!format!("{result} {presence}").contains("gold"));
     let _other = raw(&edge, "without", json!({}));
     assert_eq!(events.expect("connected", "without").meta.get("meta"), None);
+}
+
+/// 401 names the scheme that it asks for.
+#[test]
+fn a_raw_client_may_show_its_token_in_a_header() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let token = token(json!({ "sub": "42" }));
+    for field in [
+        format!("Authorization: Bearer {token}"),
+        format!("authorization: bearer {token}"),
+        format!("Sec-WebSocket-Protocol: tidegate, token.{token}"),
+    ] {
+        let mut peer = edge.tcp();
+        peer.send(request("/websocket/42", &[&field]).as_bytes());
+        peer.expect_open();
+    }
+    let mut peer = edge.tcp();
+    peer.send(request("/websocket/42", &["Authorization: Basic NDI6NDI="]).as_bytes());
+    let response = peer.response().unwrap();
+    assert_eq!(response.status, 401);
+    assert!(response.head.contains("WWW-Authenticate: Bearer"), "{}", response.head);
+}
+
+/// A backend's clock is ahead of the edge's: the client comes again, and gets in.
+#[test]
+fn a_token_whose_time_has_not_come_is_refused_for_now_only() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let early = token(json!({ "sub": "42", "nbf": seconds_from_now(600) }));
+    let client = Managed::open(&edge);
+    let reply = client.ask("connect", json!({ "token": early }));
+    assert_eq!(
+        (&reply["error"]["code"], &reply["error"]["temporary"]),
+        (&json!(100), &json!(true))
+    );
+    let path = format!("/websocket/42?token={early}");
+    assert_eq!(Client::try_open(edge.public, &path).map(drop).unwrap_err(), "503");
+    let client = Managed::connect_as(&edge, "42");
+    assert_eq!(client.refused("refresh", json!({ "token": early })), 100);
+    assert_eq!(edge.metric("tidegate_tokens_refused_total{reason=\"not_yet\""), 3);
+}
+
+#[test]
+fn clocks_may_be_apart_as_far_as_the_leeway() {
+    let edge = Edge::with(&[HMAC_SECRET, "token.leeway=60s"]);
+    let late = token(json!({ "sub": "late", "exp": seconds_from_now(0) - 30 }));
+    let early = token(json!({ "sub": "early", "nbf": seconds_from_now(30) }));
+    for (user, claims) in [("late", &late), ("early", &early)] {
+        let client = edge.open(&format!("/websocket/{user}?token={claims}"));
+        assert_eq!(edge.publish(&format!("#{user}"), "still here"), 1);
+        client.expect("still here");
+        let managed = Managed::open(&edge);
+        let connected = managed.done("connect", json!({ "token": claims }));
+        let ttl = connected["ttl"].as_u64();
+        assert!(ttl.is_none_or(|ttl| (1..=30).contains(&ttl)), "{connected}");
+    }
+    let over = token(json!({ "sub": "late", "exp": seconds_from_now(0) - 90 }));
+    let refused = Client::try_open(edge.public, &format!("/websocket/late?token={over}"));
+    assert_eq!(refused.map(drop).unwrap_err(), "401");
+}
+
+/// A new secret comes before the old one goes.
+#[test]
+fn secrets_change_without_a_moment_in_which_a_good_token_is_refused() {
+    let (new, old) = ("the new secret of thirty-two bytes", "the old secret of thirty-two bytes");
+    let edge = Edge::with(&[&format!("token.hmac_secret=[\"{new}\", \"{old}\"]")]);
+    for secret in [new, old] {
+        let token = token_of(secret, json!({ "sub": "42" }));
+        edge.open(&format!("/websocket/42?token={token}"));
+    }
+    let other = token_of("a secret that nobody has configured", json!({ "sub": "42" }));
+    let refused = Client::try_open(edge.public, &format!("/websocket/42?token={other}"));
+    assert_eq!(refused.map(drop).unwrap_err(), "401");
+}
+
+/// A secret may be all digits, which in a file of options would be a number.
+#[test]
+fn a_secret_of_digits_needs_no_quotes_in_a_variable() {
+    let secret = "12345678901234567890123456789012";
+    let edge = Edge::with(&[&format!("token.hmac_secret={secret}"), "token.audience=42"]);
+    let token = token_of(secret, json!({ "sub": "42", "aud": "42" }));
+    edge.open(&format!("/websocket/42?token={token}"));
+}
+
+/// The device that a token names is shut out with it, whatever the client calls itself.
+#[test]
+fn a_revoked_device_does_not_come_back_with_its_token() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let iat = seconds_from_now(0) - 5;
+    let of = |device: &str| token(json!({ "sub": "42", "iat": iat, "device": device }));
+    let (phone, laptop) = (of("phone"), of("laptop"));
+    let raw = edge.open(&format!("/websocket/42?token={phone}"));
+    let managed = Managed::open(&edge);
+    managed.done("connect", json!({ "token": phone }));
+    let stays = edge.open(&format!("/websocket/42?token={laptop}&device=laptop"));
+    let meta = r#"{"op":"disconnect","user":"42","device":"phone","revoke":true}"#;
+    assert_eq!(edge.command("", meta)["sessions"], 2);
+    assert!(matches!(raw.hear(), Heard::Close(3503, _)));
+    managed.expect_close(3503);
+    for device in ["", "&device=phone", "&device=laptop", "&device=tablet"] {
+        let path = format!("/websocket/42?token={phone}{device}");
+        let refused = Client::try_open(edge.public, &path).map(drop).unwrap_err();
+        assert_eq!(refused, "401", "{device}");
+        let again = Managed::open(&edge);
+        let name = device.trim_start_matches("&device=");
+        again.begin("connect", json!({ "token": phone, "headers": { "x-device": name } }));
+        again.expect_close(3500);
+    }
+    edge.publish("#42", "x");
+    stays.expect("x");
+    edge.open(&format!("/websocket/42?token={laptop}"));
+}
+
+/// A token that names a device is of no use to another one.
+#[test]
+fn a_token_of_one_device_lets_no_other_in() {
+    let edge = Edge::with(&[HMAC_SECRET]);
+    let phone = token(json!({ "sub": "42", "device": "phone" }));
+    let path = format!("/websocket/42?token={phone}&device=laptop");
+    assert_eq!(Client::try_open(edge.public, &path).map(drop).unwrap_err(), "403");
+    let laptop = Managed::open(&edge);
+    laptop.begin("connect", json!({ "token": phone, "headers": { "x-device": "laptop" } }));
+    laptop.expect_close(3500);
+    let bound = Managed::open(&edge);
+    bound.done("connect", json!({ "token": phone }));
+    let tablet = token(json!({ "sub": "42", "device": "tablet" }));
+    bound.done("refresh", json!({ "token": phone }));
+    bound.begin("refresh", json!({ "token": tablet }));
+    bound.expect_close(3500);
 }

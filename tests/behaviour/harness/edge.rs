@@ -74,6 +74,15 @@ impl Edge {
         Self::spawn(command)
     }
 
+    /// With a configuration file, where clients without a token may connect.
+    pub fn of_file(path: &std::path::Path) -> Self {
+        let options = ["client.anonymous=true", ENDPOINTS];
+        let mut command = command(&["serve", "--shards", "2"], &options);
+        command.args(["--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"]);
+        command.arg("--config").arg(path);
+        Self::spawn(command)
+    }
+
     /// Without `--dev`, and with its log in the test's hands.
     pub fn logging_to(stderr: impl Into<Stdio>, options: &[&str]) -> Self {
         let mut command = command(&["serve", "--shards", "2", "--set", ENDPOINTS], options);

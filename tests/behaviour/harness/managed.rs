@@ -24,7 +24,12 @@ pub fn seconds_from_now(seconds: u64) -> u64 {
 
 /// A token as a backend makes it.
 pub fn token(claims: Value) -> String {
-    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    token_of(SECRET, claims)
+}
+
+/// A token that is signed with another secret.
+pub fn token_of(secret: &str, claims: Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
 }
 
