@@ -4,8 +4,9 @@
 Usage: run.py [STEP...]     without arguments every step
 
 A step is one or more commands. What they count is read from their closing lines (cargo's, or
-`N passed, N failed`); a command that counts nothing is one test that its exit status decides. A
-failed step does not hide the others: all are run, and the summary names those that failed.
+`N passed, N failed[, N skipped]`); a command that counts nothing is one test that its exit status
+decides. A failed step does not hide the others: all are run, and the summary names those that
+failed. What a machine cannot run, because a language is missing, counts as skipped.
 """
 
 import os
@@ -34,6 +35,8 @@ STEPS = {
         [PYTHON, CLIENTS / "node/run.py"],
         [PYTHON, CLIENTS / "sdk_python/run.py"],
         [PYTHON, CLIENTS / "sdk_node/run.py"],
+        [PYTHON, CLIENTS / "sdk_go/run.py"],
+        [PYTHON, CLIENTS / "sdk_java/run.py"],
         [PYTHON, CLIENTS / "snippets/run.py"],
         [PYTHON, ROOT / "examples/flash-sale/run.py"],
     ],
@@ -41,11 +44,13 @@ STEPS = {
     "fuzz": [[ROOT / "fuzz/run.sh", os.environ.get("FUZZ_SECONDS", "5")]],
 }
 
-COUNTS = re.compile(r"^(?:test result: \w+\. )?(\d+) passed[;,] (\d+) failed", re.MULTILINE)
+COUNTS = re.compile(
+    r"^(?:test result: \w+\. )?(\d+) passed[;,] (\d+) failed(?:, (\d+) skipped)?", re.MULTILINE
+)
 
 
 def run(command):
-    """Runs one command, shows what it prints, and gives how many tests passed and failed."""
+    """Runs one command, shows what it prints, and counts passed, failed and skipped tests."""
     print("$", *[str(word).removeprefix(f"{ROOT}/") for word in command], flush=True)
     # Fuzzing on the installed toolchain, whichever that is; everything else ignores this.
     variables = {**os.environ, "STABLE": "1", "PYTHONUNBUFFERED": "1"}
@@ -64,14 +69,15 @@ def run(command):
             print(line, end="", flush=True)
             output.append(line)
     counts = COUNTS.findall("".join(output))
-    passed = sum(int(count) for count, _ in counts)
-    failed = sum(int(count) for _, count in counts)
+    passed, failed, skipped = (
+        sum(int(count or 0) for count in column) for column in zip(*counts or [(0, 0, 0)])
+    )
     if process.returncode != 0:
         print(f"status {process.returncode}", flush=True)
-        return passed, max(failed, 1)
+        return passed, max(failed, 1), skipped
     if counts:
-        return passed, failed
-    return (0, 0) if command == BUILD else (1, 0)
+        return passed, failed, skipped
+    return (0, 0, 0) if command == BUILD else (1, 0, 0)
 
 
 def main():
@@ -83,17 +89,23 @@ def main():
         print(f"\n=== {step}", flush=True)
         start = time.monotonic()
         results = [run(command) for command in STEPS[step]]
-        passed, failed = (sum(column) for column in zip(*results))
-        table.append((step, passed, failed, time.monotonic() - start))
-        print(f"{step}: {passed} passed, {failed} failed", flush=True)
+        counts = [sum(column) for column in zip(*results)]
+        table.append((step, counts, time.monotonic() - start))
+        print(f"{step}: {told(counts)}", flush=True)
     if len(table) > 1:
         print("\n=== summary")
-        for step, passed, failed, seconds in table:
-            verdict = "FAILED" if failed else "ok"
-            print(f"{verdict:6}  {step:12} {passed:5} passed {failed:3} failed {seconds:6.0f} s")
-        total = [sum(row[column] for row in table) for column in (1, 2)]
-        print(f"{total[0]} passed, {total[1]} failed")
-    return 1 if any(row[2] or not row[1] for row in table) else 0
+        for step, counts, seconds in table:
+            verdict = "FAILED" if counts[1] else "ok"
+            print(f"{verdict:6}  {step:12} {told(counts, 5)} {seconds:6.0f} s")
+        print(told([sum(column) for column in zip(*(counts for _, counts, _ in table))]))
+    return 1 if any(failed or not passed for _, (passed, failed, _), _ in table) else 0
+
+
+def told(counts, width=0):
+    """The closing line of these numbers."""
+    passed, failed, skipped = counts
+    line = f"{passed:{width}} passed, {failed} failed"
+    return f"{line}, {skipped} skipped" if skipped else line
 
 
 if __name__ == "__main__":

@@ -45,6 +45,17 @@ check_test() {
     need npm npm --version
     need chromium sh -c 'command -v chromium'
     need chromium-driver sh -c 'command -v chromedriver'
+    need default-jdk-headless sh -c 'command -v java && command -v javac'
+    need maven sh -c 'command -v mvn'
+    # Go that is older than 1.21 does not fetch the newer one that the tests need: they say so then.
+    if dpkg --compare-versions "$(candidate golang-go)" ge 2:1.21; then
+        need golang-go go version
+    fi
+}
+
+# The version of a package that there is to install, or nothing.
+candidate() {
+    apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p'
 }
 
 install() {
