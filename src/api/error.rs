@@ -48,6 +48,9 @@ pub(super) enum ApiError {
     /// The body is not a valid request.
     #[error("{0}")]
     Invalid(String),
+    /// The public address took a connection and said nothing.
+    #[error("the public address does not answer")]
+    Silent,
     /// The edge is shutting down.
     #[error("the edge is draining and takes no more commands")]
     Draining,
@@ -91,6 +94,7 @@ impl ApiError {
                 (StatusCode::CONFLICT, "channel_limit")
             }
             Self::Request(RequestError::Refused(error)) => (StatusCode::BAD_REQUEST, error.code()),
+            Self::Silent => (StatusCode::GATEWAY_TIMEOUT, "silent"),
             Self::Metrics => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

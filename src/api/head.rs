@@ -14,14 +14,20 @@ use axum::http::uri::Authority;
 use crate::api::error::ApiError;
 use crate::http::host::is_local;
 
-/// Lets requests through that no foreign page can make.
-pub(super) fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Lets requests through that no foreign page can read the answer of.
+pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     if !is_local_host(headers) {
         return Err(ApiError::ForeignHost);
     }
     if !is_same_origin(headers) {
         return Err(ApiError::ForeignOrigin);
     }
+    Ok(())
+}
+
+/// Lets requests through that no foreign page can make.
+pub(super) fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    check_origin(headers)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or("");
     if !media_type.trim().eq_ignore_ascii_case("application/json") {

@@ -14,6 +14,7 @@ mod head;
 mod metrics;
 mod process;
 mod publish;
+mod refusal;
 mod router;
 mod server;
 

@@ -24,12 +24,16 @@ use crate::api::backend::{PREFIX, call};
 use crate::api::error::ApiError;
 use crate::api::head::{host, is_local_host};
 use crate::api::publish::publish;
+use crate::api::refusal::refusal;
 use crate::api::{Access, Facts};
 use crate::metrics::{ApiMetrics, ShardMetrics};
 use crate::shard::Drain;
 use crate::sys::Clock;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The SDK that the page shows: the npm package as it was published.
+const SDK: &str = include_str!("page/centrifuge.js");
 
 /// The description of the HTTP API.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -59,8 +63,11 @@ pub(super) fn router(shared: Shared) -> Router {
     let mut router = Router::new()
         .route("/", get(([(header::CONTENT_TYPE, html)], include_str!("page/index.html"))))
         .route("/app.js", get(([(header::CONTENT_TYPE, script)], include_str!("page/app.js"))))
+        .route("/sdk.js", get(([(header::CONTENT_TYPE, script)], include_str!("page/sdk.js"))))
+        .route("/centrifuge.js", get(([(header::CONTENT_TYPE, script)], SDK)))
         .route("/app.css", get(([(header::CONTENT_TYPE, style)], include_str!("page/app.css"))))
         .route("/info", get(info))
+        .route("/try/refusal", get(refusal))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/api/openapi.json", get(([(header::CONTENT_TYPE, json)], OPENAPI)))

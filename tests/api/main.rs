@@ -211,6 +211,25 @@ fn other_sites_cannot_publish() {
     response.assert_error(405, "method_not_allowed");
 }
 
+#[test]
+fn only_the_own_page_asks_why_it_was_refused() {
+    let edge = Edge::start(false);
+    let path = "/try/refusal?path=/websocket/42&protocols=";
+    for (header, code) in [
+        (("Host", "evil.example"), "foreign_host"),
+        (("Origin", "http://evil.example"), "foreign_origin"),
+    ] {
+        edge.request("GET", path, &[header], "").assert_error(403, code);
+    }
+    // Nothing but a handshake on the public address can be asked for.
+    for odd in ["http://evil.example/", "/a%20b", "/a%0d%0aX:%20y", ""] {
+        edge.get(&format!("/try/refusal?path={odd}")).assert_error(400, "invalid");
+    }
+    edge.get("/try/refusal?path=/&protocols=a%0d%0ab").assert_error(400, "invalid");
+    // Nobody is at the public address of this edge.
+    edge.get(path).assert_error(504, "silent");
+}
+
 fn post_head(rest: &str) -> String {
     format!(
         "POST /try/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\

@@ -1,4 +1,5 @@
-// The try page: one WebSocket to the edge, a form that publishes, and a log of what arrives.
+// The try page: one client of the edge, a form that publishes, and a log of what arrives. The client
+// is a plain WebSocket, which is here, or the SDK in sdk.js.
 "use strict";
 
 const RECONNECT_FIRST_MS = 500;
@@ -15,6 +16,7 @@ const element = (id) => document.getElementById(id);
 const encoder = new TextEncoder();
 
 let info = { websocket: null, dev: false };
+let tab = "raw";
 let socket = null;
 let wanted = null;
 let attempts = 0;
@@ -30,20 +32,33 @@ function setState(state, text) {
   const active = wanted !== null;
   element("connect").disabled = active || socket !== null || !info.websocket;
   element("disconnect").disabled = !active;
-  element("user").disabled = active;
-  element("channels").disabled = active;
+  for (const id of ["user", "channels", "token", "tab-raw", "tab-sdk"]) {
+    element(id).disabled = active || socket !== null;
+  }
+  for (const id of ["offline", "history", "presence"]) {
+    element(id).disabled = !(active && tab === "sdk");
+  }
 }
 
-function socketUrl() {
+function channelNames() {
+  return element("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
+}
+
+function socketPath() {
   const user = encodeURIComponent(element("user").value.trim());
-  const names = element("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
-  const query = names.length ? `?channels=${names.map(encodeURIComponent).join(",")}` : "";
-  return `${info.websocket}/websocket/${user}${query}`;
+  const names = channelNames().map(encodeURIComponent).join(",");
+  return `/websocket/${user}${names ? `?channels=${names}` : ""}`;
+}
+
+// A token travels among the subprotocols, so that no log of addresses has it.
+function subprotocols() {
+  const token = element("token").value.trim();
+  return token ? ["tidegate", `token.${token}`] : [];
 }
 
 function open() {
-  const url = wanted;
-  const current = new WebSocket(url);
+  const url = info.websocket + wanted;
+  const current = new WebSocket(url, subprotocols());
   let openedAt = 0;
   socket = current;
   current.binaryType = "arraybuffer";
@@ -58,20 +73,48 @@ function open() {
   current.onclose = (event) => {
     socket = null;
     if (openedAt && performance.now() - openedAt > STABLE_MS) attempts = 0;
-    closed(describeClose(event, openedAt > 0), event.code);
+    if (openedAt || wanted === null) {
+      closed(describeClose(event), isTerminal(event.code));
+    } else {
+      refused(event);
+    }
   };
 }
 
-function describeClose(event, wasOpen) {
-  const what = wasOpen ? "Connection closed" : "Could not connect";
-  const reason = event.reason ? `: ${event.reason}` : "";
-  return `${what} (code ${event.code}${reason})`;
+function describeClose({ code, reason }) {
+  return `Connection closed (code ${code}${reason ? `: ${reason}` : ""})`;
 }
 
-function closed(description, code) {
+// The application's codes from 3500 and from 4500 tell a client to stay away.
+function isTerminal(code) {
+  return TERMINAL_CODES.has(code) || (code >= 3500 && code < 4000) || code >= 4500;
+}
+
+// A browser does not tell its page why a handshake failed, so the edge is asked over HTTP.
+async function refused(event) {
+  const { status, reason } = await askWhy(wanted, subprotocols());
+  if (status === null) {
+    closed(`Could not connect (code ${event.code}): ${reason}`, false);
+  } else if (status === 101) {
+    closed(`Could not connect (code ${event.code}), though now it would work`, false);
+  } else {
+    const isFinal = status >= 400 && status < 500 && status !== 429;
+    closed(`Could not connect: status ${status}, ${reason}`, isFinal);
+  }
+}
+
+async function askWhy(path, protocols) {
+  try {
+    const query = new URLSearchParams({ path, protocols: protocols.join(", ") });
+    const answer = await (await fetch(`/try/refusal?${query}`)).json();
+    return answer.error ? { status: null, reason: answer.error.message } : answer;
+  } catch (error) {
+    return { status: null, reason: `the edge does not answer (${error.message})` };
+  }
+}
+
+function closed(description, terminal) {
   addEvent(description);
-  // The application's codes from 3500 and from 4500 tell a client to stay away.
-  const terminal = TERMINAL_CODES.has(code) || (code >= 3500 && code < 4000) || code >= 4500;
   if (wanted === null || terminal) {
     wanted = null;
     setState("closed", description);
@@ -100,7 +143,7 @@ function disconnect() {
   }
 }
 
-function receive(data, now) {
+function receive(data, now, note = "") {
   const text = typeof data === "string";
   const size = text ? encoder.encode(data).length : data.byteLength;
   const latency = text ? takeLatency(data, now) : null;
@@ -110,7 +153,7 @@ function receive(data, now) {
     latencies.push(latency);
     if (latencies.length > LATENCIES_MAX) latencies.shift();
   }
-  addRow(text ? data : hexadecimal(data), `${size} B`, formatLatency(latency), "message");
+  addRow((text ? data : hexadecimal(data)) + note, `${size} B`, formatLatency(latency), "message");
   showCounters();
 }
 
@@ -138,10 +181,13 @@ function addRow(payload, size, latency, kind) {
   const milliseconds = String(now.getMilliseconds()).padStart(3, "0");
   const time = `${now.toTimeString().slice(0, 8)}.${milliseconds}`;
   const cells = [[time, "time"], [payload, "payload"], [size, "number"], [latency, "number"]];
-  for (const [text, name] of cells) {
+  // An event has neither size nor latency, and needs their room on a narrow screen.
+  const isEvent = kind === "event";
+  for (const [text, name] of isEvent ? cells.slice(0, 2) : cells) {
     const cell = row.insertCell();
     cell.className = name;
     cell.textContent = text;
+    cell.colSpan = isEvent && name === "payload" ? 3 : 1;
   }
   const log = element("log");
   log.prepend(row);
@@ -193,12 +239,20 @@ function showResult(text, failed) {
   line.toggleAttribute("data-failed", failed);
 }
 
+// Whether a publication reaches this page too: only then has it a latency.
+function comesBack({ all, channel, user }) {
+  if (element("state").dataset.state !== "open") return false;
+  if (all) return true;
+  return user === undefined
+    ? channelNames().includes(channel) : tab === "raw" && user === element("user").value.trim();
+}
+
 async function publish() {
   const to = chosenTarget();
   const data = element("data").value;
   const body = to === "all" ? { all: true, data } : { [to]: element("target").value.trim(), data };
   const sent = { text: data, at: performance.now() };
-  outgoing.push(sent);
+  if (comesBack(body)) outgoing.push(sent);
   showResult("", false);
   try {
     const response = await fetch("/try/publish", {
@@ -210,12 +264,39 @@ async function publish() {
     if (!response.ok) throw new Error(answer.error.message);
     const milliseconds = (performance.now() - sent.at).toFixed(1);
     const plural = answer.sessions === 1 ? "" : "s";
-    const reached = `Reached ${answer.sessions} session${plural}`;
-    showResult(`${reached}, answered in ${milliseconds} ms`, false);
+    const nobody = wanted === null ? "nobody is subscribed: press Connect first" : "nobody is subscribed";
+    const reached = answer.sessions
+      ? `Reached ${answer.sessions} session${plural}` : `Published, but ${nobody}`;
+    showResult(`${reached} (answered in ${milliseconds} ms)`, false);
   } catch (error) {
     outgoing = outgoing.filter((other) => other !== sent);
     showResult(`Not published: ${error.message}`, true);
   }
+}
+
+function connect() {
+  if (wanted !== null || socket !== null || !info.websocket) return;
+  attempts = 0;
+  if (tab === "sdk") {
+    wanted = "/connection/websocket";
+    sdk.connect();
+  } else {
+    wanted = socketPath();
+    open();
+  }
+}
+
+function choose(chosen) {
+  tab = chosen;
+  for (const name of ["raw", "sdk"]) {
+    element(`tab-${name}`).setAttribute("aria-selected", name === tab);
+  }
+  element("connect-form").setAttribute("aria-labelledby", `tab-${tab}`);
+  for (const part of document.querySelectorAll("[data-tab]")) {
+    part.hidden = part.dataset.tab !== tab;
+  }
+  element("user").required = tab === "raw";
+  setState("closed", "Not connected");
 }
 
 async function start() {
@@ -236,12 +317,14 @@ async function start() {
 
 element("connect-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (wanted !== null || socket !== null || !info.websocket) return;
-  wanted = socketUrl();
-  attempts = 0;
-  open();
+  connect();
 });
-element("disconnect").addEventListener("click", disconnect);
+element("disconnect").addEventListener("click", () => {
+  if (tab === "sdk") sdk.disconnect();
+  else disconnect();
+});
+element("tab-raw").addEventListener("click", () => choose("raw"));
+element("tab-sdk").addEventListener("click", () => choose("sdk"));
 element("clear").addEventListener("click", clearLog);
 element("publish-form").addEventListener("change", (event) => {
   if (event.target.name === "to") showTarget();

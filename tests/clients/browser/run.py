@@ -24,7 +24,7 @@ def passes(script, *arguments):
 
 
 def main():
-    with Edge() as edge:
+    with Edge("channels.history_size=100", "channels.presence=true") as edge:
         results = [passes("try_page.py", edge.internal, edge.websocket, *sys.argv[1:])]
     with Edge(*REMEMBERED, endpoints=("router",)) as edge:
         results.append(passes("offline.py", edge.websocket, edge.zeromq["router"]))

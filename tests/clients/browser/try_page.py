@@ -13,6 +13,7 @@ and with 2 if the tools are missing.
 import argparse
 import base64
 import json
+import pathlib
 import re
 import shutil
 import socket
@@ -37,6 +38,10 @@ FLAGS = [
 ]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 PATIENCE_SECONDS = 15
+UNHEARD_SECONDS = 1.5
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+PACKAGE = ROOT / "tests/clients/node_modules/centrifuge"
+VENDORED = ROOT / "src/api/page/centrifuge.js"
 
 
 class Failure(Exception):
@@ -156,7 +161,7 @@ def publish(browser, to, target, payload):
     )
     wait("the result line", lambda: browser.text("#result"))
     result = browser.text("#result")
-    if not re.fullmatch(r"Reached [1-9]\d* sessions?, answered in \d+\.\d ms", result):
+    if not re.fullmatch(r"Reached [1-9]\d* sessions? \(answered in \d+\.\d ms\)", result):
         raise Failure(f"publishing to {to}: {result}")
     log = messages(browser)
     expect(f"messages after publishing to {to}", len(log), before + 1)
@@ -172,6 +177,82 @@ def publish(browser, to, target, payload):
     print(f"ok: publish to {' '.join(filter(None, [to, target]))}: {latency}")
 
 
+def events(browser):
+    """The events in the log, newest first."""
+    rows = "[...document.querySelectorAll('#log tr.event')]"
+    return browser.evaluate(rows + ".map((row) => row.cells[1].textContent)")
+
+
+def expect_event(browser, part):
+    wait(f"the event {part!r}", lambda: any(part in event for event in events(browser)))
+
+
+def check_unheard(browser):
+    """What is published before anybody listens has no latency, now or later."""
+    browser.fill("#target", "news")
+    browser.fill("#data", "twice")
+    browser.click("#publish")
+    hint = "Published, but nobody is subscribed: press Connect first"
+    wait("the hint", lambda: browser.text("#result").startswith(hint))
+    time.sleep(UNHEARD_SECONDS)
+    browser.click("#connect")
+    wait("the connection", lambda: browser.text("#state") == "Connected")
+    publish(browser, "channel", "news", "twice")
+    latency = float(messages(browser)[0][3].split()[0])
+    if latency >= UNHEARD_SECONDS * 1000:
+        raise Failure(f"the latency {latency} ms is that of an earlier message")
+    expect("columns of an event", browser.evaluate(
+        "document.querySelector('#log tr.event').cells[1].colSpan"), 3)
+    browser.click("#disconnect")
+    wait("the close", lambda: browser.text("#state").startswith("Connection closed (code 1000"))
+    browser.click("#clear")
+
+
+def check_refusal(browser):
+    """The page says why the edge refused, which the browser does not tell it."""
+    browser.fill("#channels", "ghost:1")
+    browser.click("#connect")
+    wait("the reason", lambda: "Could not connect: status 4" in browser.text("#state"))
+    if "namespace" not in browser.text("#state"):
+        raise Failure(f"the reason is {browser.text('#state')!r}")
+    print(f"ok: {browser.text('#state')}")
+
+
+def check_sdk(browser):
+    """The SDK recovers what it missed while its network was gone."""
+    browser.click("#tab-sdk")
+    browser.click("#clear")
+    browser.fill("#channels", "news")
+    browser.click("#connect")
+    expect_event(browser, "Subscribed to news at offset")
+    browser.fill("#target", "news")
+    publish_only(browser, "one")
+    wait("the first", lambda: len(messages(browser)) == 1)
+    browser.click("#offline")
+    wait("no network", lambda: browser.text("#state") == "Offline")
+    for text in ["two", "three"]:
+        publish_only(browser, text)
+    expect("messages without a network", len(messages(browser)), 1)
+    browser.click("#offline")
+    expect_event(browser, "with all that was missed")
+    seen = [row[1].split("  (offset ")[0] for row in messages(browser)]
+    expect("messages afterwards", seen, ["three", "two", "one"])
+    browser.click("#history")
+    expect_event(browser, "three | ")
+    browser.click("#presence")
+    expect_event(browser, "news: 1 here: nobody in particular")
+    browser.click("#disconnect")
+    wait("the end", lambda: browser.text("#state").startswith("Disconnected"))
+    print("ok: the SDK recovers, and shows history and presence")
+
+
+def publish_only(browser, text):
+    browser.fill("#data", text)
+    browser.evaluate("showResult('', false)")
+    browser.click("#publish")
+    wait("the result", lambda: browser.text("#result"))
+
+
 def check(browser, internal, websocket):
     browser.call("POST", "/url", {"url": internal})
     wait("the facts", lambda: browser.text("#facts"))
@@ -180,6 +261,7 @@ def check(browser, internal, websocket):
     if websocket and websocket.rstrip("/") not in browser.text("#facts"):
         raise Failure(f"the page looks for WebSockets at {browser.text('#facts')!r}")
     expect("state", browser.text("#state"), "Not connected")
+    check_unheard(browser)
     browser.fill("#user", "42")
     browser.fill("#channels", "news, sport")
     browser.click("#connect")
@@ -195,15 +277,31 @@ def check(browser, internal, websocket):
     browser.click("input[name=to][value=channel]")
     browser.fill("#target", "elsewhere")
     browser.click("#publish")
-    wait("no session", lambda: browser.text("#result").startswith("Reached 0 sessions"))
+    hint = "Published, but nobody is subscribed ("
+    wait("no session", lambda: browser.text("#result").startswith(hint))
     expect("counter of messages", browser.text("#count"), "3")
     print("ok: a channel without subscribers reaches nobody")
     browser.click("#disconnect")
     wait("the close", lambda: browser.text("#state").startswith("Connection closed (code 1000"))
     print(f"ok: {browser.text('#state')}")
+    check_sdk(browser)
     logs = browser.call("POST", "/se/log", {"type": "browser"})
     severe = [entry["message"] for entry in logs if entry["level"] == "SEVERE"]
     expect("errors on the console", severe, [])
+    # A browser writes a refused handshake onto the console.
+    browser.click("#tab-raw")
+    check_refusal(browser)
+    check_vendored()
+
+
+def check_vendored():
+    """The SDK in the binary is the published one, of the version that the tests install."""
+    published = PACKAGE.joinpath("dist/centrifuge.js").read_text()
+    published = published.split("//# sourceMappingURL")[0].strip()
+    version = json.loads(PACKAGE.joinpath("package.json").read_text())["version"]
+    ours = VENDORED.read_text()
+    expect("the SDK of the page", ours.split("*/\n", 1)[1].strip() == published, True)
+    expect("its version", f"centrifuge {version}," in ours.splitlines()[0], True)
 
 
 def main():
