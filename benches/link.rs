@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use allocation::print_allocations;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::mesh::{Bell, Inbox, Link, link};
-use tidegate::sys::ring::Ring;
+use tidegate::sys::ring::{Ring, Size};
 
 /// What links carry: as large as an envelope.
 type Message = [u64; 6];
@@ -108,7 +108,7 @@ fn pin(core: usize) {
 fn wake_by_link(count: u64, core: usize) -> Duration {
     let (sender, inbox) = pair();
     let receive = |seen: &AtomicU64| {
-        let mut ring = Ring::new().expect("a ring");
+        let mut ring = Ring::new(Size::FULL).expect("a ring");
         ring.watch_event(inbox.bell().as_raw_fd());
         for number in 0..=count {
             while inbox.receive(0).is_none() {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate::mesh::{Bell, Inbox, link};
-use tidegate::sys::ring::{Kind, Ring};
+use tidegate::sys::ring::{Kind, Ring, Size};
 use tidegate::sys::socket::receive;
 
 const MESSAGES: u32 = 40_000;
@@ -40,7 +40,7 @@ struct Heard {
 impl Sleeper {
     /// Hears messages of both senders until it has so many.
     fn run(&self, awaited: u32) {
-        let mut ring = Ring::new().expect("a ring");
+        let mut ring = Ring::new(Size::FULL).expect("a ring");
         ring.watch_event(self.inbox.bell().as_raw_fd());
         ring.watch_readable(self.stream.as_raw_fd(), 0, 0);
         let mut count = 0;

@@ -11,6 +11,7 @@ use super::{Overrides, fail, print};
 use crate::config::Config;
 use crate::doctor::{self, Plan, Tree};
 use crate::sys;
+use crate::sys::memlock::Rings;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -51,6 +52,11 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
+/// What the kernel says of io_uring. A limit that it does not tell is taken for one.
+fn rings() -> Result<Rings, sys::host::Error> {
+    sys::host::check().map(|()| sys::memlock::ask().unwrap_or(Rings::Count))
+}
+
 /// Whether the host is fit.
 fn examine(arguments: Arguments) -> Result<bool, String> {
     let file = arguments.config.filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -60,7 +66,7 @@ fn examine(arguments: Arguments) -> Result<bool, String> {
     let (tree, ring) = match &arguments.root {
         Some(root) if root.is_dir() => (Tree::at(root), None),
         Some(root) => return Err(format!("--root {}: there is no such folder", root.display())),
-        None => (Tree::host(), Some(sys::host::check())),
+        None => (Tree::host(), Some(rings())),
     };
     let plan = Plan::new(&config, arguments.connections, &tree);
     let report = doctor::examine(&tree, &plan, ring);

@@ -35,9 +35,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 options! {
     /// The threads of the data plane.
     Shards {
-        /// Number of shards; 0 means one per core that this process may use.
+        /// Number of shards; 0 means one per core that this process may use, or as many as whole
+        /// cores fit into the quota of its control groups.
         count: usize as Number = 0, 0..=SHARDS_MAX;
-        /// Whether each shard stays on one core.
+        /// Whether each shard stays on one core; never under a quota.
         pin: bool as Flag = true;
     }
 }

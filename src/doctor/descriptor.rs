@@ -3,20 +3,19 @@
 //! The limits are those of the doctor's own process. A service has those of its unit, which is
 //! why the remedy names both.
 
-use super::finding::{bytes, grouped};
-use super::{Finding, Plan, Tree, Verdict, kernel, setting};
+use super::finding::grouped;
+use super::{Finding, Plan, Tree, Verdict, setting};
 use crate::limits::DESCRIPTORS_RESERVED;
+use crate::sys::memlock::Rings;
+use crate::sys::ring::Size;
 
-/// Locked memory of one ring before Linux 5.12, generously.
-const RING_BYTES: u64 = 1 << 20;
-
-pub(super) fn check(tree: &Tree, plan: &Plan) -> Vec<Finding> {
+pub(super) fn check(tree: &Tree, plan: &Plan, rings: Option<Rings>) -> Vec<Finding> {
     vec![
         hard_limit(tree, plan),
         soft_limit(tree, plan),
         ceiling(tree, plan),
         host_files(tree, plan),
-        locked_memory(tree, plan),
+        locked_memory(tree, plan, rings),
     ]
 }
 
@@ -91,19 +90,36 @@ pub(super) fn host_files(tree: &Tree, plan: &Plan) -> Finding {
         .at_least(tree.sysctl("fs.file-max"), needed, Verdict::Fail)
 }
 
-fn locked_memory(tree: &Tree, plan: &Plan) -> Finding {
-    let since = kernel::release(tree);
-    let counts = since.is_some_and(|release| release < (5, 12));
-    let needed = plan.shards.saturating_mul(RING_BYTES);
-    let text =
-        if counts { bytes(needed) } else { "any: rings do not count since Linux 5.12".into() };
+/// What rings may lock. The edge takes smaller ones where full ones do not fit.
+fn locked_memory(tree: &Tree, plan: &Plan, rings: Option<Rings>) -> Finding {
+    let bytes_of = |size: Size| plan.shards.saturating_mul(size.shard_bytes());
+    let (full, least) = (bytes_of(Size::FULL), bytes_of(Size::LEAST));
+    let each = grouped(Size::FULL.shard_bytes());
+    let text = format!("{} = {each} for each of {} shards", grouped(full), plan.shards);
     let finding = Finding::new("LimitMEMLOCK", text)
-        .breaks("io_uring_setup fails with ENOMEM")
-        .remedy(format!("in the unit LimitMEMLOCK={needed}, in a shell ulimit -l"));
-    let Some((soft, _)) = limit(tree, "Max locked memory") else { return finding };
-    let value = if soft == u64::MAX { "unlimited".to_owned() } else { bytes(soft) };
-    let is_enough = !counts || soft >= needed;
-    finding.is(value, if is_enough { Verdict::Ok } else { Verdict::Fail })
+        .breaks(format!(
+            "rings are smaller and cost more system calls; below {} serve does not start. All \
+             processes of a user share the limit",
+            grouped(least)
+        ))
+        .remedy(format!(
+            "in the unit LimitMEMLOCK={full} (--write), in a container --ulimit \
+             memlock={full}:{full}, in a shell ulimit -l {}",
+            full.div_ceil(1024)
+        ));
+    // The edge raises the soft limit to the hard one by itself.
+    let Some((_, hard)) = limit(tree, "Max locked memory") else { return finding };
+    let value = grouped(hard);
+    match rings {
+        Some(Rings::AreFree) => {
+            finding.is(format!("{value}, but rings of this process do not count"), Verdict::Ok)
+        }
+        _ if hard >= full => finding.is(value, Verdict::Ok),
+        Some(Rings::Count) if hard < least => finding.is(value, Verdict::Fail),
+        Some(Rings::Count) => finding.is(value, Verdict::Warn),
+        // Whether they count there, only that kernel can say.
+        None => finding.is(value, Verdict::Warn),
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +135,7 @@ mod tests {
 
     #[test]
     fn too_low_a_hard_limit_fails_and_says_how_many_processes_would_do() {
-        let found = check(&files("1024", "20000").tree(), &million());
+        let found = check(&files("1024", "20000").tree(), &million(), None);
         let hard = about(&found, "LimitNOFILE");
         assert_eq!(hard.verdict, Verdict::Fail);
         assert_eq!(hard.value, "20,000");
@@ -133,18 +149,18 @@ mod tests {
     #[test]
     fn a_low_soft_limit_below_a_high_hard_one_is_fine() {
         for hard in ["1000512", "1048576", "unlimited"] {
-            let found = check(&files("1024", hard).tree(), &million());
+            let found = check(&files("1024", hard).tree(), &million(), None);
             assert_eq!(about(&found, "LimitNOFILE").verdict, Verdict::Ok, "{hard}");
             assert_eq!(about(&found, "soft limit of files").verdict, Verdict::Ok);
         }
-        let found = check(&files("1024", "1000511").tree(), &million());
+        let found = check(&files("1024", "1000511").tree(), &million(), None);
         assert_eq!(about(&found, "LimitNOFILE").verdict, Verdict::Fail);
     }
 
     #[test]
     fn a_limit_below_the_reserve_divides_nothing() {
         for hard in ["0", "512", "100"] {
-            let found = check(&files("0", hard).tree(), &million());
+            let found = check(&files("0", hard).tree(), &million(), None);
             let hard = about(&found, "LimitNOFILE");
             assert!(hard.breaks.contains("not one connection"), "{}", hard.breaks);
         }
@@ -153,12 +169,12 @@ mod tests {
     #[test]
     fn garbled_limits_are_unknown() {
         for (soft, hard) in [("x", "1"), ("1", "y"), ("", ""), ("-5", "7")] {
-            let found = check(&files(soft, hard).tree(), &million());
+            let found = check(&files(soft, hard).tree(), &million(), None);
             if !soft.is_empty() {
                 assert_eq!(about(&found, "LimitNOFILE").verdict, Verdict::Unknown);
             }
         }
-        let found = check(&Fixture::new().tree(), &million());
+        let found = check(&Fixture::new().tree(), &million(), None);
         assert!(found.iter().all(|finding| finding.verdict == Verdict::Unknown), "{found:?}");
     }
 
@@ -167,7 +183,7 @@ mod tests {
         let host = Fixture::fit();
         host.sysctl("fs.nr_open", "1000000");
         host.sysctl("fs.file-max", "1000600");
-        let found = check(&host.tree(), &million());
+        let found = check(&host.tree(), &million(), None);
         assert_eq!(about(&found, "fs.nr_open").verdict, Verdict::Fail);
         assert_eq!(about(&found, "fs.nr_open").remedy, "sysctl -w fs.nr_open=1048576");
         let sum = about(&found, "fs.file-max");
@@ -176,16 +192,26 @@ mod tests {
     }
 
     #[test]
-    fn locked_memory_counts_on_old_kernels_only() {
+    fn locked_memory_is_judged_with_what_the_kernel_says_of_rings() {
         let host = Fixture::fit();
-        host.limits("Max locked memory         65536                65536                bytes");
-        assert_eq!(about(&check(&host.tree(), &million()), "LimitMEMLOCK").verdict, Verdict::Ok);
-        host.file("/proc/sys/kernel/osrelease", "5.10.0-8-amd64");
-        let found = check(&host.tree(), &million());
-        let locked = about(&found, "LimitMEMLOCK");
-        assert_eq!(locked.verdict, Verdict::Fail);
-        assert_eq!(locked.value, "65.5 KB");
-        host.limits("Max locked memory         unlimited            unlimited            bytes");
-        assert_eq!(about(&check(&host.tree(), &million()), "LimitMEMLOCK").verdict, Verdict::Ok);
+        let verdict = |hard: &str, rings| {
+            host.limits(&format!("Max locked memory         1        {hard}         bytes"));
+            about(&check(&host.tree(), &million(), rings), "LimitMEMLOCK").verdict
+        };
+        for (hard, counted, not_asked) in [
+            ("unlimited", Verdict::Ok, Verdict::Ok),
+            ("393216", Verdict::Ok, Verdict::Ok),
+            ("393215", Verdict::Warn, Verdict::Warn),
+            ("73728", Verdict::Warn, Verdict::Warn),
+            ("73727", Verdict::Fail, Verdict::Warn),
+        ] {
+            assert_eq!(verdict(hard, Some(Rings::Count)), counted, "{hard}");
+            assert_eq!(verdict(hard, None), not_asked, "{hard}");
+            assert_eq!(verdict(hard, Some(Rings::AreFree)), Verdict::Ok, "{hard}");
+        }
+        let found = check(&host.tree(), &million(), Some(Rings::Count));
+        let finding = about(&found, "LimitMEMLOCK");
+        assert_eq!(finding.needed, "393,216 = 196,608 for each of 2 shards");
+        assert!(finding.remedy.contains("LimitMEMLOCK=393216"), "{}", finding.remedy);
     }
 }

@@ -18,7 +18,7 @@ const MARK: &str = "# Written by `tidegate doctor --write`";
 const SYSCTL_FILE: &str = "99-tidegate.conf";
 const LIMITS_FILE: &str = "tidegate.service.d/limits.conf";
 
-/// Locked memory of the service. Rings do not count since Linux 5.12.
+/// Locked memory of the service: the rings of as many shards as there can be, and some more.
 const LOCKED_MEMORY: &str = "64M";
 
 /// Why nothing was written.
@@ -134,7 +134,7 @@ fn limits_text(plan: &Plan) -> String {
          LimitNOFILE={}\n\n\
          # Threads, and the kernel's helpers of io_uring: 16 for each shard and 64 others.\n\
          TasksMax={}\n\n\
-         # For io_uring on kernels before 5.12 only; the edge needs 6.1, where it costs nothing.\n\
+         # Rings of io_uring, which newer kernels count: 192 KiB for each shard.\n\
          LimitMEMLOCK={LOCKED_MEMORY}\n",
         setting::descriptors(plan),
         // The file may move to a host with more cores, and a limit on tasks costs nothing.

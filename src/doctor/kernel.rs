@@ -19,7 +19,7 @@ pub(super) fn check(tree: &Tree, ring: Option<Result<(), host::Error>>) -> Vec<F
 }
 
 /// Major and minor number of the kernel.
-pub(super) fn release(tree: &Tree) -> Option<(u64, u64)> {
+fn release(tree: &Tree) -> Option<(u64, u64)> {
     let text = tree.read("/proc/sys/kernel/osrelease")?;
     let mut numbers = text.split(|letter: char| !letter.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

@@ -31,18 +31,21 @@ pub use file::{WriteError, write_files};
 pub use finding::{Finding, Verdict};
 pub use load::{Sockets, examine_load};
 pub use plan::Plan;
+pub use processor::quota;
 pub use report::Report;
 pub use setting::SETTINGS;
 pub use tree::Tree;
 
 use crate::config::Config;
 use crate::sys::host;
+use crate::sys::memlock::Rings;
 
-/// Checks a host against a plan. `ring` is what the kernel said about io_uring, if it was asked.
+/// Checks a host against a plan. `rings` is what the kernel said about io_uring, if it was asked.
 #[must_use]
-pub fn examine(tree: &Tree, plan: &Plan, ring: Option<Result<(), host::Error>>) -> Report {
-    let mut findings = kernel::check(tree, ring);
-    findings.extend(descriptor::check(tree, plan));
+pub fn examine(tree: &Tree, plan: &Plan, rings: Option<Result<Rings, host::Error>>) -> Report {
+    let counted = rings.as_ref().and_then(|rings| rings.as_ref().ok().copied());
+    let mut findings = kernel::check(tree, rings.map(|rings| rings.map(drop)));
+    findings.extend(descriptor::check(tree, plan, counted));
     findings.extend(memory::check(tree, plan));
     findings.extend(network::check(tree, plan));
     findings.extend(traffic::check(tree, plan));
@@ -55,7 +58,7 @@ pub fn examine(tree: &Tree, plan: &Plan, ring: Option<Result<(), host::Error>>) 
 #[must_use]
 pub fn examine_start(tree: &Tree, config: &Config) -> Vec<Finding> {
     let plan = Plan::new(config, None, tree);
-    let mut findings = vec![network::somaxconn(tree, &plan)];
+    let mut findings = vec![network::somaxconn(tree, &plan), processor::limit(tree, &plan)];
     // Without a number in the configuration, the descriptor limit is the plan.
     if config.public.connections_max > 0 {
         findings.push(descriptor::hard_limit(tree, &plan));

@@ -41,7 +41,10 @@ impl Plan {
             .or_else(|| room(tree))
             .unwrap_or(CONNECTIONS_DEFAULT);
         let shards = match config.shards.count {
-            0 => processor::allowed(tree).unwrap_or(1).clamp(1, SHARDS_MAX as u64),
+            0 => {
+                let quota = processor::quota(tree).unwrap_or(u64::MAX);
+                processor::allowed(tree).unwrap_or(1).min(quota).clamp(1, SHARDS_MAX as u64)
+            }
             count => count as u64,
         };
         Self {
@@ -105,6 +108,11 @@ mod tests {
         assert_eq!(Plan::new(&config, None, &host.tree()).shards, 5);
         host.file("/proc/self/status", "Cpus_allowed_list:\t0-4095\n");
         assert_eq!(Plan::new(&config, None, &host.tree()).shards, 253);
+        host.file("/proc/self/cgroup", "0::/\n");
+        for (quota, shards) in [("50000", 1), ("199999", 1), ("300000", 3), ("max", 253)] {
+            host.file("/sys/fs/cgroup/cpu.max", &format!("{quota} 100000\n"));
+            assert_eq!(Plan::new(&config, None, &host.tree()).shards, shards, "{quota}");
+        }
         config.shards.count = 3;
         assert_eq!(Plan::new(&config, None, &host.tree()).shards, 3);
     }

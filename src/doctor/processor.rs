@@ -9,12 +9,22 @@ use super::{Finding, Plan, Tree, Verdict};
 const CORES_MAX: u64 = 1 << 20;
 
 pub(super) fn check(tree: &Tree, plan: &Plan) -> Vec<Finding> {
-    vec![cores(tree, plan), quota(tree, plan), tasks(tree, plan)]
+    vec![cores(tree, plan), limit(tree, plan), tasks(tree, plan)]
 }
 
 /// Cores that this process may run on.
 pub(super) fn allowed(tree: &Tree) -> Option<u64> {
     count(&tree.field("/proc/self/status", "Cpus_allowed_list")?)
+}
+
+/// How many whole cores the processor time of this process's control groups fills, at least one;
+/// none if they do not limit it. What is left of a core is for the threads besides shards.
+#[must_use]
+pub fn quota(tree: &Tree) -> Option<u64> {
+    match cgroup::processor(tree) {
+        Limit::At(milli) => Some((milli / 1000).max(1)),
+        Limit::Unlimited | Limit::Unknown => None,
+    }
 }
 
 /// Cores that are switched on.
@@ -55,7 +65,8 @@ fn cores(tree: &Tree, plan: &Plan) -> Finding {
     finding.is(value, if allowed >= plan.shards { Verdict::Ok } else { Verdict::Warn })
 }
 
-fn quota(tree: &Tree, plan: &Plan) -> Finding {
+/// Whether a quota leaves every shard a core.
+pub(super) fn limit(tree: &Tree, plan: &Plan) -> Finding {
     let finding = Finding::new("cpu.max", format!("no limit, or {} cores = shards", plan.shards))
         .breaks("the group stops all shards for the rest of every period, usually 100 ms")
         .remedy("in the unit CPUQuota= (empty), in a container no --cpus; or lower shards.count");

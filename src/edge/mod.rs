@@ -7,6 +7,7 @@
 //! Order of the end: shards first, because they are home to each other's channels; then ingest,
 //! which passes on the shards' last events; then the control plane.
 
+mod capacity;
 mod settings;
 mod signals;
 
@@ -20,6 +21,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
+use crate::edge::capacity::Capacity;
 use crate::ingest::{self, Ingest};
 use crate::keys;
 use crate::log::Logger;
@@ -50,6 +52,24 @@ pub enum Error {
     /// The keys of tokens cannot be had.
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    /// The rings of all shards are more than may be locked.
+    #[error(
+        "the rings of {shards} shards take {full} bytes of locked memory, {least} at least, but \
+         the limit is {limit}, and all processes of a user share it: set LimitMEMLOCK={full} in \
+         the unit, --ulimit memlock={full}:{full} in a container or ulimit -l {} in a shell, or \
+         lower shards.count",
+        full.div_ceil(1024)
+    )]
+    LockedMemory {
+        /// How many shards there are.
+        shards: usize,
+        /// What their smallest rings take.
+        least: u64,
+        /// What their rings should take.
+        full: u64,
+        /// What the limit is.
+        limit: u64,
+    },
     /// A thread could not be started, or its ring not be set up.
     #[error("cannot start a {thread} thread: {source}")]
     Thread {
@@ -86,8 +106,8 @@ type Ended = (&'static str, Result<(), String>);
 pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
     let signals = signals::take().map_err(|source| Error::Thread { thread: "signal", source })?;
     let clock = Clock::start();
-    let cores = host::allowed_cpus();
-    let shard_count = shard_count(config, cores.len());
+    let Capacity { shards: shard_count, cores } = Capacity::new(config);
+    let ring_size = capacity::ring_size(shard_count)?;
     let (shard_ports, asker_ports) =
         mesh::build(shard_count as u8, config.links.capacity, rand_seed())
             .map_err(|source| Error::Thread { thread: "shard", source })?;
@@ -109,7 +129,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
-            settings: settings::shard(config, &port, &cores, &common),
+            settings: settings::shard(config, &port, (&cores, ring_size), &common),
             listener,
             metrics: shard_metrics.clone(),
             port,
@@ -117,7 +137,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
             drain: Arc::clone(&drain),
             authority: keeper.authority(),
         };
-        shards.push(start_shard(start, ended.clone())?);
+        shards.push(start_shard(start, shard_count, ended.clone())?);
     }
     let stop_ingest = ingest.stop_handle();
     let ingest =
@@ -198,13 +218,16 @@ fn wait_for_shards(endings: &Receiver<Ended>, count: usize) -> Result<(), Error>
     Ok(())
 }
 
-fn start_shard(start: Start, ended: Sender<Ended>) -> Result<JoinHandle<()>, Error> {
+fn start_shard(start: Start, count: usize, ended: Sender<Ended>) -> Result<JoinHandle<()>, Error> {
     let (started, word) = sync_channel(1);
     let thread = spawn("shard", ended, move || {
         shard::run(start, &started).map_err(|error| error.to_string())
     })?;
     let word = word.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")));
-    word.map_err(|source| Error::Thread { thread: "shard", source })?;
+    word.map_err(|source| match source.raw_os_error() {
+        Some(libc::ENOMEM) => capacity::no_locked_memory(count),
+        _ => Error::Thread { thread: "shard", source },
+    })?;
     Ok(thread)
 }
 
@@ -262,11 +285,6 @@ fn public_listener(address: SocketAddr, backlog: u32, is_shared: bool) -> io::Re
 fn internal_listener(config: &Config) -> Result<TcpListener, Error> {
     let address = config.internal.address;
     TcpListener::bind(address).map_err(|source| listen_error(address, "internal.address", source))
-}
-
-fn shard_count(config: &Config, cores: usize) -> usize {
-    let count = if config.shards.count == 0 { cores } else { config.shards.count };
-    count.clamp(1, crate::limits::SHARDS_MAX)
 }
 
 fn addresses(

@@ -12,7 +12,7 @@ use crate::ingest::{Authorized, Curve, Endpoint, Kind};
 use crate::mesh::ShardPort;
 use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
-use crate::sys::host;
+use crate::sys::{host, ring};
 use crate::ws::{Limits, OriginPolicy};
 use crate::{hub, limits};
 
@@ -20,7 +20,7 @@ use crate::{hub, limits};
 pub(super) fn shard(
     config: &Config,
     port: &ShardPort,
-    cores: &[usize],
+    (cores, ring): (&[usize], ring::Size),
     common: &Common,
 ) -> Settings {
     let client = &config.client;
@@ -52,10 +52,10 @@ pub(super) fn shard(
         },
         epoch_seed: common.epoch_seed,
     };
-    let core = cores.get(port.shard.index() % cores.len().max(1)).copied();
     Settings {
         hub,
-        core: core.filter(|_| config.shards.pin),
+        ring,
+        core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
         origins: origins(&config.public.allowed_origins),
         internal_port: common.internal_port,
         guards_host: guards_host(config),

@@ -15,7 +15,7 @@ use super::tally::{Latency, Tally};
 use super::target::{Door, Target};
 use super::verified::Verified;
 use crate::sys::Clock;
-use crate::sys::ring::{Completion, Kind, Ring};
+use crate::sys::ring::{Completion, Kind, Ring, Size};
 use crate::sys::socket::{receive, send};
 use crate::ws::frame::Opcode;
 
@@ -71,7 +71,7 @@ impl Fleet {
     /// A fleet without connections. `notes_receivers`: see [`Tally::last_receivers`].
     pub fn new(target: Target, notes_receivers: bool) -> io::Result<Self> {
         Ok(Self {
-            ring: Ring::new()?,
+            ring: Ring::new(Size::FULL)?,
             target,
             clients: Vec::new(),
             free: Vec::new(),

@@ -139,7 +139,7 @@ impl Shard {
     fn new(start: Start) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
         let Start { settings, listener, port, metrics, clock, drain, authority } = start;
-        let mut ring = Ring::new()?;
+        let mut ring = Ring::new(settings.ring)?;
         ring.watch_event(port.inbox.bell().as_raw_fd());
         ring.tick_after(sleep::TICK_NANOS);
         ring.accept(listener.as_raw_fd());

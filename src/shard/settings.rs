@@ -6,6 +6,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use crate::hub;
+use crate::sys::ring;
 use crate::wheel::TICK_MILLIS;
 use crate::ws::{Limits, OriginPolicy};
 
@@ -14,6 +15,8 @@ use crate::ws::{Limits, OriginPolicy};
 pub struct Settings {
     /// Settings of its hub.
     pub hub: hub::Settings,
+    /// The size of its data ring.
+    pub ring: ring::Size,
     /// The core it is pinned to.
     pub core: Option<usize>,
     /// Which pages may connect.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::shard::turn::Turn;
 use crate::shard::{Shard, Start};
+use crate::sys::memlock::patiently;
 use crate::wheel::TICK_MILLIS;
 
 /// The executor's ring has the timeouts of one timer to carry.
@@ -38,10 +39,12 @@ pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()>
     {
         tracing::warn!(shard = start.settings.hub.shard.0, core, %error, "cannot pin a shard");
     }
-    let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(EXECUTOR_ENTRIES)
-        .enable_timer()
-        .build();
+    let runtime = patiently(|| {
+        monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+            .with_entries(EXECUTOR_ENTRIES)
+            .enable_timer()
+            .build()
+    });
     let (mut runtime, mut shard) = match runtime.and_then(|rt| Ok((rt, Shard::new(start)?))) {
         Ok(parts) => parts,
         Err(error) => {

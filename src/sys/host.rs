@@ -10,6 +10,8 @@ use std::io;
 
 use io_uring::{IoUring, Probe, opcode};
 
+use super::memlock::patiently;
+
 /// Why this host cannot run the edge.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -54,7 +56,10 @@ pub enum Error {
         feature: &'static str,
     },
     /// The ring cannot have its memory.
-    #[error("no memory for an io_uring ring: raise the limit of locked memory (ulimit -l)")]
+    #[error(
+        "no memory for an io_uring ring: raise the limit of locked memory (LimitMEMLOCK= in the \
+         unit, --ulimit memlock= in a container, ulimit -l in a shell)"
+    )]
     Memory,
     /// No descriptor is left.
     #[error("no descriptor is left for an io_uring ring: raise the limit (ulimit -n)")]
@@ -76,7 +81,7 @@ fn group_remedy(value: u8) -> &'static str {
 /// # Errors
 /// The first thing that is missing, with its remedy.
 pub fn check() -> Result<(), Error> {
-    let ring = IoUring::new(4).map_err(|error| refuse(&error))?;
+    let ring = patiently(|| IoUring::new(4)).map_err(|error| refuse(&error))?;
     // Features without an opcode show by what came with the same release.
     let parameters = ring.params();
     require(parameters.is_feature_resource_tagging(), "multishot poll (5.13)")?;
@@ -101,7 +106,7 @@ pub fn check() -> Result<(), Error> {
 
 /// Checks that the kernel knows the flags of a ring.
 fn check_build(builder: &io_uring::Builder, feature: &'static str) -> Result<(), Error> {
-    match builder.build(4) {
+    match patiently(|| builder.build(4)) {
         Ok(_) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => require(false, feature),
         Err(error) => Err(refuse(&error)),

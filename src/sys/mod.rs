@@ -7,6 +7,7 @@ pub mod clock;
 pub mod complaint;
 pub mod eventfd;
 pub mod host;
+pub mod memlock;
 pub mod memory;
 pub mod ring;
 pub mod socket;

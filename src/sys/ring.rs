@@ -18,11 +18,59 @@ use io_uring::squeue::{Entry as Submission, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 
-/// Room for a batch of sends and the polls and cancellations that gather beside it.
-const SUBMISSIONS: u32 = 512;
+use super::memlock::patiently;
 
-/// Completions beyond this wait in the kernel: more cannot be lost, only be dearer.
-const COMPLETIONS: u32 = 8192;
+/// How much of what a ring holds. Smaller ones do the same with more system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Room for a batch of sends and the polls and cancellations that gather beside it.
+    submissions: u32,
+    /// Completions beyond this wait in the kernel: more cannot be lost, only be dearer.
+    completions: u32,
+}
+
+impl Size {
+    /// What a shard has where nothing limits it.
+    pub const FULL: Self = Self { submissions: 512, completions: 8192 };
+
+    /// What it makes do with.
+    pub const LEAST: Self = Self { submissions: 64, completions: 128 };
+
+    /// The executor's ring beside it: the least that monoio makes.
+    const EXECUTOR: Self = Self { submissions: 256, completions: 512 };
+
+    /// From full to least.
+    const ALL: [Self; 7] = [
+        Self::FULL,
+        Self { submissions: 512, completions: 4096 },
+        Self { submissions: 512, completions: 2048 },
+        Self { submissions: 256, completions: 1024 },
+        Self { submissions: 128, completions: 512 },
+        Self { submissions: 64, completions: 256 },
+        Self::LEAST,
+    ];
+
+    /// Memory of a shard's rings with a data ring of this size, as the kernel counts it: in pages,
+    /// submissions apart from what else there is.
+    #[must_use]
+    pub const fn shard_bytes(self) -> u64 {
+        self.bytes() + Self::EXECUTOR.bytes()
+    }
+
+    /// The largest with which the rings of a shard take at most so much memory.
+    #[must_use]
+    pub fn fitting(shard_bytes: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|size| size.shard_bytes() <= shard_bytes)
+    }
+
+    const fn bytes(self) -> u64 {
+        const PAGE: u64 = 4096;
+        const HEAD: u64 = 192;
+        let (submissions, completions) = (self.submissions as u64, self.completions as u64);
+        let entries = (submissions * 64).next_multiple_of(PAGE);
+        entries + (HEAD + completions * 16 + submissions * 4).next_multiple_of(PAGE)
+    }
+}
 
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +119,15 @@ pub struct Ring {
 
 impl Ring {
     /// Sets the ring up on the calling thread, which must be the only one to use it.
-    pub fn new() -> io::Result<Self> {
-        let ring = IoUring::builder()
+    pub fn new(size: Size) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        let builder = builder
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
+            .setup_cqsize(size.completions);
+        let ring = patiently(|| builder.build(size.submissions))?;
         Ok(Self { ring, pending: VecDeque::new(), tick: Box::default() })
     }
 
@@ -286,9 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn smaller_rings_fit_into_less_memory() {
+        assert_eq!((Size::FULL.shard_bytes(), Size::LEAST.shard_bytes()), (196_608, 36_864));
+        let fits = |bytes| Size::fitting(bytes);
+        assert_eq!(fits(u64::MAX), Some(Size::FULL));
+        assert_eq!(fits(196_607), Some(Size { submissions: 512, completions: 4096 }));
+        assert_eq!(fits(36_864), Some(Size::LEAST));
+        assert_eq!(fits(36_863), None);
+        assert!(Size::ALL.is_sorted_by(|larger, smaller| larger.bytes() > smaller.bytes()));
+    }
+
+    #[test]
     fn every_signal_ends_a_sleep_although_nobody_reads_the_eventfd() {
         let event = EventFd::new().expect("an eventfd");
-        let mut ring = Ring::new().expect("a ring");
+        let mut ring = Ring::new(Size::LEAST).expect("a ring");
         ring.watch_event(event.as_raw_fd());
         for _ in 0..3 {
             ring.enter().expect("a ring that works");
@@ -304,7 +364,7 @@ mod tests {
     fn a_watch_that_begins_anew_misses_no_signal() {
         let event = EventFd::new().expect("an eventfd");
         event.signal();
-        let mut ring = Ring::new().expect("a ring");
+        let mut ring = Ring::new(Size::LEAST).expect("a ring");
         ring.watch_event(event.as_raw_fd());
         ring.sleep().expect("a ring that works");
         assert_eq!(events(&mut ring), [true]);

@@ -11,6 +11,7 @@ mod harness;
 mod answers;
 mod closing;
 mod commands;
+mod containers;
 mod cost;
 mod events;
 mod examples;

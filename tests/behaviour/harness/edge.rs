@@ -90,7 +90,8 @@ impl Edge {
         Self::spawn_with(command, stderr.into())
     }
 
-    fn spawn(command: Command) -> Self {
+    /// From a command of the test.
+    pub fn spawn(command: Command) -> Self {
         Self::spawn_with(command, Stdio::piped())
     }
 
