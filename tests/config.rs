@@ -170,3 +170,58 @@ fn shells_complete_and_man_explains() {
     assert_eq!(missing.status.code(), Some(1));
     assert!(stderr(&missing).starts_with("tidegate: /nowhere: "), "{}", stderr(&missing));
 }
+
+#[test]
+fn options_that_contradict_each_other_are_named() {
+    let endpoint = |options: &str| {
+        format!(
+            "[[ingest.endpoints]]\nkind = 'pull'\nendpoint = 'tcp://127.0.0.1:5560'\n{options}\n"
+        )
+    };
+    let twice = [endpoint(""), endpoint("")].concat();
+    let history = "[channels]\nhistory_size = 10\n[history]\nmemory_max = '1MiB'\n";
+    for (text, key, words) in [
+        (
+            &*endpoint("message_bytes_max = '3MiB'"),
+            "ingest.endpoints[0].message_bytes_max",
+            "more than half of slow.lag_bytes_max",
+        ),
+        (
+            &*(endpoint("message_bytes_max = '40KiB'") + "[slow]\nlag_bytes_max = '64KiB'"),
+            "ingest.endpoints[0].message_bytes_max",
+            "raise slow.lag_bytes_max",
+        ),
+        (
+            &*(endpoint("message_bytes_max = '2MiB'") + history),
+            "ingest.endpoints[0].message_bytes_max",
+            "more than history.memory_max",
+        ),
+        (
+            "[channels]\npublish = 'everybody'\n[websocket]\nmessage_bytes_max = '8MiB'\n",
+            "websocket.message_bytes_max",
+            "more than half of slow.lag_bytes_max",
+        ),
+        (
+            "[client]\ncommands_per_second = 5\npublishes_per_second = 6\n",
+            "client.publishes_per_second",
+            "more than client.commands_per_second",
+        ),
+        (
+            "[client]\ncommands_per_second = 5\nuser_commands_per_second = 4\n",
+            "client.commands_per_second",
+            "more than client.user_commands_per_second",
+        ),
+        (&*twice, "ingest.endpoints[1].endpoint", "ingest.endpoints[0] listens there too"),
+    ] {
+        let output = check("pairs.toml", text, &[]);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let found = stderr(&output);
+        assert!(found.contains(key) && found.contains(words), "{text}: {found}");
+        assert!(found.contains("pairs.toml: 1 mistake\n"), "{found}");
+    }
+    // What nobody wrote gives way.
+    for text in ["[slow]\nlag_bytes_max = '64KiB'\n", "[slow]\nmemory_max = '2MiB'\n"] {
+        let output = check("pairs.toml", &format!("[client]\nreply_bytes_max='1MiB'\n{text}"), &[]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}

@@ -10,6 +10,7 @@ use super::channel::{Permission, Rules};
 use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
 use super::error::{Error, Origin};
 use super::group::Reader;
+use super::pairs;
 use super::table::{Config, Token};
 
 /// Checks everything, rounds what is to be rounded and applies `--dev`.
@@ -18,7 +19,8 @@ pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
     config.dev = dev;
     check_doors(config, reader);
     check_api(config, reader);
-    check_pairs(config, reader);
+    pairs::settle(config, reader);
+    pairs::check(config, reader);
     check_rules(&config.channels, "channels", reader);
     check_rules(&config.personal, "personal", reader);
     check_personal(&config.personal, reader);
@@ -48,10 +50,10 @@ impl Token {
 }
 
 /// The options or endpoint that a check is about.
-struct Place(String);
+pub(super) struct Place(pub(super) String);
 
 impl Place {
-    fn conflict(&self, key: &str, (reason, remedy): (&str, &str), reader: &mut Reader) {
+    pub(super) fn conflict(&self, key: &str, (reason, remedy): (&str, &str), reader: &mut Reader) {
         let key = if key.is_empty() { self.0.clone() } else { format!("{}.{key}", self.0) };
         let parent = || reader.origin_of(&self.0);
         let origin = match reader.origin_of(&key) {
@@ -114,30 +116,6 @@ fn check_api(config: &Config, reader: &mut Reader) {
     }
 }
 
-fn check_pairs(config: &Config, reader: &mut Reader) {
-    if config.token.jwks_file.is_some() && config.token.jwks_url.is_some() {
-        let problem = ("token.jwks_file is set too", "keep one of the two");
-        Place("token".to_owned()).conflict("jwks_url", problem, reader);
-    }
-    let slow = &config.slow;
-    for (section, key, bytes) in [
-        ("slow", "lag_bytes_max", slow.lag_bytes_max),
-        ("slow", "outbox_bytes_max", slow.outbox_bytes_max),
-        ("client", "reply_bytes_max", config.client.reply_bytes_max),
-    ] {
-        if bytes > slow.memory_max {
-            let problem = ("more than slow.memory_max", "lower it or raise slow.memory_max");
-            Place(section.to_owned()).conflict(key, problem, reader);
-        }
-    }
-    // Memory for a message in fragments is doubled as it grows.
-    if config.websocket.message_bytes_max > config.websocket.memory_max / 2 {
-        let problem =
-            ("more than half of websocket.memory_max", "lower it or raise websocket.memory_max");
-        Place("websocket".to_owned()).conflict("message_bytes_max", problem, reader);
-    }
-}
-
 /// Rules that can have no effect: somebody believes in them.
 fn check_rules(rules: &Rules, section: &str, reader: &mut Reader) {
     let place = Place(section.to_owned());
@@ -180,6 +158,10 @@ fn check_endpoint(endpoint: &Endpoint, plaintext: bool, place: &Place, reader: &
     if endpoint.kind != SocketKind::Sub && endpoint.topics != [""] {
         let problem = ("only sub sockets have topics", "remove it, or set kind = \"sub\"");
         place.conflict("topics", problem, reader);
+    }
+    if endpoint.ipc_mode.is_some() && !endpoint.has_path() {
+        let problem = ("only a bound ipc:// path has a mode", "remove it");
+        place.conflict("ipc_mode", problem, reader);
     }
     if endpoint.reconnect_interval > endpoint.reconnect_interval_max {
         let problem = ("more than reconnect_interval_max", "lower it or raise that one");

@@ -66,8 +66,8 @@ options! {
     Endpoint requires [kind, endpoint] {
         /// Kind of the socket.
         kind: SocketKind as OneOf = SocketKind::Sub;
-        /// Where: tcp://HOST:PORT or ipc://PATH; a bound HOST may be * for all interfaces and
-        /// a bound PORT may be * for any free one.
+        /// Where: tcp://HOST:PORT or ipc://PATH; a bound HOST may be * for all interfaces, IPv4 and
+        /// IPv6, and a bound PORT may be * for any free one.
         endpoint: String as Location = "tcp://127.0.0.1:5562".to_owned();
         /// Whether the edge listens or connects.
         mode: Mode as OneOf = Mode::Bind;
@@ -78,8 +78,12 @@ options! {
         /// Messages that wait in memory per peer. Past it sub, pub and xpub lose messages, and
         /// pull and router make the sender wait.
         high_water_mark: u32 as Number = 10_000, 1..=10_000_000;
-        /// Longest message part. The peer of a longer one is disconnected.
+        /// Longest message part. The peer of a longer one is disconnected. Where it is not written it
+        /// is at most half of slow.lag_bytes_max, as it must be.
         message_bytes_max: usize as Size = MIB, KIB..=1024 * MIB;
+        /// Who on this machine may connect to a bound ipc:// path, as the mode of a file; without it
+        /// the edge's own user.
+        ipc_mode: Option<u32> as Optional<FileMode> = None;
         /// Silence after which a peer is pinged.
         heartbeat_interval: Duration as Time = 10 * SECOND, SECOND / 10..=60 * MINUTE;
         /// Time after a ping in which a sign of life must come.
@@ -127,6 +131,23 @@ pub(super) fn default_endpoints() -> Vec<Endpoint> {
 }
 
 impl Endpoint {
+    /// Whether the edge receives commands on it.
+    pub(super) fn is_input(&self) -> bool {
+        matches!(self.kind, SocketKind::Sub | SocketKind::Pull | SocketKind::Router)
+    }
+
+    /// The one address at which it listens; none where the system chooses.
+    pub(super) fn listens_at(&self) -> Option<&str> {
+        let is_chosen = self.endpoint.ends_with('*') || self.endpoint.ends_with(":0");
+        (self.mode == Mode::Bind && !is_chosen).then_some(&self.endpoint)
+    }
+
+    /// Whether it listens at a path.
+    pub(super) fn has_path(&self) -> bool {
+        let path = self.endpoint.strip_prefix("ipc://");
+        self.mode == Mode::Bind && path.is_some_and(|path| !path.starts_with('@'))
+    }
+
     /// True when nobody outside this machine can reach the endpoint.
     #[must_use]
     pub fn is_local(&self) -> bool {
@@ -168,6 +189,26 @@ impl Codec<String> for Location {
 
     fn render(value: &String) -> Rendered {
         Rendered::Inline(quote(value))
+    }
+}
+
+/// The permissions of a socket file, in octal digits.
+pub(super) struct FileMode;
+
+impl Codec<u32> for FileMode {
+    fn parse(node: &Node) -> Option<u32> {
+        let Value::Text(text) = &node.value else { return None };
+        let digits = text.strip_prefix('0')?;
+        let is_octal = digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        is_octal.then(|| u32::from_str_radix(digits, 8).ok())?
+    }
+
+    fn expected() -> String {
+        "a mode of a file in octal digits such as \"0660\"".to_owned()
+    }
+
+    fn render(value: &u32) -> Rendered {
+        Rendered::Inline(format!("\"{value:04o}\""))
     }
 }
 

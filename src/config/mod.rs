@@ -20,6 +20,7 @@ mod error;
 mod group;
 mod key;
 mod node;
+mod pairs;
 mod secret;
 mod source;
 mod table;

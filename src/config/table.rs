@@ -253,8 +253,9 @@ options! {
 options! {
     /// Slow connections: what one may lag before it is closed.
     Slow {
-        /// Most bytes of a channel that a connection may lag behind.
-        lag_bytes_max: usize as Size = MIB, 4 * KIB..=GIB;
+        /// Most bytes of a channel that a connection may lag behind. Where it is not written it is
+        /// at most slow.memory_max.
+        lag_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
         /// Most bytes of personal messages that may wait for a connection.
         outbox_bytes_max: usize as Size = 256 * KIB, 4 * KIB..=GIB;
         /// Time in which a connection whose socket is full must take all that waits for it

@@ -288,7 +288,7 @@ fn edge_all(edge: &Edge, text: &str, except: &str) {
 
 #[test]
 fn a_slow_peer_with_a_channel_of_its_own_is_closed() {
-    let options = ["slow.lag_bytes_max=64KiB", "shards.count=1"];
+    let options = ["slow.lag_bytes_max=96KiB", "shards.count=1"];
     let edge = Edge::with(&options);
     let reader = edge.connect("reader", &["c"]);
     let push = edge.push();
