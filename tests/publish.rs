@@ -124,3 +124,16 @@ fn meta_must_be_an_object() {
     assert_eq!(output.status.code(), Some(2));
     assert!(shown(&output).contains("must be a JSON object"));
 }
+
+#[test]
+fn an_endpoint_that_is_none_is_shown_as_it_should_be() {
+    for (endpoint, words) in [
+        ("127.0.0.1:5563", "write tcp://127.0.0.1:5563"),
+        ("tcp://127.0.0.1", "write tcp://HOST:PORT or ipc://PATH"),
+        ("http://127.0.0.1:9000", "write tcp://HOST:PORT or ipc://PATH"),
+    ] {
+        let output = start(endpoint, &["news", "hello"]).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(shown(&output).contains(words), "{}", shown(&output));
+    }
+}

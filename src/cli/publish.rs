@@ -60,6 +60,18 @@ const OUTSTANDING_MAX: u64 = 512;
 /// Longest payload that is read from standard input.
 const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 
+/// An address that libzmq could connect to, or what to write instead.
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    let has_port = endpoint.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let form = match endpoint.split_once("://") {
+        Some(("tcp", _)) if has_port => return Ok(()),
+        Some(("ipc", path)) if !path.is_empty() => return Ok(()),
+        None if has_port => format!("tcp://{endpoint}"),
+        _ => "tcp://HOST:PORT or ipc://PATH".to_owned(),
+    };
+    Err(format!("cannot connect to {endpoint}: write {form}"))
+}
+
 fn parse_meta(text: &str) -> Result<Map<String, Value>, String> {
     match serde_json::from_str(text) {
         Ok(Value::Object(meta)) => Ok(meta),
@@ -96,6 +108,7 @@ impl<'a> Publisher<'a> {
             Socket::Pub => (zmq::XPUB, "tcp://127.0.0.1:5562"),
         };
         let endpoint = arguments.endpoint.as_deref().unwrap_or(default);
+        check_endpoint(endpoint)?;
         let payload = read_payload(&arguments.payload)?;
         let timeout = i32::try_from(arguments.timeout * 1000).unwrap_or(i32::MAX);
         let open = || -> zmq::Result<zmq::Socket> {

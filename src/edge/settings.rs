@@ -8,7 +8,7 @@ use arcstr::{ArcStr, literal};
 use crate::api::Access;
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::edge::Addresses;
-use crate::ingest::{Authorized, Curve, Endpoint, Kind};
+use crate::ingest::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 use crate::mesh::ShardPort;
 use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
@@ -197,6 +197,7 @@ pub(super) fn endpoint(endpoint: &config::Endpoint) -> Endpoint {
         topics: endpoint.topics.clone(),
         high_water_mark: endpoint.high_water_mark,
         message_bytes_max: endpoint.message_bytes_max,
+        ipc_mode: endpoint.ipc_mode.unwrap_or(IPC_MODE),
         heartbeat_interval: endpoint.heartbeat_interval,
         heartbeat_timeout: endpoint.heartbeat_timeout,
         reconnect_interval: endpoint.reconnect_interval,

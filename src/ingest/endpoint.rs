@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// Permissions of a bound `ipc://` path unless others are asked for: its owner alone may connect.
+pub const IPC_MODE: u32 = 0o600;
+
 /// One socket to open.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -18,6 +21,8 @@ pub struct Endpoint {
     pub high_water_mark: u32,
     /// Longest message part; the peer of a longer one is disconnected.
     pub message_bytes_max: usize,
+    /// Permissions of a bound `ipc://` path.
+    pub ipc_mode: u32,
     /// Silence after which a peer is pinged.
     pub heartbeat_interval: Duration,
     /// Time after a ping in which a sign of life must come.
@@ -85,6 +90,7 @@ impl Endpoint {
             topics: vec![String::new()],
             high_water_mark: 10_000,
             message_bytes_max: 1024 * 1024,
+            ipc_mode: IPC_MODE,
             heartbeat_interval: Duration::from_secs(10),
             heartbeat_timeout: Duration::from_secs(30),
             reconnect_interval: Duration::from_millis(100),

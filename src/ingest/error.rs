@@ -12,10 +12,30 @@ pub enum Error {
         problem: &'static str,
     },
     /// Somebody listens there already.
-    #[error("ingest endpoint `{address}`: the address is in use; stop its owner or set another")]
+    #[error(
+        "ingest endpoint `{address}`: address in use; end the process that has it (`ss -lxtnp` \
+         names it) or set another"
+    )]
     InUse {
         /// The address.
         address: String,
+    },
+    /// Something else than a socket is at the path.
+    #[error(
+        "ingest endpoint `{address}`: address in use by a file that is no socket; move it away or \
+         set another path"
+    )]
+    NoSocket {
+        /// The address.
+        address: String,
+    },
+    /// The path cannot be looked at, or not be given its permissions.
+    #[error("ingest endpoint `{address}`: {source}; set a path in a folder of the edge's own user")]
+    Path {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
     },
     /// The libzmq that is linked has no CURVE.
     #[error("ingest endpoint `{address}`: this libzmq has no CURVE; link one built with libsodium")]

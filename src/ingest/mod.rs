@@ -13,6 +13,7 @@ mod curve;
 mod endpoint;
 mod error;
 mod event;
+mod path;
 mod pending;
 mod receive;
 mod route;
@@ -21,7 +22,7 @@ mod source;
 mod thread;
 mod turn;
 
-pub use endpoint::{Authorized, Curve, Endpoint, Kind};
+pub use endpoint::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 pub use error::Error;
 pub use thread::{Clock, Ingest, Stop};
 

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::ingest::{Curve, Endpoint, Error, Kind};
+use crate::ingest::{Curve, Endpoint, Error, Kind, path};
 
 /// How long answers and events that were handed to libzmq may delay the end of the process.
 const LINGER_MS: i32 = 100;
@@ -39,15 +39,23 @@ pub(super) fn open(
         socket.connect(&endpoint.address).map_err(failed("check its address"))?;
         return Ok((socket, endpoint.address.clone()));
     }
-    socket.bind(&endpoint.address).map_err(|source| match source {
-        zmq::Error::EADDRINUSE => Error::InUse { address: endpoint.address.clone() },
-        zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
-            failed("no interface of this machine has the address; bind one, or `*`")(source)
-        }
-        zmq::Error::EACCES => failed("the process may not listen there; use another")(source),
-        _ => failed("check its address")(source),
+    path::check_free(endpoint)?;
+    path::bind(endpoint, || {
+        socket.bind(&endpoint.address).map_err(|source| match source {
+            zmq::Error::EADDRINUSE => Error::InUse { address: endpoint.address.clone() },
+            zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
+                failed("no interface of this machine has the address; bind one, or `*`")(source)
+            }
+            zmq::Error::EACCES => failed("the process may not listen there; use another")(source),
+            _ => failed("check its address")(source),
+        })
     })?;
     let address = socket.get_last_endpoint()?.unwrap_or_else(|_| endpoint.address.clone());
+    // What libzmq makes of all interfaces, as it is written.
+    let address = match endpoint.address.starts_with("tcp://*:") {
+        true => address.replace("tcp://[::]:", "tcp://*:").replace("tcp://0.0.0.0:", "tcp://*:"),
+        false => address,
+    };
     Ok((socket, address))
 }
 
@@ -87,8 +95,9 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     socket.set_tcp_keepalive(1)?;
     socket.set_tcp_keepalive_idle(60)?;
     socket.set_sndtimeo(0)?;
-    // With this option libzmq resolves names to IPv6, so only addresses that need it get it.
-    socket.set_ipv6(endpoint.address.contains('['))?;
+    // With this option libzmq resolves names to IPv6, so only addresses that need it get it. All
+    // interfaces with it are those of IPv4 too; libzmq goes without where the kernel has no IPv6.
+    socket.set_ipv6(endpoint.address.contains('[') || endpoint.address.starts_with("tcp://*:"))?;
     match endpoint.kind {
         Kind::Sub => {
             for topic in &endpoint.topics {

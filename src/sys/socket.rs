@@ -43,6 +43,17 @@ pub fn choose_port_at_connect(fd: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Runs something while what this process creates lacks these permissions. Files that other
+/// threads create meanwhile lack them too.
+pub fn with_mask<T>(mask: u32, run: impl FnOnce() -> T) -> T {
+    // SAFETY: umask takes a number and cannot fail.
+    let before = unsafe { libc::umask(mask) };
+    let result = run();
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    result
+}
+
 /// Closes a descriptor that nobody uses any more.
 pub fn close(fd: RawFd) {
     // SAFETY: the caller owns the descriptor and gives it up here.

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
-use crate::harness::{Edge, command, eventually, run};
+use crate::harness::{Asker, Edge, command, eventually, run};
 
 #[track_caller]
 fn fails(arguments: &[&str], options: &[&str], words: &[&str]) {
@@ -35,6 +35,68 @@ fn a_zeromq_address_in_use() {
     let endpoint = edge.endpoint(1);
     let taken = format!(r#"ingest.endpoints=[{{kind="pull",endpoint="{endpoint}"}}]"#);
     fails(&["serve"], &[FREE[0], FREE[1], &taken], &[endpoint]);
+}
+
+/// A path for an `ipc://` endpoint, in a folder of its own.
+fn socket_path(name: &str) -> (std::path::PathBuf, String) {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _old = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("s");
+    let option =
+        format!(r#"ingest.endpoints=[{{kind="router",endpoint="ipc://{}"}}]"#, path.display());
+    (path, option)
+}
+
+#[test]
+fn an_ipc_path_in_use_is_left_to_its_owner() {
+    let (path, option) = socket_path("ipc-taken");
+    let edge = Edge::with(&[&option]);
+    fails(&["serve"], &[FREE[0], FREE[1], &option], &["address in use", "ingest endpoint `ipc://"]);
+    let answer = Asker::connect(edge.endpoint(0)).ask(&[b"c", b"x"]);
+    assert_eq!(answer["ok"], true, "{answer}");
+    drop(edge);
+    // Killed, it has left its socket behind.
+    assert!(path.exists());
+    let edge = Edge::with(&[&option]);
+    let answer = Asker::connect(edge.endpoint(0)).ask(&[b"c", b"x"]);
+    assert_eq!(answer["ok"], true, "{answer}");
+}
+
+#[test]
+fn a_file_at_an_ipc_path_is_left_alone() {
+    let (path, option) = socket_path("ipc-file");
+    std::fs::write(&path, "precious").unwrap();
+    fails(&["serve"], &[FREE[0], FREE[1], &option], &["address in use", "no socket", "move it"]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn an_ipc_path_has_the_mode_that_was_asked_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (path, option) = socket_path("ipc-mode");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    drop(Edge::with(&[&option]));
+    assert_eq!(mode(), 0o600);
+    drop(Edge::with(&[&option.replace('}', r#",ipc_mode="0666"}"#)]));
+    assert_eq!(mode(), 0o666);
+    let no_path =
+        r#"ingest.endpoints=[{kind="pull",endpoint="tcp://127.0.0.1:*",ipc_mode="0666"}]"#;
+    fails(&["serve"], &[FREE[0], FREE[1], no_path], &["ingest.endpoints[0].ipc_mode"]);
+}
+
+#[test]
+fn a_star_is_every_interface_of_both_protocols() {
+    let star = r#"ingest.endpoints=[{kind="router",endpoint="tcp://*:*"}]"#;
+    let edge = Edge::with(&[star, "ingest.allow_remote_plaintext=true"]);
+    let port = edge.endpoint(0).rsplit_once(':').unwrap().1;
+    for host in ["127.0.0.1", "[::1]"] {
+        let has_host = std::net::TcpListener::bind(format!("{host}:0")).is_ok();
+        if has_host {
+            let answer = Asker::connect(&format!("tcp://{host}:{port}")).ask(&[b"c", b"x"]);
+            assert_eq!(answer["ok"], true, "{host}: {answer}");
+        }
+    }
 }
 
 #[test]

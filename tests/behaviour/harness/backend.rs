@@ -13,6 +13,7 @@ impl Asker {
         let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
         socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
         socket.set_linger(0).unwrap();
+        socket.set_ipv6(endpoint.contains('[')).unwrap();
         socket.connect(endpoint).unwrap();
         Self(socket)
     }
