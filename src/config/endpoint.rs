@@ -78,11 +78,11 @@ options! {
         /// Messages that wait in memory per peer. Past it sub, pub and xpub lose messages, and
         /// pull and router make the sender wait.
         high_water_mark: u32 as Number = 10_000, 1..=10_000_000;
-        /// Longest message part. The peer of a longer one is disconnected. Where it is not written it
-        /// is at most half of slow.lag_bytes_max, as it must be.
+        /// Longest message part. The peer of a longer one is disconnected. Where it is not
+        /// written it is at most half of slow.lag_bytes_max, as it must be.
         message_bytes_max: usize as Size = MIB, KIB..=1024 * MIB;
-        /// Who on this machine may connect to a bound ipc:// path, as the mode of a file; without it
-        /// the edge's own user.
+        /// Who on this machine may connect to a bound ipc:// path, as the mode of a file;
+        /// without it the edge's own user.
         ipc_mode: Option<u32> as Optional<FileMode> = None;
         /// Silence after which a peer is pinged.
         heartbeat_interval: Duration as Time = 10 * SECOND, SECOND / 10..=60 * MINUTE;

@@ -1,8 +1,8 @@
 //! Answers to commands: each part goes to whoever asked, a shard or another thread.
 
 use crate::hub::{Effect, Hub};
-use crate::mesh::{Asker, Envelope, Outbound};
-use crate::protocol::{Answer, CommandError, Outcome, Ticket};
+use crate::mesh::{Asker, Envelope, Failure, Outbound};
+use crate::protocol::{Answer, ChannelName, CommandError, Outcome, Ticket};
 
 impl Hub {
     /// Answers a part of a command, if anybody waits for it.
@@ -13,7 +13,9 @@ impl Hub {
         awaiting: u32,
         result: Result<u32, CommandError>,
     ) {
-        let Some(Ticket { asker, number }) = ticket else { return };
+        let Some(Ticket { asker, number }) = ticket else {
+            return result.err().map_or((), |error| self.report_failure(error, None));
+        };
         let (sessions, error) = match result {
             Ok(sessions) => (sessions, None),
             Err(error) => (0, Some(error)),
@@ -23,6 +25,13 @@ impl Hub {
             asker,
             Answer { number, is_first, awaiting, sessions, error, outcome: None },
         );
+    }
+
+    /// Nobody waits for the answer of a command that failed: the thread that it came through counts
+    /// it and says so.
+    pub(super) fn report_failure(&mut self, error: CommandError, channel: Option<ChannelName>) {
+        let failed = Outbound::Failed(Failure { error, channel }, 1);
+        self.queues.effects.push_back(Effect::Tell(Asker::Ingest.place(), failed));
     }
 
     /// Answers the first part of a command with more than numbers.

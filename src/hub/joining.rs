@@ -31,5 +31,5 @@ pub(super) enum Then {
     /// Answer the `connect` of a managed connection.
     Connect(u32),
     /// Tell the asker of a command.
-    Answer(Ticket),
+    Answer(Option<Ticket>),
 }

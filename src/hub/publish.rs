@@ -41,7 +41,8 @@ impl Hub {
                         self.answer_published(vec![(channel, published)], None, ticket);
                     }
                     Ok(_) => {}
-                    Err(error) => self.answer(ticket, true, 0, Err(error)),
+                    Err(error) if ticket.is_some() => self.answer(ticket, true, 0, Err(error)),
+                    Err(error) => self.report_failure(error, Some(channel)),
                 }
             }
             Command::Broadcast { channels, publication, key } => {
@@ -103,10 +104,13 @@ impl Hub {
         for channel in channels {
             match self.publish(&channel, publication, key.map(Box::from), ticket) {
                 Ok(one) => published.push((channel, one)),
-                Err(refused) => error = Some(refused),
+                Err(refused) => error = Some((refused, channel)),
             }
         }
-        self.answer_published(published, error, ticket);
+        match error {
+            Some((error, channel)) if ticket.is_none() => self.report_failure(error, Some(channel)),
+            error => self.answer_published(published, error.map(|(error, _)| error), ticket),
+        }
     }
 
     fn answer_published(

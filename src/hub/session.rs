@@ -111,7 +111,7 @@ impl Hub {
             Then::Nothing => {}
             Then::Open(row) => self.open(row),
             Then::Connect(row) => self.complete_connect(row),
-            Then::Answer(ticket) => self.answer(Some(ticket), false, 0, error.map_or(Ok(1), Err)),
+            Then::Answer(ticket) => self.answer(ticket, false, 0, error.map_or(Ok(1), Err)),
         }
     }
 

@@ -169,8 +169,7 @@ impl Hub {
         if channels.iter().any(|channel| self.settings.namespaces.of(channel).is_none()) {
             return self.answer(ticket, false, 0, Err(CommandError::UnknownNamespace));
         }
-        let then = ticket.map_or(Then::Nothing, Then::Answer);
-        let joining = self.joinings.insert(Joining::new(then));
+        let joining = self.joinings.insert(Joining::new(Then::Answer(ticket)));
         for name in channels {
             if let Some((_, subscription)) = self.subscription_of(row, name) {
                 let channel = self.subscriptions[subscription].channel;

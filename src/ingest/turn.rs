@@ -8,8 +8,8 @@ use crate::ingest::receive::{Received, Receiver};
 use crate::ingest::route::Route;
 use crate::ingest::source::Sources;
 use crate::ingest::{Clock, Kind};
-use crate::mesh::{Asker, Inbox, Outbound};
-use crate::metrics::IngestMetrics;
+use crate::mesh::{Asker, Failure, Inbox, Outbound};
+use crate::metrics::{Counter, IngestMetrics};
 use crate::protocol::{
     Accepted, Command, CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts,
     encode_answer,
@@ -59,6 +59,7 @@ impl State {
                             self.answer_command(inputs, &asked, &result);
                         }
                     }
+                    Some(Outbound::Failed(failure, count)) => self.note_failure(&failure, count),
                     Some(Outbound::Event(event)) => outputs.publish(&event, &self.metrics),
                     // Whoever asked for the drain waits for it; events may follow from others.
                     None => break,
@@ -119,8 +120,11 @@ impl State {
                 match asked {
                     Some(asked) if is_new => self.ask(inputs, asked, command, now_nanos),
                     Some(asked) => self.answer(inputs, &asked, Err(DUPLICATE)),
-                    // Without an asker nobody is told that a client is unknown, here or there.
-                    None if is_new => drop(self.route.route(command, None)),
+                    None if is_new => {
+                        if let Err(error) = self.route.route(command, None) {
+                            self.note_failure(&Failure { error, channel: None }, 1);
+                        }
+                    }
                     None => {}
                 }
             }
@@ -160,6 +164,7 @@ impl State {
             return;
         }
         for asked in self.pending.expire((self.clock)()) {
+            self.metrics.refused_timeout.increment();
             self.answer(inputs, &asked, Err(TIMEOUT));
         }
     }
@@ -179,7 +184,10 @@ impl State {
     ) {
         match result {
             Ok(accepted) => self.answer(inputs, asked, Ok(accepted)),
-            Err(error) => self.answer(inputs, asked, Err((error.code(), &error.to_string()))),
+            Err(error) => {
+                refusals(&self.metrics, *error).increment();
+                self.answer(inputs, asked, Err((error.code(), &error.to_string())));
+            }
         }
     }
 
@@ -198,10 +206,33 @@ impl State {
         }
     }
 
+    /// Counts commands that failed and that nobody waits for, and says so.
+    fn note_failure(&self, failure: &Failure, count: u64) {
+        let Failure { error, channel } = failure;
+        refusals(&self.metrics, *error).add(count);
+        if let Some(suppressed) = self.complaints.admit((self.clock)()) {
+            let (code, channel) = (error.code(), channel.as_ref().map(|name| name.as_str()));
+            tracing::warn!(code, channel, count, suppressed, "command refused: {error}");
+        }
+    }
+
     fn complain(&self, input: &Input, error: &DecodeError, now_nanos: u64) {
         if let Some(suppressed) = self.complaints.admit(now_nanos) {
             let code = error.code();
             tracing::warn!(endpoint = %input.address, code, suppressed, "message refused: {error}");
         }
+    }
+}
+
+fn refusals(metrics: &IngestMetrics, error: CommandError) -> &Counter {
+    match error {
+        CommandError::UnknownClient => &metrics.refused_unknown_client,
+        CommandError::ChannelLimit => &metrics.refused_channel_limit,
+        CommandError::SubscriberLimit => &metrics.refused_subscriber_limit,
+        CommandError::UnknownNamespace => &metrics.refused_unknown_namespace,
+        CommandError::NotAvailable => &metrics.refused_not_available,
+        CommandError::UnrecoverablePosition(_) => &metrics.refused_position,
+        CommandError::TooLarge => &metrics.refused_too_large,
+        CommandError::Draining => &metrics.refused_draining,
     }
 }

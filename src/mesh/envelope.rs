@@ -228,11 +228,23 @@ impl Envelope {
     }
 }
 
+/// A command that failed and whose answer nobody waits for.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: CommandError,
+    /// The channel that it was about, or one of them, if it was about channels.
+    pub channel: Option<ChannelName>,
+}
+
 /// From a shard to an asker.
 #[derive(Debug)]
 pub enum Outbound {
     /// A part of an answer.
     Answer(Answer),
+    /// Commands failed whose answer nobody waits for: the first, and how many with the same code
+    /// (to the ingest thread only).
+    Failed(Failure, u64),
     /// Something that backends hear of (to the ingest thread only).
     Event(Box<Event>),
 }

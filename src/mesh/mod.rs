@@ -11,7 +11,8 @@ mod link;
 
 pub use bell::Bell;
 pub use envelope::{
-    Attend, Attendance, Attended, Attendee, Enter, Envelope, Handle, Outbound, Refusal, Standing,
+    Attend, Attendance, Attended, Attendee, Enter, Envelope, Failure, Handle, Outbound, Refusal,
+    Standing,
 };
 pub use link::{Inbox, Link, link};
 

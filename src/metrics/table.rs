@@ -201,6 +201,24 @@ metrics! {
             "Bytes of ZeroMQ messages received.";
         malformed: Counter = "tidegate_ingest_malformed"
             "ZeroMQ messages that are not a valid command.";
+        refused_unknown_client: Counter = "tidegate_ingest_refused" [code = "unknown_client"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_channel_limit: Counter = "tidegate_ingest_refused" [code = "channel_limit"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_subscriber_limit: Counter = "tidegate_ingest_refused" [code = "subscriber_limit"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_unknown_namespace: Counter = "tidegate_ingest_refused" [code = "unknown_namespace"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_not_available: Counter = "tidegate_ingest_refused" [code = "not_available"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_position: Counter = "tidegate_ingest_refused" [code = "unrecoverable_position"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_too_large: Counter = "tidegate_ingest_refused" [code = "too_large"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_draining: Counter = "tidegate_ingest_refused" [code = "draining"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
+        refused_timeout: Counter = "tidegate_ingest_refused" [code = "timeout"]
+            "Well-formed commands over ZeroMQ that failed, by code of the error.";
         surplus_parts: Counter = "tidegate_ingest_surplus_parts"
             "Message parts beyond the third, which the format reserves and the edge ignores.";
         gaps: Counter = "tidegate_ingest_gaps"

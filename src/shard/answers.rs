@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::mesh::{Link, Outbound};
+use crate::mesh::{Failure, Link, Outbound};
 use crate::protocol::Answer;
 
 /// What one asker has still to be told.
@@ -53,6 +53,35 @@ impl Answers {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+}
+
+/// Failures that nobody waits for: one place for each code, however many there are.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Vec<(Failure, u64)>);
+
+impl Failures {
+    /// Counts one.
+    pub(super) fn add(&mut self, failure: Failure) {
+        match self.0.iter_mut().find(|(known, _)| known.error.code() == failure.error.code()) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((failure, 1)),
+        }
+    }
+
+    /// Sends as many as the link has room for.
+    pub(super) fn send(&mut self, link: &Link<Outbound>) {
+        while !link.is_full()
+            && let Some((failure, count)) = self.0.pop()
+        {
+            let sent = link.try_send(Outbound::Failed(failure, count));
+            assert!(sent.is_ok(), "the link had room and has one producer");
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -41,7 +41,7 @@ use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
-use crate::shard::answers::Answers;
+use crate::shard::answers::{Answers, Failures};
 use crate::shard::socket::{Half, Socket};
 use crate::sys::ring::Ring;
 use crate::sys::{Clock, Complaints};
@@ -110,6 +110,8 @@ struct Work {
     parked: VecDeque<(ShardId, Envelope)>,
     /// Answers on their way to each asker, by place.
     answers: Vec<Answers>,
+    /// Failures that the ingest thread has still to be told of.
+    failures: Failures,
     batch: Batch,
     /// What one read brings; shared by all connections.
     input: Vec<u8>,
@@ -158,6 +160,7 @@ impl Shard {
             held: (0..port.inbox.queue_count()).map(|_| None).collect(),
             parked: VecDeque::new(),
             answers: port.askers.iter().map(|_| Answers::default()).collect(),
+            failures: Failures::default(),
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),

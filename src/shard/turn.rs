@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::hub::{Effect, Now};
-use crate::mesh::Outbound;
+use crate::mesh::{Asker, Outbound};
 use crate::shard::Shard;
 use crate::sys::Clock;
 use crate::sys::ring::{Completion, Kind};
@@ -224,6 +224,7 @@ impl Shard {
             Outbound::Answer(answer) => {
                 return self.work.answers[usize::from(asker)].add(answer);
             }
+            Outbound::Failed(failure, _) => return self.work.failures.add(failure),
             Outbound::Event(_) if !self.settings.has_event_endpoint => {
                 return self.metrics.events_unheard.increment();
             }
@@ -245,11 +246,14 @@ impl Shard {
             waiting += answers.len();
         }
         self.metrics.answers_waiting.set(waiting as i64);
+        self.work.are_askers_touched |= !self.work.failures.is_empty();
+        self.work.failures.send(&self.port.askers[usize::from(Asker::Ingest.place())]);
     }
 
     /// Whether answers wait for room on the link to an asker.
     fn has_answers(&self) -> bool {
         self.work.answers.iter().any(|answers| !answers.is_empty())
+            || !self.work.failures.is_empty()
     }
 
     fn wake_receivers(&mut self) {

@@ -1,7 +1,7 @@
 //! The promise: whatever a backend sends is either carried out or refused and counted, nothing a
 //! backend sends breaks the edge, and a PUSH socket waits rather than lose a message.
 
-use crate::harness::{Asker, Edge, Heard};
+use crate::harness::{Asker, Edge, Heard, eventually};
 
 #[test]
 fn messages_of_any_number_of_parts_are_survived() {
@@ -52,6 +52,44 @@ fn malformed_messages_are_refused_with_a_code() {
     edge.publish("c", "still here");
     client.expect("still here");
     edge.expect_metric("tidegate_ingest_malformed_total", cases.len() as i64);
+}
+
+#[test]
+fn commands_that_fail_with_nobody_waiting_are_counted_and_logged() {
+    let edge = Edge::with(&["client.channels_max=2"]);
+    let client = edge.connect("u", &["c"]);
+    let push = edge.push();
+    let send = |parts: &[&[u8]]| push.send_multipart(parts, 0).unwrap();
+    let several = |op: &str| format!(r#"{{"op":"{op}","user":"u","channels":["a","b","d"]}}"#);
+    send(&[b"nowhere:x", b"lost"]);
+    send(&[b"$cmd", b"lost", br#"{"op":"broadcast","channels":["c","nowhere:y"]}"#]);
+    send(&[b"c", b"no history", br#"{"version":1}"#]);
+    send(&[b"$cmd", b"", br#"{"op":"disconnect","client":"010000000200000003"}"#]);
+    send(&[b"$cmd", b"", br#"{"op":"disconnect","client":"fd0000000200000003"}"#]);
+    send(&[b"$cmd", b"", several("subscribe").as_bytes()]);
+    client.expect("lost");
+    let publisher = edge.socket(zmq::XPUB, 0);
+    assert_eq!(publisher.recv_bytes(0).unwrap(), [1]);
+    publisher.send_multipart(["nowhere:z", "lost"], 0).unwrap();
+    let answer = edge.ask(&[b"nowhere:x", b"answered"]);
+    assert_eq!(answer["error"]["code"], "unknown_namespace");
+    for (code, count) in [
+        ("unknown_namespace", 4),
+        ("not_available", 1),
+        ("unknown_client", 2),
+        ("channel_limit", 1),
+    ] {
+        edge.expect_metric(&format!("tidegate_ingest_refused_total{{code=\"{code}\"}}"), count);
+    }
+    edge.expect_metric("tidegate_ingest_malformed_total", 0);
+    eventually("the log says so", || {
+        let log = edge.log();
+        log.contains("unknown_namespace") && log.contains("nowhere:x")
+    });
+    // A flood of them does not fill the log.
+    (0..5000).for_each(|_| send(&[b"nowhere:flood", b""]));
+    edge.expect_metric("tidegate_ingest_refused_total{code=\"unknown_namespace\"}", 5004);
+    assert!(edge.log().matches("command refused").count() < 200);
 }
 
 #[test]

@@ -262,6 +262,9 @@ impl World {
                     }
                 }
                 Effect::Tell(_, Outbound::Answer(answer)) => self.model.answered(&answer),
+                Effect::Tell(_, Outbound::Failed(failure, _)) => {
+                    self.model.coverage.note(format!("failed: {}", failure.error.code()));
+                }
                 Effect::Tell(_, Outbound::Event(event)) => self.model.event(shard, &event),
                 Effect::Opened(row) => {
                     let index = self.shards[shard].rows[&row];
