@@ -91,7 +91,7 @@ fn a_star_is_every_interface_of_both_protocols() {
     let edge = Edge::with(&[star, "ingest.allow_remote_plaintext=true"]);
     let port = edge.endpoint(0).rsplit_once(':').unwrap().1;
     for host in ["127.0.0.1", "[::1]"] {
-        let has_host = std::net::TcpListener::bind(format!("{host}:0")).is_ok();
+        let has_host = TcpListener::bind(format!("{host}:0")).is_ok();
         if has_host {
             let answer = Asker::connect(&format!("tcp://{host}:{port}")).ask(&[b"c", b"x"]);
             assert_eq!(answer["ok"], true, "{host}: {answer}");
