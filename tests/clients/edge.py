@@ -24,7 +24,7 @@ LOG_LINES_SHOWN = 60
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
-# What --dev switches on and most tests are not about.
+# What --dev switches on and most tests are not about. A test with a configuration decides itself.
 PLAIN = [
     f"{section}.{option}"
     for section in ("channels", "personal")
@@ -69,7 +69,8 @@ class Edge:
         config.write_text(self.config or "".join(map(self._endpoint, self.kinds)))
         command = [binary(), "serve", "--config", config] + ["--dev"] * self.dev
         command += ["--public-address", self.public, "--internal-address", "127.0.0.1:0"]
-        for setting in ("drain.window=0s", *PLAIN, *self.settings):
+        plain = [] if self.config else PLAIN
+        for setting in ("drain.window=0s", *plain, *self.settings):
             command += ["--set", setting]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(

@@ -88,6 +88,7 @@ def run(command, folder=None):
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
+                stderr=subprocess.STDOUT,
                 timeout=SECONDS,
                 env=variables,
             ).returncode
@@ -144,6 +145,7 @@ def java_packages():
     """The class path of the packages in pom.xml, which are downloaded once."""
     path, pom = CLIENTS / "target/classpath", CLIENTS / "pom.xml"
     if not path.exists() or path.stat().st_mtime < pom.stat().st_mtime:
-        command = ["mvn", "--batch-mode", "--quiet", "--file", pom, "dependency:build-classpath"]
-        subprocess.run([*command, f"-Dmdep.outputFile={path}"], check=True)
+        command = ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", pom]
+        command += ["dependency:build-classpath", f"-Dmdep.outputFile={path}"]
+        subprocess.run(command, check=True)
     return path.read_text().strip()
