@@ -46,6 +46,9 @@ impl<'h, 'b> Head<'h, 'b> {
         table: &'h mut HeaderTable<'b>,
     ) -> Result<Option<(Self, usize)>, Refusal> {
         let input = &input[..input.len().min(HEAD_BYTES_MAX)];
+        if let Some(refusal) = other_protocol(input) {
+            return Err(refusal);
+        }
         let mut request = httparse::Request::new(&mut table.0);
         let size = match request.parse(input).map_err(refusal)? {
             httparse::Status::Complete(size) => size,
@@ -142,6 +145,22 @@ fn at_most_one<'b>(
 ) -> Result<Option<&'b [u8]>, Refusal> {
     let first = values.next();
     if values.next().is_some() { Err(Refusal::bad_request(repeated)) } else { Ok(first) }
+}
+
+/// What else people aim at this port, by its first bytes: most of it would wait in vain.
+fn other_protocol(input: &[u8]) -> Option<Refusal> {
+    // RFC 8446 §5.1: a record of the handshake.
+    if input.starts_with(&[0x16, 3]) {
+        let reason = "This is TLS, which this server does not speak: connect with ws://, or let a \
+                      proxy end it.";
+        return Some(Refusal::bad_request(reason));
+    }
+    // ZMTP 3.1 §2.2: a greeting.
+    if input.first() == Some(&0xff) && input.get(9) == Some(&0x7f) {
+        let reason = "This is ZeroMQ, whose sockets are at ingest.endpoints and not here.";
+        return Some(Refusal::bad_request(reason));
+    }
+    None
 }
 
 /// What of a head takes more than there is room for.

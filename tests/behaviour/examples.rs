@@ -16,11 +16,21 @@ impl Drop for Example {
     }
 }
 
-/// Every block of TOML in a document.
-fn blocks(document: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(document).unwrap();
-    let blocks = text.split("```toml\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+/// Every configuration below a path: whole files, and blocks of documents.
+fn configurations(path: &Path) -> Vec<String> {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        return entries.flat_map(|path| configurations(&path)).collect();
+    }
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => vec![std::fs::read_to_string(path).unwrap()],
+        Some("md") => {
+            let text = std::fs::read_to_string(path).unwrap();
+            let blocks = text.split("```toml\n").skip(1);
+            blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The content of a file that a configuration names.
@@ -92,8 +102,9 @@ fn attack(edge: &Edge, channel: &str, rules: &toml::Table) {
 #[test]
 fn configurations_of_the_documents_let_nobody_do_more_than_they_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let blocks = blocks(root.join("README.md").to_str().unwrap());
-    assert!(blocks.len() >= 3, "{} configurations", blocks.len());
+    let places = ["README.md", "docs", "examples"].map(|place| root.join(place));
+    let blocks: Vec<_> = places.iter().flat_map(|place| configurations(place)).collect();
+    assert!(blocks.len() >= 4, "{} configurations", blocks.len());
     for (number, block) in blocks.iter().enumerate() {
         let example = Example::write(number, block);
         let edge = Edge::of_file(&example.0.join("tidegate.toml"));

@@ -166,3 +166,19 @@ fn origins_that_can_never_match_are_named_at_the_start() {
         assert!(error.contains(entry) && error.contains(hint), "{error}");
     }
 }
+
+/// What speaks another protocol would wait until the deadline and never know why.
+#[test]
+fn other_protocols_are_known_by_their_first_bytes() {
+    let edge = Edge::strict(&["handshake.deadline=1h"]);
+    let tls = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3];
+    let mut peer = edge.tcp();
+    peer.send(&tls);
+    let response = peer.response().unwrap();
+    assert_eq!(response.status, 400);
+    assert!(response.body.contains("TLS"), "{}", response.body);
+    let push = zmq::Context::new().socket(zmq::PUSH).unwrap();
+    push.set_linger(0).unwrap();
+    push.connect(&format!("tcp://{}", edge.public)).unwrap();
+    eventually("the log says so", || edge.log().contains("ZeroMQ, whose sockets"));
+}
