@@ -54,15 +54,20 @@ pub fn examine(tree: &Tree, plan: &Plan, rings: Option<Result<Rings, host::Error
     Report { connections: plan.connections, shards: plan.shards, findings }
 }
 
+/// So many connections everybody expects to have room for.
+const CONNECTIONS_FEW: u64 = 4096;
+
 /// The cheap part, for every start of the edge: what an operator asked for and the host cuts.
 #[must_use]
 pub fn examine_start(tree: &Tree, config: &Config) -> Vec<Finding> {
     let plan = Plan::new(config, None, tree);
     let mut findings = vec![network::somaxconn(tree, &plan), processor::limit(tree, &plan)];
-    // Without a number in the configuration, the descriptor limit is the plan.
     if config.public.connections_max > 0 {
         findings.push(descriptor::hard_limit(tree, &plan));
         findings.push(network::conntrack(tree, &plan));
+    } else {
+        // The descriptor limit is the plan, unless it is one that nobody can have chosen.
+        findings.push(descriptor::hard_limit(tree, &Plan { connections: CONNECTIONS_FEW, ..plan }));
     }
     findings.retain(|finding| matches!(finding.verdict, Verdict::Warn | Verdict::Fail));
     findings

@@ -125,7 +125,12 @@ fn a_start_warns_of_what_the_host_cuts() {
     host.limits("Max open files            1024                 20000                files");
     let mut config = Config::default();
     assert!(examine_start(&host.tree(), &config).is_empty(), "nobody asked for a number");
+    host.limits("Max open files            1024                 4607                 files");
+    let found = examine_start(&host.tree(), &config);
+    assert_eq!((found.len(), found[0].setting), (1, "LimitNOFILE"), "so few nobody has chosen");
+    assert!(found[0].breaks.contains("connection 4,096 is refused"), "{}", found[0].breaks);
     config.public.connections_max = 20_000;
+    host.limits("Max open files            1024                 20000                files");
     let found: Vec<_> =
         examine_start(&host.tree(), &config).iter().map(|finding| finding.setting).collect();
     assert_eq!(found, ["LimitNOFILE", "net.netfilter.nf_conntrack_max"]);

@@ -19,8 +19,10 @@ pub enum About {
     Token,
     /// The client may not join a channel, or it does not exist.
     Channel,
-    /// A limit is reached.
+    /// The user, the channel or the client has reached a limit.
     Limit,
+    /// The server has no room.
+    Full,
     /// A backend has ended the session before it began.
     Command,
     /// The server is shutting down.
@@ -37,6 +39,7 @@ impl About {
             Self::Token => "token",
             Self::Channel => "channel",
             Self::Limit => "limit",
+            Self::Full => "full",
             Self::Command => "command",
             Self::Draining => "draining",
         }

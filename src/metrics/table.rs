@@ -58,6 +58,8 @@ metrics! {
             "Opening handshakes that were refused, by reason.";
         refused_limit: Counter = "tidegate_handshakes_refused" [reason = "limit"]
             "Opening handshakes that were refused, by reason.";
+        refused_full: Counter = "tidegate_handshakes_refused" [reason = "full"]
+            "Opening handshakes that were refused, by reason.";
         refused_command: Counter = "tidegate_handshakes_refused" [reason = "command"]
             "Opening handshakes that were refused, by reason.";
         refused_draining: Counter = "tidegate_handshakes_refused" [reason = "draining"]

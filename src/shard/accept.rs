@@ -4,6 +4,8 @@
 //! goes on; reading requests is what costs, so that is what waits for its turn.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +15,22 @@ use crate::shard::settings::Settings;
 use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
 use crate::shard::{COMPLAINT_SECONDS, Shard, Ticks};
 use crate::sys::Complaints;
+use crate::sys::socket::{close, receive, send, shutdown_write};
 use crate::wheel::{TICK_MILLIS, Tick};
 
 /// How long accepting pauses when the process is out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Most connections of the process that may linger after they were told that it is full: they are
+/// beyond `connections_max`.
+const TOLD_MAX: usize = 64;
+
+const FULL: Refusal = Refusal::unavailable(About::Full, "This server is full.", 5);
+
+/// A descriptor that is of no other use.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
 
 /// Who may come in when.
 #[derive(Debug)]
@@ -31,6 +45,12 @@ pub(super) struct Admission {
     credit: u64,
     credit_per_tick: u64,
     refilled: Tick,
+    /// Rows and generations of connections that were told that this server is full, oldest first.
+    told: VecDeque<(u32, u32)>,
+    /// A descriptor that is given up where there are no others, for somebody who is told so.
+    spare: Option<File>,
+    /// The spare one is given up: whoever is accepted now has its place.
+    has_lent: bool,
     /// When accepting goes on after a failure.
     paused_until: Option<Tick>,
     /// Lines about failures.
@@ -50,6 +70,9 @@ impl Admission {
             credit: credit_per_tick,
             credit_per_tick,
             refilled: Tick(0),
+            told: VecDeque::new(),
+            spare: spare(),
+            has_lent: false,
             paused_until: None,
             complaints: Complaints::in_seconds(COMPLAINT_SECONDS),
         }
@@ -65,6 +88,17 @@ impl Admission {
         self.credit = self.credit.saturating_sub(HANDSHAKE);
     }
 
+    /// What is told of connections that find no place.
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
+    /// Gives the spare descriptor up for the next connection, if there is one.
+    fn lend_spare(&mut self) -> bool {
+        self.has_lent = self.spare.take().is_some();
+        self.has_lent
+    }
+
     /// A connection waits for credit.
     pub(super) fn wait(&mut self, row: u32, generation: u32) {
         self.waiting.push_back((row, generation));
@@ -74,6 +108,7 @@ impl Admission {
     pub(super) fn forget(&mut self) {
         self.half_open = VecDeque::new();
         self.waiting = VecDeque::new();
+        self.told = VecDeque::new();
     }
 
     /// Time has passed. At most a second's share gathers.
@@ -87,8 +122,14 @@ impl Admission {
 
 impl Shard {
     pub(super) fn handle_accept(&mut self, result: i32, has_more: bool) {
-        if result >= 0 {
+        let is_out = matches!(-result, libc::EMFILE | libc::ENFILE);
+        if result >= 0 && self.has_room_after_all() {
             self.admit(result);
+        } else if result >= 0 {
+            self.turn_away(result);
+        } else if is_out && !has_more && self.admission.lend_spare() {
+            self.accept_again();
+            return;
         } else if result != -libc::ECANCELED {
             self.metrics.accept_errors.increment();
             if let Some(suppressed) = self.admission.complaints.admit(self.work.now_nanos) {
@@ -132,12 +173,7 @@ impl Shard {
         self.metrics.sockets.add(1);
         self.ring.watch_readable(fd, row, generation);
         if self.process_connections() > self.settings.connections_max {
-            if self.admission.half_open_count > 1 {
-                self.displace_oldest();
-            } else {
-                let reason = "This server is full.";
-                self.refuse(row, &Refusal::unavailable(About::Limit, reason, 5));
-            }
+            self.refuse_oldest();
         } else if self.draining.has_begun() {
             let reason = "This server is shutting down.";
             self.refuse(row, &Refusal::unavailable(About::Draining, reason, 1));
@@ -171,13 +207,58 @@ impl Shard {
     }
 
     fn displace_oldest(&mut self) {
-        while let Some((row, generation)) = self.admission.half_open.pop_front() {
-            if self.is_half_open(row, generation) {
-                self.metrics.handshakes_displaced.increment();
+        if let Some((row, _)) = self.pop_oldest() {
+            self.metrics.handshakes_displaced.increment();
+            self.teardown(row);
+        }
+    }
+
+    /// This server is full: tells the connection so that has been half open for longest. It has a
+    /// moment to read that, as long as few others have.
+    fn refuse_oldest(&mut self) {
+        let Some((row, generation)) = self.pop_oldest() else { return };
+        self.refuse(row, &FULL);
+        self.admission.told.push_back((row, generation));
+        let most = (TOLD_MAX / self.all_metrics.len()).max(1);
+        while self.admission.told.len() > most
+            && let Some((row, generation)) = self.admission.told.pop_front()
+        {
+            let is_here = self.hub.client_id(row).generation == generation;
+            if is_here && self.sockets[row as usize].state == State::Lingering {
                 self.teardown(row);
-                return;
             }
         }
+    }
+
+    fn pop_oldest(&mut self) -> Option<(u32, u32)> {
+        loop {
+            let (row, generation) = self.admission.half_open.pop_front()?;
+            if self.is_half_open(row, generation) {
+                return Some((row, generation));
+            }
+        }
+    }
+
+    /// Whether whoever was accepted need not have the place of the spare descriptor.
+    fn has_room_after_all(&mut self) -> bool {
+        if !std::mem::take(&mut self.admission.has_lent) {
+            return true;
+        }
+        self.admission.spare = spare();
+        self.admission.spare.is_some()
+    }
+
+    /// There is no descriptor for a connection but the spare one: says so on it and takes it back.
+    fn turn_away(&mut self, fd: RawFd) {
+        self.report_refusal(&FULL, None);
+        let mut response = Vec::with_capacity(256);
+        crate::http::write_response(&FULL, &mut response);
+        // What lies unread when a socket is closed makes the peer forget what it was sent.
+        let _ = receive(fd, &mut self.work.input);
+        let _ = send(fd, &response);
+        shutdown_write(fd);
+        close(fd);
+        self.admission.spare = spare();
     }
 
     fn is_half_open(&self, row: u32, generation: u32) -> bool {
@@ -188,6 +269,9 @@ impl Shard {
     /// Once per tick: admits those who waited, and goes on accepting after a pause.
     pub(super) fn admit_waiting(&mut self) {
         self.admission.refill(self.work.now);
+        if self.admission.spare.is_none() && !self.admission.has_lent {
+            self.admission.spare = spare();
+        }
         while self.admission.has_credit()
             && let Some((row, generation)) = self.admission.waiting.pop_front()
         {

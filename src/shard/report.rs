@@ -47,15 +47,24 @@ impl Shard {
             About::Token => metrics.refused_token.increment(),
             About::Channel => metrics.refused_channel.increment(),
             About::Limit => metrics.refused_limit.increment(),
+            About::Full => metrics.refused_full.increment(),
             About::Command => metrics.refused_command.increment(),
             About::Draining => metrics.refused_draining.increment(),
         }
         if refusal.about == About::Token {
             return;
         }
-        if let Some(suppressed) = self.complaints.admit(self.work.now_nanos) {
+        let complaints = match refusal.about {
+            // A crowd that is turned away leaves the log to others.
+            About::Full => self.admission.complaints(),
+            _ => &self.complaints,
+        };
+        if let Some(suppressed) = complaints.admit(self.work.now_nanos) {
             let remedy = match refusal.about {
                 About::Origin => " Where it is a page of yours, add it to public.allowed_origins.",
+                About::Full => {
+                    " Raise public.connections_max or the limit of descriptors (LimitNOFILE)."
+                }
                 _ => "",
             };
             tracing::warn!(

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Edge, command};
+use crate::harness::{ENDPOINTS, Edge, below, command};
 
 /// The program below a limit of locked memory that holds for it: root's capability to pass over the
 /// limit is taken away.
@@ -19,18 +19,7 @@ fn with_locked_memory(bytes: u64, arguments: &[&str], options: &[&str]) -> Comma
     below(&words, command(arguments, options))
 }
 
-/// A command that runs another one as its last arguments.
-fn below(words: &[&str], inner: Command) -> Command {
-    let mut outer = Command::new(words[0]);
-    outer.env_clear().args(&words[1..]).arg(inner.get_program()).args(inner.get_args());
-    outer
-}
-
 const ANY: [&str; 3] = ["serve", "--public-address=127.0.0.1:0", "--internal-address=127.0.0.1:0"];
-
-const ENDPOINTS: &str = r#"ingest.endpoints=[
-    {kind="sub",endpoint="tcp://127.0.0.1:*"},{kind="pull",endpoint="tcp://127.0.0.1:*"},
-    {kind="router",endpoint="tcp://127.0.0.1:*"}]"#;
 
 #[test]
 fn rings_fit_into_the_locked_memory_that_there_is() {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Edge, Raw, eventually, frame, request};
+use crate::harness::{Client, ENDPOINTS, Edge, Raw, below, command, eventually, frame, request};
 
 const PENDING: &str = "tidegate_handshakes_pending";
 
@@ -79,14 +79,20 @@ fn a_full_edge_says_so() {
     let edge = Edge::with(&["public.connections_max=50"]);
     let clients: Vec<Client> = (0..50).map(|n| edge.connect(&n.to_string(), &["c"])).collect();
     edge.expect_metric("tidegate_connections", 50);
-    for _ in 0..100 {
-        let mut peer = edge.tcp();
-        peer.try_send(request("/websocket/more", &[]).as_bytes());
-        if let Some(response) = peer.response() {
-            assert_eq!(response.status, 503);
-            assert!(response.head.contains("Retry-After: "), "{}", response.head);
-        }
+    // All at once: each is told, and none takes the place of another.
+    let mut peers: Vec<Raw> = (0..30).map(|_| edge.tcp()).collect();
+    for peer in &mut peers {
+        peer.send(request("/websocket/more", &[]).as_bytes());
     }
+    for peer in &mut peers {
+        let response = peer.response().expect("an answer");
+        assert_eq!(response.status, 503);
+        assert!(response.head.contains("Retry-After: "), "{}", response.head);
+    }
+    assert_eq!(edge.metric("tidegate_handshakes_refused_total{reason=\"full\""), 30);
+    assert_eq!(edge.metric("tidegate_handshakes_total{result=\"displaced\""), 0);
+    let told = edge.log().lines().filter(|line| line.contains("This server is full")).count();
+    assert!((1..=10).contains(&told), "{told} lines");
     assert_eq!(edge.publish("c", "x"), 50);
     for client in &clients {
         client.expect("x");
@@ -94,6 +100,47 @@ fn a_full_edge_says_so() {
     drop(clients);
     edge.expect_metric("tidegate_connections", 0);
     edge.connect("u", &[]).close(1000);
+}
+
+#[test]
+fn the_last_places_go_to_as_many_and_the_others_are_told() {
+    let edge = Edge::with(&["public.connections_max=50", "shards.count=1"]);
+    let clients: Vec<Client> = (0..48).map(|n| edge.connect(&n.to_string(), &[])).collect();
+    let mut peers: Vec<Raw> = (0..20).map(|_| edge.tcp()).collect();
+    let mut let_in = 0;
+    for peer in &mut peers {
+        peer.try_send(request("/websocket/more", &[]).as_bytes());
+    }
+    for peer in &mut peers {
+        let head = peer.read_head().expect("an answer");
+        let_in += usize::from(head.starts_with("HTTP/1.1 101 "));
+        assert!(head.starts_with("HTTP/1.1 101 ") || head.starts_with("HTTP/1.1 503 "), "{head}");
+    }
+    assert_eq!(let_in, 2);
+    drop(clients);
+}
+
+#[test]
+fn few_descriptors_are_warned_of_and_who_finds_none_is_told() {
+    let words = ["prlimit", "--nofile=90:90"];
+    let edge = ["serve", "--dev", "--public-address=127.0.0.1:0", "--internal-address=127.0.0.1:0"];
+    let edge = Edge::spawn(below(&words, command(&edge, &[ENDPOINTS, "shards.count=2"])));
+    let warning = edge.log();
+    let warning = warning.lines().find(|line| line.contains("LimitNOFILE")).expect("a warning");
+    assert!(warning.contains("WARN") && warning.contains("LimitNOFILE=1048576"), "{warning}");
+    let client = edge.connect("u", &["news"]);
+    assert_eq!(edge.publish("news", "x"), 1);
+    client.expect("x");
+    // More than there are descriptors for: each stays until all have been answered.
+    let mut peers: Vec<Raw> = (0..150).map(|_| edge.tcp()).collect();
+    for peer in &mut peers {
+        let head = peer.read_head().expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    }
+    assert_eq!(edge.publish("news", "y"), 1);
+    client.expect("y");
+    drop(peers);
+    assert_eq!(edge.metric("tidegate_handshakes_refused_total{reason=\"full\""), 150);
 }
 
 #[test]

@@ -18,7 +18,7 @@ const PLAIN: [&str; 4] = [
 ];
 
 /// The endpoints of an edge: the order is the one in which it prints their addresses.
-const ENDPOINTS: &str = r#"ingest.endpoints=[
+pub const ENDPOINTS: &str = r#"ingest.endpoints=[
     {kind="sub",endpoint="tcp://127.0.0.1:*"},{kind="pull",endpoint="tcp://127.0.0.1:*"},
     {kind="router",endpoint="tcp://127.0.0.1:*"},{kind="pub",endpoint="tcp://127.0.0.1:*"}]"#;
 
@@ -319,4 +319,11 @@ pub fn command(arguments: &[&str], options: &[&str]) -> Command {
         command.args(["--set", option]);
     }
     command
+}
+
+/// A command that runs another one as its last arguments.
+pub fn below(words: &[&str], inner: Command) -> Command {
+    let mut outer = Command::new(words[0]);
+    outer.env_clear().args(&words[1..]).arg(inner.get_program()).args(inner.get_args());
+    outer
 }

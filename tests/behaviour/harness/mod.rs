@@ -15,7 +15,7 @@ mod raw;
 
 pub use backend::{Asker, Events, parts};
 pub use client::{Client, Heard};
-pub use edge::{Edge, command, run};
+pub use edge::{ENDPOINTS, Edge, below, command, run};
 pub use managed::{HMAC_SECRET, Managed, seconds_from_now, token, token_of};
 pub use raw::{Raw, Response, frame, masked, request};
 

@@ -136,7 +136,8 @@ impl Raw {
         Some(taken)
     }
 
-    fn read_head(&mut self) -> Option<String> {
+    /// The head of an HTTP message; `None` if the server just closed.
+    pub fn read_head(&mut self) -> Option<String> {
         loop {
             let rest = &self.buffer[self.used..];
             if let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
