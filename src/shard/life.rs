@@ -59,18 +59,29 @@ impl Shard {
         let silent = now.since(socket.last_seen);
         let is_first = socket.is(FIRST_PING_DUE) && silent >= first_ping(row, interval);
         socket.set(FIRST_PING_DUE, false);
-        let pong_due = socket.last_seen.plus(interval).plus(self.settings.pong_deadline.0);
+        let deadline = self.settings.pong_deadline.0;
+        let half = (deadline / 2).clamp(1, interval);
+        let pinged = socket.last_seen.plus(interval);
+        let (again_due, pong_due) = (pinged.plus(half), pinged.plus(deadline));
         let mut due = socket.last_seen.plus(interval);
         if socket.is(PINGED) {
             if !pong_due.is_after(now) && self.is_heard(row) {
                 return self.give_up(row);
             }
-            due = if pong_due.is_after(now) { pong_due } else { now.plus(interval) };
+            due = if again_due.is_after(now) {
+                again_due
+            } else if pong_due.is_after(now) {
+                // Some clients, libcurl's among them, answer when the next frame comes.
+                self.ping(row);
+                pong_due
+            } else {
+                now.plus(interval)
+            };
         } else if is_first || silent >= interval {
             socket.set(PINGED, true);
             // The pong's deadline counts from the ping, however late that is.
             socket.last_seen = Tick(now.0.wrapping_sub(interval));
-            due = now.plus(self.settings.pong_deadline.0.min(interval));
+            due = now.plus(half);
             self.ping(row);
         }
         self.arm_expiring_timer(row, due);

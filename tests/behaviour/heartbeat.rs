@@ -1,5 +1,5 @@
-//! The promise: a silent peer is pinged within `heartbeat.ping_interval`, one that is dead is
-//! closed within `heartbeat.pong_deadline` after that, and any byte counts as life.
+//! The promise: a silent peer is pinged within `heartbeat.ping_interval`, once more within
+//! `heartbeat.pong_deadline`, one that is dead is closed after that, and any byte counts as life.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ fn a_silent_peer_is_pinged_and_then_closed() {
     peer.expect(0x89, b"");
     let pinged = start.elapsed();
     assert!(pinged < GENEROUS, "{pinged:?}");
+    peer.expect(0x89, b"");
     let reason = peer.expect_close(3012);
     assert_eq!(reason, "no pong");
     let closed = start.elapsed();
@@ -26,7 +27,21 @@ fn a_silent_peer_is_pinged_and_then_closed() {
     events.expect("connected", "a");
     assert_eq!(events.expect("disconnected", "a").meta["code"], 3012);
     edge.expect_metric("tidegate_connections_closed_total{reason=\"no_pong\"", 1);
-    assert!(edge.metric("tidegate_pings_sent_total") >= 1);
+    assert_eq!(edge.metric("tidegate_pings_sent_total"), 2);
+}
+
+#[test]
+fn a_peer_that_answers_when_the_next_frame_comes_stays() {
+    let edge = Edge::with(&OPTIONS);
+    let mut peer = edge.raw("/websocket/a");
+    // As libcurl does: it sends its pong together with what it does about the next frame.
+    for _ in 0..3 {
+        peer.expect(0x89, b"");
+        peer.expect(0x89, b"");
+        peer.send_frame(0x8a, b"");
+    }
+    edge.publish("#a", "still here");
+    peer.expect(0x81, b"still here");
 }
 
 #[test]
