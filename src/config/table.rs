@@ -166,7 +166,8 @@ options! {
     Client {
         /// Whether clients may connect without a token, as nobody in particular. --dev sets it.
         anonymous: bool as Flag = false;
-        /// Whether tokens are neither needed nor checked and everything is allowed, for tests.
+        /// Whether clients may do everything, without a token too, for tests. A token that is shown
+        /// is checked all the same.
         insecure: bool as Flag = false;
         /// Time in which a client must have sent its connect command.
         connect_deadline: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;

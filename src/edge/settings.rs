@@ -82,7 +82,7 @@ pub(super) fn shard(
         connect_deadline: client.connect_deadline.into(),
         anonymous: client.anonymous,
         insecure: client.insecure,
-        needs_token: config.token.has_keys() && !client.insecure,
+        has_keys: config.token.has_keys(),
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
     }

@@ -9,7 +9,9 @@ use crate::hub::managed::{
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Hub, Joining, Then, Wishes};
-use crate::protocol::centrifuge::{ClientError, ConnectResult, PersonalPush, PositionClaim, Reply};
+use crate::protocol::centrifuge::{
+    ClientError, ClientFault, ConnectResult, PersonalPush, PositionClaim, Reply,
+};
 use crate::protocol::{
     ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Permission, Ticket, Variant,
     WhenSlow,
@@ -212,8 +214,8 @@ impl Hub {
         id: u32,
         channel: &ChannelName,
         renewal: &Renewal,
-    ) -> Result<(), ClientError> {
-        let terms = self.terms_of(row, channel).ok_or(ClientError::BadRequest)?;
+    ) -> Result<(), ClientFault> {
+        let terms = self.terms_of(row, channel).ok_or(ClientError::NotSubscribed)?;
         self.move_expiry(row, terms.channel, renewal.expires_at);
         self.change_channel_info(row, terms.channel, renewal.info.as_deref());
         let ttl = renewal.expires_at.map(|at| self.seconds_until(at));
@@ -300,7 +302,7 @@ impl Hub {
             if let Question::Subscription(_, subscription) = &self.questions[number]
                 && let Origin::Client(id) = subscription.origin
             {
-                self.reply(row, id, &Reply::Error(loss.refusal));
+                self.reply(row, id, &Reply::Error(loss.refusal.into()));
             }
         } else if self.connections[row].variant().is_managed() {
             let push = PersonalPush::Unsubscribe(channel, loss.code, loss.reason);

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use crate::hub::connection::Phase;
 use crate::hub::{Effect, Hub, Wishes};
 use crate::protocol::centrifuge::{
-    ClientError, HistoryRequest, PositionClaim, Reply, Request, encode_reply,
+    ClientError, ClientFault, HistoryRequest, PositionClaim, Reply, Request, encode_reply,
 };
 use crate::protocol::{ChannelGrant, ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
 
@@ -80,7 +80,7 @@ pub enum Asked {
     /// `sub_refresh`, with what the new token says.
     SubRefresh(u32, ChannelName, Renewal),
     /// Whatever the shell had to refuse.
-    Refused(u32, ClientError),
+    Refused(u32, ClientFault),
 }
 
 /// A subscription as a client asks for it.
@@ -304,13 +304,13 @@ impl Hub {
     }
 
     /// Why a `subscribe` whose turn it is is refused whatever its token says.
-    pub fn check_subscribe(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
+    pub fn check_subscribe(&self, row: u32, channel: &ChannelName) -> Result<(), ClientFault> {
         self.has_room_for(row, channel)
     }
 
     /// The same for a `sub_refresh`.
     pub fn check_sub_refresh(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
-        self.terms_of(row, channel).map(drop).ok_or(ClientError::BadRequest)
+        self.terms_of(row, channel).map(drop).ok_or(ClientError::NotSubscribed)
     }
 
     /// Whether a command about a channel, or about none, is carried out later.
@@ -381,7 +381,7 @@ impl Hub {
         if self.reserve(row, frame.len()) {
             self.append(row, &frame);
         } else {
-            self.reply(row, id, &Reply::Error(ClientError::LimitExceeded));
+            self.reply(row, id, &Reply::Error(ClientError::LimitExceeded.into()));
         }
     }
 

@@ -11,11 +11,12 @@ use crate::hub::managed::{
 use crate::hub::{Cause, Hub};
 use crate::mesh::{Asker, Attendance, Attended, Attendee, Envelope};
 use crate::protocol::centrifuge::{
-    ClientError, HistoryRequest, Method, PersonalPush, Reply, SubscribeResult, encode_personal_push,
+    ClientError, ClientFault, HistoryRequest, Method, PersonalPush, Reply, SubscribeResult,
+    encode_personal_push,
 };
 use crate::protocol::{
-    Answer, ChannelName, Command, CommandError, EpochClaim, EventKind, HistoryFilter, Namespace,
-    Outcome, Permission, Position, Publication, Push, Ticket, Variant,
+    Answer, ChannelName, Command, CommandError, EpochClaim, EventKind, HistoryFilter, Lack,
+    Namespace, Outcome, Permission, Position, Publication, Push, Ticket, Variant,
 };
 use crate::ws::close::CloseCode;
 
@@ -92,7 +93,7 @@ impl Hub {
         row: u32,
         id: u32,
         subscribe: Subscribe,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), ClientFault> {
         let Subscribe { channel, position, wishes, rejects_unrecovered, grant } = subscribe;
         self.has_room_for(row, &channel)?;
         let rules = self.rules_of(&channel).map_err(client_error)?;
@@ -102,7 +103,7 @@ impl Hub {
         let is_open = rules.subscribe.allows(is_granted);
         let is_allowed = managed.is_insecure || (channel.admits(user) && is_open);
         if !is_allowed {
-            return Err(ClientError::PermissionDenied);
+            return Err(ClientError::PermissionDenied.into());
         }
         let subscription = Subscription {
             channel,
@@ -117,15 +118,15 @@ impl Hub {
     }
 
     /// Whether a connection may subscribe to a channel, but for permissions.
-    pub(super) fn has_room_for(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
+    pub(super) fn has_room_for(&self, row: u32, channel: &ChannelName) -> Result<(), ClientFault> {
         if self.settings.namespaces.of(channel).is_none() {
-            Err(ClientError::UnknownChannel)
+            Err(ClientError::UnknownChannel.with(Lack::Namespace.remedy(channel)))
         } else if self.subscription_of(row, channel).is_some() {
-            Err(ClientError::AlreadySubscribed)
+            Err(ClientError::AlreadySubscribed.into())
         } else if usize::from(self.connections[row].subscription_count)
             >= self.settings.channels_max
         {
-            Err(ClientError::LimitExceeded)
+            Err(ClientError::LimitExceeded.into())
         } else {
             Ok(())
         }
@@ -211,14 +212,14 @@ impl Hub {
                         && !result.recovered =>
                 {
                     self.drop_subscription(row, &subscription.channel, Cause::Command);
-                    self.reply(row, id, &Reply::Error(ClientError::UnrecoverablePosition));
+                    self.reply(row, id, &Reply::Error(ClientError::UnrecoverablePosition.into()));
                 }
                 (Origin::Client(id), Ok(result)) => {
                     self.reply(row, id, &Reply::Subscribe(&result));
                 }
                 (Origin::Client(id), Err(error)) => {
                     self.drop_subscription(row, &subscription.channel, Cause::Command);
-                    self.reply(row, id, &Reply::Error(client_error(error)));
+                    self.reply(row, id, &Reply::Error(client_error(error).into()));
                 }
                 (Origin::Connect(_), Ok(result)) => {
                     let managed = self.managed.get_mut(&row);
@@ -234,7 +235,7 @@ impl Hub {
                 (Origin::Connect(_), Err(_))
                     if self.personal_of(row).as_ref() == Some(&subscription.channel) =>
                 {
-                    let code = CloseCode::CONNECTION_LIMIT;
+                    let code = CloseCode::NO_ROOM;
                     self.begin_close(row, code, "too many subscribers", Cause::Evicted);
                 }
                 (Origin::Connect(_) | Origin::Backend(_), Err(_)) => {
@@ -313,9 +314,9 @@ impl Hub {
         row: u32,
         id: u32,
         channel: &ChannelName,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), ClientFault> {
         if self.terms_of(row, channel).is_some_and(|terms| terms.is_server_side) {
-            return Err(ClientError::PermissionDenied);
+            return Err(ClientError::PermissionDenied.into());
         }
         self.move_rest_of(row, channel);
         self.drop_subscription(row, channel, Cause::Command);
@@ -329,8 +330,8 @@ impl Hub {
         id: u32,
         channel: ChannelName,
         data: &Bytes,
-    ) -> Result<(), ClientError> {
-        self.client_reads(row, &channel, |rules| Some(rules.publish))?;
+    ) -> Result<(), ClientFault> {
+        self.client_reads(row, &channel, |rules| Ok(rules.publish))?;
         let info = Arc::clone(self.info_in(row, &channel));
         let text = self.connections[row].variant() == Variant::Json
             || simdutf8::basic::from_utf8(data).is_ok();
@@ -347,7 +348,7 @@ impl Hub {
         id: u32,
         channel: ChannelName,
         request: &HistoryRequest,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), ClientFault> {
         self.client_reads(row, &channel, history_readers)?;
         let since = request.since.as_ref();
         let since = since.map(|(epoch, offset)| (EpochClaim::parse(epoch), *offset));
@@ -357,28 +358,30 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether a client may do something in a channel. `of` says who may, or `None` where there is
-    /// nothing of the kind.
+    /// Whether a client may do something in a channel. `of` says who may, or what the channel
+    /// lacks.
     fn client_reads(
         &self,
         row: u32,
         channel: &ChannelName,
-        of: impl Fn(&Namespace) -> Option<Permission>,
-    ) -> Result<(), ClientError> {
-        let rules = self.settings.namespaces.of(channel).ok_or(ClientError::UnknownChannel)?;
+        of: impl Fn(&Namespace) -> Result<Permission, Lack>,
+    ) -> Result<(), ClientFault> {
+        let lacks = |error: ClientError, lack: Lack| error.with(lack.remedy(channel));
+        let rules = self.settings.namespaces.of(channel);
+        let rules = rules.ok_or_else(|| lacks(ClientError::UnknownChannel, Lack::Namespace))?;
+        let permission = of(rules).map_err(|lack| lacks(ClientError::NotAvailable, lack))?;
         let managed = &self.managed[&row];
         if managed.is_insecure {
             return Ok(());
         }
         let terms = self.terms_of(row, channel);
-        let permission = of(rules).ok_or(ClientError::NotAvailable)?;
         let user = managed.info.as_ref().map_or("", |info| &info.user);
         let is_allowed = match permission {
             Permission::Nobody => false,
             Permission::Token => terms.is_some_and(|terms| terms.is_granted),
             Permission::Everybody => terms.is_some() || channel.admits(user),
         };
-        if is_allowed { Ok(()) } else { Err(ClientError::PermissionDenied) }
+        if is_allowed { Ok(()) } else { Err(ClientError::PermissionDenied.into()) }
     }
 
     fn question(&mut self, row: u32, id: u32, replies: Replies, command: Command) {
@@ -402,7 +405,7 @@ impl Hub {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         managed.questions -= 1;
         let reply = match (replies, answer.error, answer.outcome.as_deref()) {
-            (_, Some(error), _) => Reply::Error(client_error(error)),
+            (_, Some(error), _) => Reply::Error(client_error(error).into()),
             (Replies::Publish, None, _) => Reply::Publish,
             (Replies::Presence, None, Some(Outcome::Presence(list))) => Reply::Presence(list),
             (Replies::PresenceStats, None, Some(&Outcome::PresenceStats(clients, users))) => {
@@ -411,7 +414,7 @@ impl Hub {
             (Replies::History, None, Some(Outcome::History(publications, position))) => {
                 Reply::History(self.fitting(row, publications), *position)
             }
-            _ => Reply::Error(ClientError::Internal),
+            _ => Reply::Error(ClientError::Internal.into()),
         };
         if matches!(reply, Reply::Presence(_) | Reply::History(..)) {
             self.reply_at_length(row, id, &reply);
@@ -462,12 +465,12 @@ impl Hub {
     }
 }
 
-fn presence_readers(rules: &Namespace) -> Option<Permission> {
-    rules.presence.then_some(rules.read_presence)
+fn presence_readers(rules: &Namespace) -> Result<Permission, Lack> {
+    if rules.presence { Ok(rules.read_presence) } else { Err(Lack::Presence) }
 }
 
-fn history_readers(rules: &Namespace) -> Option<Permission> {
-    rules.has_history().then_some(rules.read_history)
+fn history_readers(rules: &Namespace) -> Result<Permission, Lack> {
+    if rules.has_history() { Ok(rules.read_history) } else { Err(Lack::History) }
 }
 
 /// How long a publication is in a reply, with what separates it from the next.
@@ -485,9 +488,8 @@ fn client_error(error: CommandError) -> ClientError {
         CommandError::UnknownNamespace => ClientError::UnknownChannel,
         CommandError::NotAvailable => ClientError::NotAvailable,
         CommandError::UnrecoverablePosition(_) => ClientError::UnrecoverablePosition,
-        CommandError::TooLarge | CommandError::ChannelLimit | CommandError::SubscriberLimit => {
-            ClientError::LimitExceeded
-        }
+        CommandError::TooLarge | CommandError::ChannelLimit => ClientError::LimitExceeded,
+        CommandError::SubscriberLimit => ClientError::ChannelFull,
         CommandError::UnknownClient | CommandError::Draining => ClientError::Internal,
     }
 }

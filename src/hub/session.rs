@@ -212,8 +212,12 @@ impl Hub {
                 let code = CloseCode::INVALID_TOKEN;
                 self.begin_close(row, code, "invalid token", Cause::ProtocolError);
             }
-            Some(Refusal::SessionLimit | Refusal::SubscriberLimit | Refusal::Disconnected) => {
-                let code = CloseCode::CONNECTION_LIMIT;
+            Some(Refusal::Disconnected) => {
+                let code = CloseCode::FORCE_NO_RECONNECT;
+                self.begin_close(row, code, "disconnected", Cause::Command);
+            }
+            Some(Refusal::SessionLimit | Refusal::SubscriberLimit) => {
+                let code = CloseCode::NO_ROOM;
                 self.begin_close(row, code, "too many sessions", Cause::Evicted);
             }
         }

@@ -6,7 +6,8 @@
 
 use crate::hub::{Asked, Cause, Grant, Renewal, Subscribe, Wishes};
 use crate::protocol::centrifuge::{
-    ClientError, ConnectRequest, Method, Request, SubscribeRequest, decode_requests, ping_frame,
+    ClientError, ClientFault, ConnectRequest, Method, Request, SubscribeRequest, decode_requests,
+    ping_frame,
 };
 use crate::protocol::{ChannelGrant, ChannelName, Variant};
 use crate::shard::Shard;
@@ -30,13 +31,30 @@ type End = (CloseCode, &'static str, Cause);
 
 const BAD_REQUEST: End = (CloseCode::BAD_REQUEST, "bad request", Cause::ProtocolError);
 const INVALID_TOKEN: End = (CloseCode::INVALID_TOKEN, "invalid token", Cause::ProtocolError);
+const EXPIRED_TOKEN: End = (CloseCode::EXPIRED, "token expired", Cause::Expired);
 
 /// Why a token or a name in a command leads to nothing.
 enum Denial {
     /// The command is answered with an error.
-    Error(ClientError),
+    Error(ClientFault),
     /// The connection is closed.
     End(End),
+}
+
+impl Denial {
+    /// Another one if the token has expired.
+    fn or_if_expired(self, other: Self) -> Self {
+        match self {
+            Self::Error(fault) if fault.error == ClientError::TokenExpired => other,
+            denial => denial,
+        }
+    }
+}
+
+impl From<ClientError> for Denial {
+    fn from(error: ClientError) -> Self {
+        Self::Error(error.into())
+    }
 }
 
 impl Shard {
@@ -74,7 +92,7 @@ impl Shard {
         let is_counted = !matches!(method, Method::Connect(_) | Method::Pong);
         if is_counted && let Err(error) = self.hub.spend(row, is_publish) {
             if !is_send {
-                self.hub.ask(row, Asked::Refused(id, error));
+                self.hub.ask(row, Asked::Refused(id, error.into()));
             }
             return None;
         }
@@ -87,20 +105,25 @@ impl Shard {
             method @ (Method::Connect(_) | Method::Refresh { .. }) => {
                 Ok(Asked::Shown(None, Box::new(Request { id, method })))
             }
-            Method::Subscribe(request) => channel_of(&request.channel).map(|channel| {
-                let method = Method::Subscribe(request);
-                Asked::Shown(Some(channel), Box::new(Request { id, method }))
-            }),
-            Method::SubRefresh { channel: name, token } => channel_of(&name).map(|channel| {
-                let method = Method::SubRefresh { channel: name, token };
-                Asked::Shown(Some(channel), Box::new(Request { id, method }))
-            }),
+            Method::Subscribe(request) => is_offered(request.unsupported)
+                .and_then(|()| channel_of(&request.channel))
+                .map(|channel| {
+                    let method = Method::Subscribe(request);
+                    Asked::Shown(Some(channel), Box::new(Request { id, method }))
+                }),
+            Method::SubRefresh { channel: name, token, unsupported } => {
+                is_offered(unsupported).and_then(|()| channel_of(&name)).map(|channel| {
+                    let method = Method::SubRefresh { channel: name, token, unsupported };
+                    Asked::Shown(Some(channel), Box::new(Request { id, method }))
+                })
+            }
             Method::Unsubscribe { channel } => {
                 channel_of(&channel).map(|channel| Asked::Unsubscribe(id, channel))
             }
-            Method::Publish { channel, data } => {
-                channel_of(&channel).map(|channel| Asked::Publish(id, channel, data))
-            }
+            Method::Publish { channel, data, unsupported } => is_offered(unsupported)
+                .and_then(|()| has_data(&data))
+                .and_then(|()| channel_of(&channel))
+                .map(|channel| Asked::Publish(id, channel, data)),
             Method::Presence { channel } => {
                 channel_of(&channel).map(|channel| Asked::Presence(id, channel))
             }
@@ -110,8 +133,8 @@ impl Shard {
             Method::History(request) => {
                 channel_of(&request.channel).map(|channel| Asked::History(id, channel, request))
             }
-            Method::Rpc { .. } => Err(ClientError::NotAvailable),
-            Method::Ping => Err(ClientError::MethodNotFound),
+            Method::Rpc { .. } => Err(ClientError::NotAvailable.with("there is nobody to call")),
+            Method::Ping => Err(ClientError::MethodNotFound.into()),
         };
         self.hub.ask(row, asked.unwrap_or_else(|error| Asked::Refused(id, error)));
         None
@@ -151,10 +174,10 @@ impl Shard {
             Method::Refresh { token } => {
                 self.renewal(row, &token).map(|renewal| Asked::Refresh(id, renewal))
             }
-            Method::SubRefresh { channel, token } => self
+            Method::SubRefresh { channel, token, .. } => self
                 .sub_renewal(row, &channel, &token)
                 .map(|(channel, renewal)| Asked::SubRefresh(id, channel, renewal)),
-            _ => Err(Denial::Error(ClientError::Internal)),
+            _ => Err(ClientError::Internal.into()),
         };
         match asked {
             Ok(asked) => self.hub.verified(row, asked),
@@ -172,7 +195,7 @@ impl Shard {
             .map(|(_, device)| device.as_str())
             .filter(|device| !device.is_empty());
         if device.is_some_and(|device| !super::visitor::is_device(device)) {
-            return Err(Denial::Error(ClientError::BadRequest));
+            return Err(ClientError::BadRequest.into());
         }
         let mut grant = Grant {
             device: device.map(Box::from),
@@ -190,13 +213,12 @@ impl Shard {
                 Ok(grant)
             } else {
                 self.report_token(TokenFault::Missing, None);
-                Err(Denial::Error(ClientError::Unauthorized))
+                Err(ClientError::Unauthorized.into())
             };
         }
         let now = Clock::unix_seconds();
         match self.authority.verify_connection(&request.token, device, now) {
             Ok(claims) if claims.is_of_device(device) => fill(grant, claims),
-            _ if self.settings.insecure => Ok(grant),
             Ok(_) => Err(self.deny(TokenFault::Foreign, Denial::End(INVALID_TOKEN))),
             Err(error) => Err(self.deny(TokenFault::Error(error), Denial::End(INVALID_TOKEN))),
         }
@@ -204,10 +226,7 @@ impl Shard {
 
     fn subscription(&self, row: u32, request: SubscribeRequest) -> Result<Subscribe, Denial> {
         let channel = channel_of(&request.channel).map_err(Denial::Error)?;
-        if request.kind != 0 {
-            return Err(Denial::Error(ClientError::NotAvailable));
-        }
-        let grant = if request.token.is_empty() || self.settings.insecure {
+        let grant = if request.token.is_empty() {
             None
         } else {
             self.hub.check_subscribe(row, &channel).map_err(Denial::Error)?;
@@ -240,7 +259,7 @@ impl Shard {
         channel: &str,
         token: &str,
     ) -> Result<SubscriptionClaims, Denial> {
-        let denied = || Denial::Error(ClientError::PermissionDenied);
+        let denied = || Denial::from(ClientError::PermissionDenied);
         let device = self.hub.device(row);
         let claims = self
             .authority
@@ -260,7 +279,12 @@ impl Shard {
         let device = self.hub.device(row);
         let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
         let invalid = || Denial::End(INVALID_TOKEN);
-        let claims = verified.map_err(|error| self.deny(TokenFault::Error(error), invalid()))?;
+        // To SDKs an error would be final. After this code they connect again, and ask for a token
+        // when they are told that theirs has expired.
+        let claims = verified.map_err(|error| {
+            let denial = self.deny(TokenFault::Error(error), invalid());
+            denial.or_if_expired(Denial::End(EXPIRED_TOKEN))
+        })?;
         // A token that names a device is not for a client that does not say which it is: this one
         // is known already.
         let is_its_own = self.hub.info(row).is_some_and(|info| *info.user == claims.user)
@@ -280,8 +304,10 @@ impl Shard {
         token: &str,
     ) -> Result<(ChannelName, Renewal), Denial> {
         let channel = channel_of(name).map_err(Denial::Error)?;
-        self.hub.check_sub_refresh(row, &channel).map_err(Denial::Error)?;
-        let claims = self.subscription_claims(row, channel.as_str(), token)?;
+        self.hub.check_sub_refresh(row, &channel)?;
+        let claims = self.subscription_claims(row, channel.as_str(), token);
+        let claims =
+            claims.map_err(|denial| denial.or_if_expired(ClientError::RenewalExpired.into()))?;
         let info = claims.info.map(text);
         Ok((channel, Renewal { expires_at: claims.expires_at, info }))
     }
@@ -290,10 +316,10 @@ impl Shard {
     fn deny(&self, fault: TokenFault, wrong: Denial) -> Denial {
         self.report_token(fault, None);
         match fault {
-            TokenFault::Error(TokenError::Expired) => Denial::Error(ClientError::TokenExpired),
+            TokenFault::Error(TokenError::Expired) => ClientError::TokenExpired.into(),
             // By the time the client tries again the key set may be fetched, or the time have come.
             TokenFault::Error(TokenError::UnknownKey | TokenError::NotYet) => {
-                Denial::Error(ClientError::Internal)
+                ClientError::Internal.into()
             }
             _ => wrong,
         }
@@ -319,7 +345,7 @@ impl Shard {
             return self.await_connect(row);
         }
         if self.hub.is_unknown(row) {
-            let (code, reason) = (CloseCode::STALE, "no connect command in time");
+            let (code, reason) = (CloseCode::CONNECT_TIMEOUT, "no connect command in time");
             self.hub.close(row, code, reason, Cause::ProtocolError);
             return self.perform_effects();
         }
@@ -350,8 +376,8 @@ impl Shard {
     }
 }
 
-fn channel_of(name: &str) -> Result<ChannelName, ClientError> {
-    ChannelName::parse(name.as_bytes()).map_err(|_| ClientError::BadRequest)
+fn channel_of(name: &str) -> Result<ChannelName, ClientFault> {
+    ChannelName::parse(name.as_bytes()).map_err(|_| ClientError::BadRequest.into())
 }
 
 /// What a connection token grants.
@@ -386,4 +412,18 @@ fn fill(grant: Grant, claims: ConnectionClaims) -> Result<Grant, Denial> {
 
 fn text(json: Json) -> Box<str> {
     json.as_str().into()
+}
+
+/// Nothing is asked for that there is not: it would pass for given.
+fn is_offered(unsupported: Option<&'static str>) -> Result<(), ClientFault> {
+    let error = match unsupported {
+        None => return Ok(()),
+        Some("type") => ClientError::NotAvailable,
+        Some(_) => ClientError::BadRequest,
+    };
+    Err(error.with(format!("`{}` is not supported", unsupported.unwrap_or_default())))
+}
+
+fn has_data(data: &[u8]) -> Result<(), ClientFault> {
+    if data.is_empty() { Err(ClientError::BadRequest.with("`data` is missing")) } else { Ok(()) }
 }

@@ -56,10 +56,10 @@ pub struct Settings {
     pub connect_deadline: Ticks,
     /// Whether managed clients without a token are nobody in particular, or refused.
     pub anonymous: bool,
-    /// Whether managed clients may do everything and tokens are not looked at.
+    /// Whether clients may do everything, without a token too.
     pub insecure: bool,
-    /// Whether raw clients need a token, because there are keys to verify one.
-    pub needs_token: bool,
+    /// Whether there are keys to verify tokens: then raw clients need one.
+    pub has_keys: bool,
     /// How long closing everybody takes at shutdown.
     pub drain_window: Ticks,
     /// The close code at shutdown.

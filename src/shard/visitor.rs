@@ -31,7 +31,10 @@ impl Shard {
         head: &Head<'_, '_>,
     ) -> Result<Session, Refusal> {
         let (mut session, query_token) = session(user, head.query)?;
-        let claims = if self.settings.needs_token {
+        let is_asked = !self.settings.insecure
+            || query_token.as_ref().is_some_and(|token| !token.is_empty())
+            || token_of_head(head).is_some();
+        let claims = if self.settings.has_keys && is_asked {
             self.verify(user, session.device.as_deref(), head, query_token.as_deref())?
         } else {
             None
@@ -69,9 +72,6 @@ impl Shard {
 
     /// Whether the token of a raw client may cost much to verify.
     pub(super) fn shows_costly_token(&self, head: &Head<'_, '_>) -> bool {
-        if !self.settings.needs_token {
-            return false;
-        }
         let tokens = query_pairs(head.query).flatten().filter(|(name, _)| name == "token");
         let token = tokens.last().and_then(|(_, token)| token.text().ok());
         let token = token.as_deref().or_else(|| token_of_head(head));

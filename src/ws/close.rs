@@ -83,6 +83,13 @@ impl CloseCode {
     /// Too many errors.
     pub const TOO_MANY_ERRORS: Self = Self(3509);
 
+    /// No connect request in time; reconnect. The protocol's own code for this (3502) is final to
+    /// SDKs, of which some open their connection before they ask the application for a token.
+    pub const CONNECT_TIMEOUT: Self = Self(4408);
+    /// No room for one more connection; reconnect. The protocol's own code (3504) is final to SDKs,
+    /// and often the room is taken by the client's own connection, lost and not yet missed.
+    pub const NO_ROOM: Self = Self(4429);
+
     /// Another connection took this session over; do not reconnect.
     pub const SESSION_EVICTED: Self = Self(4501);
 

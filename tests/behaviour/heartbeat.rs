@@ -139,7 +139,8 @@ fn first_pings_are_spread() {
         last = now;
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(last, 100);
+    // Those that were pinged first may have been pinged again.
+    assert!(last >= 100, "{last} pings");
     let largest = growths.iter().max().unwrap();
     assert!(*largest <= 50, "a burst of {largest} pings");
     drop(peers);

@@ -10,6 +10,7 @@ mod harness;
 
 mod answers;
 mod closing;
+mod comebacks;
 mod commands;
 mod containers;
 mod cost;

@@ -59,7 +59,7 @@ fn close(code: u16, reason: &str) -> Heard {
 fn connect_comes_in_time() {
     let edge = Edge::with(&["client.connect_deadline=200ms"]);
     let connected = Managed::connect(&edge);
-    let reason = Managed::open(&edge).expect_close(3502);
+    let reason = Managed::open(&edge).expect_close(4408);
     assert_eq!(reason, "no connect command in time");
     assert_eq!(edge.publish("news", "x"), 0);
     connected.done("subscribe", on("news"));
@@ -320,12 +320,14 @@ fn backends_give_data_and_info_along() {
     let given = json!({ "info": "{\"role\":\"host\"}", "data": "{\"seat\":\n7}" });
     assert_eq!(edge.command("", &subscribing("news", given))["sessions"], 2);
     let (mut data, mut joined) = (Vec::new(), Vec::new());
-    while data.is_empty() || joined.len() < 2 {
+    // The raw one may have been there before: of that this client has not heard.
+    while data.is_empty() || joined.is_empty() {
         let push = client.push();
         data.extend(push["subscribe"].get("data").cloned());
         joined.extend(push["join"]["info"].get("chan_info").cloned());
     }
-    assert_eq!((data, joined), (vec![json!({ "seat": 7 })], vec![json!({ "role": "host" }); 2]));
+    assert_eq!(data, [json!({ "seat": 7 })]);
+    assert!(joined.iter().all(|info| info["role"] == "host"), "{joined:?}");
     let presence = client.done("presence", on("news"))["presence"].clone();
     let hosts = presence.as_object().unwrap().values();
     assert_eq!(hosts.filter(|info| info["chan_info"]["role"] == "host").count(), 2);
@@ -434,7 +436,7 @@ fn a_session_that_its_channel_has_no_room_for_leaves_nothing() {
         let second = Managed::open(&edge);
         let claims = json!({ "sub": "42", "channels": ["news"] });
         second.begin("connect", json!({ "token": token(claims) }));
-        assert_eq!(second.expect_close(3504), "too many subscribers");
+        assert_eq!(second.expect_close(4429), "too many subscribers");
     }
     assert_eq!(edge.publish("#42", "x"), 1);
     assert_eq!(first.data(), "x");

@@ -97,7 +97,7 @@ fn what_no_token_can_change_is_refused_before_it_is_looked_at() {
     assert_eq!(client.refused("subscribe", with_token("a")), 105);
     assert_eq!(client.refused("subscribe", with_token("b")), 106);
     assert_eq!(client.refused("subscribe", with_token("unknown:b")), 102);
-    assert_eq!(client.refused("sub_refresh", with_token("b")), 107);
+    assert_eq!(client.refused("sub_refresh", with_token("b")), 103);
     assert_eq!(client.refused("sub_refresh", with_token("a")), 103);
     client.begin("connect", json!({ "token": "x" }));
     assert_eq!(client.expect_close(3501), "connected already");

@@ -66,9 +66,11 @@ fn connect() -> impl Strategy<Value = Method> {
 }
 
 fn subscribe() -> impl Strategy<Value = Method> {
-    let flags = (any::<[bool; 3]>(), any::<i64>(), any::<i32>());
-    (text(), text(), claim(), data(), flags).prop_map(
-        |(channel, token, position, data, ([positioned, recoverable, join_leave], flag, kind))| {
+    let unsupported = unsupported(&["type", "tf", "phase", "cursor", "limit", "asc"]);
+    let flags = (any::<[bool; 3]>(), any::<i64>());
+    (text(), text(), claim(), data(), flags, unsupported).prop_map(
+        |(channel, token, position, data, (wishes, flag), unsupported)| {
+            let [positioned, recoverable, join_leave] = wishes;
             Method::Subscribe(Box::new(SubscribeRequest {
                 channel,
                 token,
@@ -78,10 +80,40 @@ fn subscribe() -> impl Strategy<Value = Method> {
                 recoverable,
                 join_leave,
                 flag,
-                kind,
+                unsupported,
             }))
         },
     )
+}
+
+fn unsupported(names: &'static [&'static str]) -> impl Strategy<Value = Option<&'static str>> {
+    prop::option::of(prop::sample::select(names))
+}
+
+/// Adds a field that asks for what there is not.
+fn add_unsupported(body: &mut Value, name: Option<&str>) {
+    let Some(name) = name else { return };
+    body[name] = match name {
+        "tf" => json!({"op": "or", "nodes": [{"key": "k", "cmp": "eq", "val": "v"}]}),
+        "cursor" | "key" => json!("x"),
+        "asc" | "removed" => json!(true),
+        _ => json!(1),
+    };
+}
+
+/// The same in protobuf, in a message where fields have these numbers.
+fn put_unsupported(
+    message: Message,
+    name: Option<&'static str>,
+    numbers: &[(&'static str, u64)],
+) -> Message {
+    let Some(name) = name else { return message };
+    let (_, number) = numbers.iter().find(|(other, _)| *other == name).expect("it has a number");
+    match name {
+        "tf" => message.message(*number, Message::default().bytes(1, b"or")),
+        "cursor" | "key" => message.bytes(*number, b"x"),
+        _ => message.number(*number, 1),
+    }
 }
 
 fn history() -> impl Strategy<Value = Method> {
@@ -99,11 +131,15 @@ fn request() -> impl Strategy<Value = Request> {
         text().prop_map(|channel| Method::Unsubscribe { channel }),
         text().prop_map(|channel| Method::Presence { channel }),
         text().prop_map(|channel| Method::PresenceStats { channel }),
-        (text(), data()).prop_map(|(channel, data)| Method::Publish { channel, data }),
+        (text(), data(), unsupported(&["type", "key", "removed"])).prop_map(
+            |(channel, data, unsupported)| Method::Publish { channel, data, unsupported }
+        ),
         (text(), data()).prop_map(|(method, data)| Method::Rpc { method, data }),
         data().prop_map(|data| Method::Send { data }),
         text().prop_map(|token| Method::Refresh { token }),
-        (text(), text()).prop_map(|(channel, token)| Method::SubRefresh { channel, token }),
+        (text(), text(), unsupported(&["type"])).prop_map(|(channel, token, unsupported)| {
+            Method::SubRefresh { channel, token, unsupported }
+        }),
         Just(Method::Ping),
         Just(Method::Pong),
     ];
@@ -143,7 +179,7 @@ fn to_json(request: &Request) -> Value {
             body["recoverable"] = json!(asked.recoverable);
             body["join_leave"] = json!(asked.join_leave);
             body["flag"] = json!(asked.flag);
-            body["type"] = json!(asked.kind);
+            add_unsupported(&mut body, asked.unsupported);
             ("subscribe", body)
         }
         Method::History(asked) => {
@@ -158,16 +194,20 @@ fn to_json(request: &Request) -> Value {
         Method::Unsubscribe { channel } => ("unsubscribe", json!({"channel": channel})),
         Method::Presence { channel } => ("presence", json!({"channel": channel})),
         Method::PresenceStats { channel } => ("presence_stats", json!({"channel": channel})),
-        Method::Publish { channel, data: payload } => {
-            ("publish", json!({"channel": channel, "data": data(payload)}))
+        Method::Publish { channel, data: payload, unsupported } => {
+            let mut body = json!({"channel": channel, "data": data(payload)});
+            add_unsupported(&mut body, *unsupported);
+            ("publish", body)
         }
         Method::Rpc { method, data: payload } => {
             ("rpc", json!({"method": method, "data": data(payload)}))
         }
         Method::Send { data: payload } => ("send", json!({"data": data(payload)})),
         Method::Refresh { token } => ("refresh", json!({"token": token})),
-        Method::SubRefresh { channel, token } => {
-            ("sub_refresh", json!({"channel": channel, "token": token}))
+        Method::SubRefresh { channel, token, unsupported } => {
+            let mut body = json!({"channel": channel, "token": token});
+            add_unsupported(&mut body, *unsupported);
+            ("sub_refresh", body)
         }
         Method::Ping => ("ping", json!({})),
         Method::Pong => return json!({}),
@@ -200,7 +240,16 @@ fn to_protobuf(request: &Request) -> Vec<u8> {
                 .number(9, asked.positioned.into())
                 .number(10, asked.recoverable.into())
                 .number(11, asked.join_leave.into());
-            (5, body.number(14, asked.flag as u64).number(15, i64::from(asked.kind) as u64))
+            let numbers = [
+                ("tf", 13),
+                ("type", 15),
+                ("phase", 16),
+                ("cursor", 17),
+                ("limit", 18),
+                ("asc", 19),
+            ];
+            let body = body.number(14, asked.flag as u64);
+            (5, put_unsupported(body, asked.unsupported, &numbers))
         }
         Method::History(asked) => {
             let mut body = message().bytes(1, asked.channel.as_bytes());
@@ -212,14 +261,17 @@ fn to_protobuf(request: &Request) -> Vec<u8> {
         Method::Unsubscribe { channel } => (6, message().bytes(1, channel.as_bytes())),
         Method::Presence { channel } => (8, message().bytes(1, channel.as_bytes())),
         Method::PresenceStats { channel } => (9, message().bytes(1, channel.as_bytes())),
-        Method::Publish { channel, data } => {
-            (7, message().bytes(1, channel.as_bytes()).bytes(2, data))
+        Method::Publish { channel, data, unsupported } => {
+            let body = message().bytes(1, channel.as_bytes()).bytes(2, data);
+            let numbers = [("type", 3), ("key", 4), ("removed", 5)];
+            (7, put_unsupported(body, *unsupported, &numbers))
         }
         Method::Rpc { method, data } => (13, message().bytes(1, data).bytes(2, method.as_bytes())),
         Method::Send { data } => (12, message().bytes(1, data)),
         Method::Refresh { token } => (14, message().bytes(1, token.as_bytes())),
-        Method::SubRefresh { channel, token } => {
-            (15, message().bytes(1, channel.as_bytes()).bytes(2, token.as_bytes()))
+        Method::SubRefresh { channel, token, unsupported } => {
+            let body = message().bytes(1, channel.as_bytes()).bytes(2, token.as_bytes());
+            (15, put_unsupported(body, *unsupported, &[("type", 3)]))
         }
         Method::Ping => (11, message()),
         Method::Pong => return message().delimited(),
@@ -396,7 +448,8 @@ fn the_commands_of_a_frame_are_counted() {
 fn depth_costs_no_stack() {
     let brackets = "[".repeat(500_000) + &"]".repeat(500_000);
     let json = format!(r#"{{"id":1,"unheard_of":{brackets},"publish":{{"data":{brackets}}}}}"#);
-    let method = Method::Publish { channel: String::new(), data: Bytes::from(brackets) };
+    let method =
+        Method::Publish { channel: String::new(), data: Bytes::from(brackets), unsupported: None };
     assert_eq!(read(Variant::Json, json.as_bytes()), [Ok(Request { id: 1, method })]);
     // Groups of an unknown field, each in the one before.
     let mut groups = Message::default().bytes(1000, &[0x0b; 100_000]).delimited();

@@ -59,11 +59,18 @@ fn methods() -> Vec<(u32, Method)> {
                 recoverable: true,
                 join_leave: true,
                 flag: 3,
-                kind: 0,
+                unsupported: Some("tf"),
             })),
         ),
         (3, Method::Unsubscribe { channel: channel() }),
-        (4, Method::Publish { channel: channel(), data: Bytes::from_static(b"{\"text\":\"hi\"}") }),
+        (
+            4,
+            Method::Publish {
+                channel: channel(),
+                data: Bytes::from_static(b"{\"text\":\"hi\"}"),
+                unsupported: None,
+            },
+        ),
         (5, Method::Presence { channel: channel() }),
         (6, Method::PresenceStats { channel: channel() }),
         (
@@ -79,7 +86,7 @@ fn methods() -> Vec<(u32, Method)> {
         (0, Method::Send { data: Bytes::from_static(b"\"hello\"") }),
         (9, Method::Rpc { method: "sum".into(), data: Bytes::from_static(b"null") }),
         (10, Method::Refresh { token: token("t") }),
-        (u32::MAX, Method::SubRefresh { channel: channel(), token: token("s") }),
+        (u32::MAX, Method::SubRefresh { channel: channel(), token: token("s"), unsupported: None }),
         (0, Method::Pong),
     ]
 }
@@ -174,8 +181,8 @@ fn replies_are_written() {
     };
     let (present, history) = ([ann(), nobody()], recovered());
     let replies = [
-        (3, Reply::Error(ClientError::Internal)),
-        (3, Reply::Error(ClientError::PermissionDenied)),
+        (3, Reply::Error(ClientError::Internal.into())),
+        (3, Reply::Error(ClientError::PermissionDenied.into())),
         (1, Reply::Connect(&connected)),
         (2, Reply::Subscribe(&subscribed)),
         (2, Reply::Subscribe(&connected.subs[1].1)),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::protocol::centrifuge::reply::{
-    ClientError, ConnectResult, PersonalPush, Reply, SubscribeResult,
+    ClientFault, ConnectResult, PersonalPush, Reply, SubscribeResult,
 };
 use crate::protocol::centrifuge::writer::{Field, Writer, write_frame};
 use crate::protocol::push::EncodedPush;
@@ -149,8 +149,8 @@ fn write_info(message: &mut Writer<'_>, info: &ClientInfo) {
 
 fn write_reply(frame: &mut Writer<'_>, variant: Variant, reply: &Reply<'_>) {
     match *reply {
-        Reply::Error(error) => {
-            frame.message(Field::new("error", 2), |message| write_error(message, error));
+        Reply::Error(ref fault) => {
+            frame.message(Field::new("error", 2), |message| write_error(message, fault));
         }
         Reply::Connect(result) => {
             frame.message(Field::new("connect", 5), |message| {
@@ -195,9 +195,16 @@ fn write_reply(frame: &mut Writer<'_>, variant: Variant, reply: &Reply<'_>) {
     }
 }
 
-fn write_error(message: &mut Writer<'_>, error: ClientError) {
+/// The message begins with the protocol's words, because clients compare them.
+fn write_error(message: &mut Writer<'_>, fault: &ClientFault) {
+    const MESSAGE: Field = Field::new("message", 2);
+    let ClientFault { error, remedy } = fault;
     message.number(Field::new("code", 1), error.code().into());
-    message.text(Field::new("message", 2), error.message());
+    if remedy.is_empty() {
+        message.text(MESSAGE, error.message());
+    } else {
+        message.text(MESSAGE, &format!("{}: {remedy}", error.message()));
+    }
     message.flag(Field::new("temporary", 3), error.is_temporary());
 }
 

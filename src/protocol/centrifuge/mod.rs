@@ -26,7 +26,7 @@ mod writer;
 pub(in crate::protocol) use payload::is_json;
 
 pub use encode::{encode_personal_push, encode_push, encode_reply, ping_frame};
-pub use reply::{ClientError, ConnectResult, PersonalPush, Reply, SubscribeResult};
+pub use reply::{ClientError, ClientFault, ConnectResult, PersonalPush, Reply, SubscribeResult};
 pub use request::{
     ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, Requests,
     SubscribeRequest, decode_requests,

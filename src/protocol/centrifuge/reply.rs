@@ -1,5 +1,6 @@
 //! What clients are told.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::protocol::{ChannelName, ClientId, ClientInfo, Position, Push};
@@ -8,7 +9,7 @@ use crate::protocol::{ChannelName, ClientId, ClientInfo, Position, Push};
 #[derive(Clone, Debug)]
 pub enum Reply<'a> {
     /// It failed.
-    Error(ClientError),
+    Error(ClientFault),
     /// The client is connected.
     Connect(&'a ConnectResult),
     /// The client hears the channel.
@@ -84,7 +85,28 @@ pub enum PersonalPush<'a> {
     Unsubscribe(&'a ChannelName, u32, &'a str),
 }
 
+/// Why a command fails: a code for programs, and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFault {
+    /// What goes wrong.
+    pub error: ClientError,
+    /// What the reader may do about it; often nothing.
+    pub remedy: Cow<'static, str>,
+}
+
+impl From<ClientError> for ClientFault {
+    fn from(error: ClientError) -> Self {
+        Self { error, remedy: Cow::Borrowed("") }
+    }
+}
+
 /// What goes wrong with a command, by the protocol's own codes.
+///
+/// SDKs try again what is temporary, and fetch a new token for the code 109 in the reply to
+/// `connect` or `subscribe`. Anything else is final to them: it ends the connection (`connect`,
+/// `refresh`) or the subscription (`subscribe`, `sub_refresh`) until the application begins anew.
+/// So the same code may be temporary in one place and final in another: what matters is whether
+/// the client could come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientError {
     /// 100, temporary: try again.
@@ -95,18 +117,26 @@ pub enum ClientError {
     UnknownChannel,
     /// 103.
     PermissionDenied,
+    /// 103, temporary: a `sub_refresh` may cross the push that ends the subscription, of which the
+    /// client will make a new one by itself.
+    NotSubscribed,
     /// 104.
     MethodNotFound,
     /// 105.
     AlreadySubscribed,
     /// 106.
     LimitExceeded,
+    /// 106, temporary: somebody else may leave the channel.
+    ChannelFull,
     /// 107.
     BadRequest,
     /// 108.
     NotAvailable,
     /// 109.
     TokenExpired,
+    /// 109, temporary: the token of a `sub_refresh`. The subscription goes on for as long as it is
+    /// good, and until then the client may find a better token.
+    RenewalExpired,
     /// 110.
     Expired,
     /// 111, temporary.
@@ -122,13 +152,13 @@ impl ClientError {
             Self::Internal => 100,
             Self::Unauthorized => 101,
             Self::UnknownChannel => 102,
-            Self::PermissionDenied => 103,
+            Self::PermissionDenied | Self::NotSubscribed => 103,
             Self::MethodNotFound => 104,
             Self::AlreadySubscribed => 105,
-            Self::LimitExceeded => 106,
+            Self::LimitExceeded | Self::ChannelFull => 106,
             Self::BadRequest => 107,
             Self::NotAvailable => 108,
-            Self::TokenExpired => 109,
+            Self::TokenExpired | Self::RenewalExpired => 109,
             Self::Expired => 110,
             Self::TooManyRequests => 111,
             Self::UnrecoverablePosition => 112,
@@ -141,13 +171,13 @@ impl ClientError {
             Self::Internal => "internal server error",
             Self::Unauthorized => "unauthorized",
             Self::UnknownChannel => "unknown channel",
-            Self::PermissionDenied => "permission denied",
+            Self::PermissionDenied | Self::NotSubscribed => "permission denied",
             Self::MethodNotFound => "method not found",
             Self::AlreadySubscribed => "already subscribed",
-            Self::LimitExceeded => "limit exceeded",
+            Self::LimitExceeded | Self::ChannelFull => "limit exceeded",
             Self::BadRequest => "bad request",
             Self::NotAvailable => "not available",
-            Self::TokenExpired => "token expired",
+            Self::TokenExpired | Self::RenewalExpired => "token expired",
             Self::Expired => "expired",
             Self::TooManyRequests => "too many requests",
             Self::UnrecoverablePosition => "unrecoverable position",
@@ -156,6 +186,18 @@ impl ClientError {
 
     /// Whether the same command may succeed later.
     pub fn is_temporary(self) -> bool {
-        matches!(self, Self::Internal | Self::TooManyRequests)
+        matches!(
+            self,
+            Self::Internal
+                | Self::NotSubscribed
+                | Self::ChannelFull
+                | Self::RenewalExpired
+                | Self::TooManyRequests
+        )
+    }
+
+    /// The same, with what the reader may do about it.
+    pub fn with(self, remedy: impl Into<Cow<'static, str>>) -> ClientFault {
+        ClientFault { error: self, remedy: remedy.into() }
     }
 }

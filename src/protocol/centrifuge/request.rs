@@ -34,6 +34,8 @@ pub enum Method {
         channel: String,
         /// The message.
         data: Bytes,
+        /// A field that asks for what there is not.
+        unsupported: Option<&'static str>,
     },
     /// Who is in a channel.
     Presence {
@@ -70,6 +72,8 @@ pub enum Method {
         channel: String,
         /// The token.
         token: String,
+        /// A field that asks for what there is not.
+        unsupported: Option<&'static str>,
     },
     /// The old form of a ping from the client.
     Ping,
@@ -125,8 +129,8 @@ pub struct SubscribeRequest {
     /// Bit 0: compaction of channel names is understood; bit 1: what cannot be recovered is an
     /// error.
     pub flag: i64,
-    /// The kind of subscription: 0 is a stream, and all that there is here.
-    pub kind: i32,
+    /// A field that asks for what there is not: another `type` than a stream, a filter.
+    pub unsupported: Option<&'static str>,
 }
 
 /// What was said in a channel.

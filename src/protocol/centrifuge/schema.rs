@@ -1,13 +1,14 @@
 //! The commands of the client protocol as they stand in frames: each field with its name in JSON
 //! and its number in protobuf.
 //!
-//! One description serves both forms, so that they cannot drift apart. Only what the edge supports
-//! is here; other fields are skipped, because SDKs send new ones before servers know them (among
-//! them `delta`, `tf`, `dict` and `profile`). In JSON `null` is the same as leaving a field out,
-//! but data is kept as the text it came as, and a field that is named twice is an error. Maps end
-//! up sorted by key, and a key that comes twice counts once, with its last value. Memory is bounded
-//! by the frame: an entry of a map costs some hundred bytes at most, and nothing is reserved on a
-//! peer's word.
+//! One description serves both forms, so that they cannot drift apart. What the edge supports is
+//! here, and what it has to refuse because clients would take it for given: a filter, for one.
+//! Other fields are skipped, because SDKs send new ones before servers know them; among them are
+//! those that are agreed upon, where the reply says what is given (`delta`, `dict`, `profile`). In
+//! JSON `null` is the same as leaving a field out, but data is kept as the text it came as, and a
+//! field that is named twice is an error. Maps end up sorted by key, and a key that comes twice
+//! counts once, with its last value. Memory is bounded by the frame: an entry of a map costs some
+//! hundred bytes at most, and nothing is reserved on a peer's word.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -136,13 +137,33 @@ struct Subscribe {
     #[prost(bool, tag = "11")]
     #[serde(deserialize_with = "or_default")]
     join_leave: bool,
+    #[prost(message, optional, tag = "13")]
+    #[serde(deserialize_with = "object")]
+    tf: Option<Anything>,
     #[prost(int64, tag = "14")]
     #[serde(deserialize_with = "or_default")]
     flag: i64,
     #[prost(int32, tag = "15")]
     #[serde(rename = "type", deserialize_with = "or_default")]
     kind: i32,
+    #[prost(int32, tag = "16")]
+    #[serde(deserialize_with = "or_default")]
+    phase: i32,
+    #[prost(string, tag = "17")]
+    #[serde(deserialize_with = "or_default")]
+    cursor: String,
+    #[prost(int32, tag = "18")]
+    #[serde(deserialize_with = "or_default")]
+    limit: i32,
+    #[prost(bool, tag = "19")]
+    #[serde(deserialize_with = "or_default")]
+    asc: bool,
 }
+
+/// A message of which it only matters whether it is there.
+#[derive(Clone, PartialEq, Message, serde::Deserialize)]
+#[serde(default)]
+struct Anything {}
 
 /// `unsubscribe`, `presence` and `presence_stats`.
 #[derive(Clone, PartialEq, Message, serde::Deserialize)]
@@ -162,6 +183,15 @@ struct Publish {
     #[prost(bytes = "bytes", tag = "2")]
     #[serde(deserialize_with = "raw_json")]
     data: Bytes,
+    #[prost(int32, tag = "3")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
+    kind: i32,
+    #[prost(string, tag = "4")]
+    #[serde(deserialize_with = "or_default")]
+    key: String,
+    #[prost(bool, tag = "5")]
+    #[serde(deserialize_with = "or_default")]
+    removed: bool,
 }
 
 #[derive(Clone, PartialEq, Message, serde::Deserialize)]
@@ -232,6 +262,9 @@ struct SubRefresh {
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "or_default")]
     token: String,
+    #[prost(int32, tag = "3")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
+    kind: i32,
 }
 
 /// A value, where `null` is as good as none.
@@ -301,7 +334,7 @@ impl Command {
             self.connect.map(Method::from),
             self.subscribe.map(Method::from),
             self.unsubscribe.map(|asked| Method::Unsubscribe { channel: asked.channel }),
-            self.publish.map(|asked| Method::Publish { channel: asked.channel, data: asked.data }),
+            self.publish.map(Method::from),
             self.presence.map(|asked| Method::Presence { channel: asked.channel }),
             self.presence_stats.map(|asked| Method::PresenceStats { channel: asked.channel }),
             self.history.map(Method::from),
@@ -309,8 +342,7 @@ impl Command {
             self.send.map(|asked| Method::Send { data: asked.data }),
             self.rpc.map(|asked| Method::Rpc { method: asked.method, data: asked.data }),
             self.refresh.map(|asked| Method::Refresh { token: asked.token }),
-            self.sub_refresh
-                .map(|asked| Method::SubRefresh { channel: asked.channel, token: asked.token }),
+            self.sub_refresh.map(Method::from),
         ];
         let mut methods = methods.into_iter().flatten();
         match (methods.next(), methods.next()) {
@@ -354,9 +386,39 @@ impl From<Subscribe> for Method {
             recoverable: asked.recoverable,
             join_leave: asked.join_leave,
             flag: asked.flag,
-            kind: asked.kind,
+            unsupported: first([
+                (asked.kind != 0, "type"),
+                (asked.tf.is_some(), "tf"),
+                (asked.phase != 0, "phase"),
+                (!asked.cursor.is_empty(), "cursor"),
+                (asked.limit != 0, "limit"),
+                (asked.asc, "asc"),
+            ]),
         }))
     }
+}
+
+impl From<Publish> for Method {
+    fn from(asked: Publish) -> Self {
+        let unsupported = first([
+            (asked.kind != 0, "type"),
+            (!asked.key.is_empty(), "key"),
+            (asked.removed, "removed"),
+        ]);
+        Self::Publish { channel: asked.channel, data: asked.data, unsupported }
+    }
+}
+
+impl From<SubRefresh> for Method {
+    fn from(asked: SubRefresh) -> Self {
+        let unsupported = first([(asked.kind != 0, "type")]);
+        Self::SubRefresh { channel: asked.channel, token: asked.token, unsupported }
+    }
+}
+
+/// The first field that is there.
+fn first<const COUNT: usize>(fields: [(bool, &'static str); COUNT]) -> Option<&'static str> {
+    fields.into_iter().find(|(is_there, _)| *is_there).map(|(_, name)| name)
 }
 
 impl From<History> for Method {

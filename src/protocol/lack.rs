@@ -1,0 +1,50 @@
+//! What a channel lacks, and which option gives it: whoever is told that something is not there
+//! should not have to search for that.
+
+use crate::protocol::ChannelName;
+use crate::protocol::refusal::shorten;
+
+/// What may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The channel's namespace.
+    Namespace,
+    /// A history.
+    History,
+    /// Presence.
+    Presence,
+}
+
+impl Lack {
+    /// What to do about it, for the message of an error.
+    pub fn remedy(self, channel: &ChannelName) -> String {
+        let section = match channel.namespace() {
+            Some(name) => format!("namespaces.{}", shorten(name)),
+            None if channel.user().is_some() => "personal".to_owned(),
+            None => "channels".to_owned(),
+        };
+        match self {
+            Self::Namespace => format!("add [{section}] to the configuration"),
+            Self::History => format!("set {section}.history_size"),
+            Self::Presence => format!("set {section}.presence"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_has_a_section() {
+        let remedy = |lack: Lack, channel: &str| {
+            lack.remedy(&ChannelName::parse(channel.as_bytes()).unwrap())
+        };
+        assert_eq!(remedy(Lack::History, "news"), "set channels.history_size");
+        assert_eq!(remedy(Lack::Presence, "#42"), "set personal.presence");
+        assert_eq!(remedy(Lack::History, "chat:a:b"), "set namespaces.chat.history_size");
+        assert_eq!(remedy(Lack::Namespace, "chat:a"), "add [namespaces.chat] to the configuration");
+        let long = remedy(Lack::Namespace, &format!("{}:a", "x".repeat(200)));
+        assert!(long.len() < 100, "{long}");
+    }
+}
