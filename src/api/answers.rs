@@ -65,6 +65,9 @@ type Settled = Result<Gathered, RequestError>;
 #[derive(Debug)]
 pub(super) struct Request(Vec<(Command, oneshot::Sender<Settled>)>);
 
+/// The other end: what waits for the task that owns the port.
+pub(super) type Queue = mpsc::Receiver<Request>;
+
 /// The handlers' end: hands commands in and waits for what becomes of them.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
@@ -75,7 +78,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// The two ends of the queue; `patience` bounds the wait for shards.
-    pub(super) fn new(patience: Duration) -> (Self, mpsc::Receiver<Request>) {
+    pub(super) fn new(patience: Duration) -> (Self, Queue) {
         let (queue, receiver) = mpsc::channel(REQUESTS_QUEUED_MAX);
         (Self { queue, patience }, receiver)
     }
@@ -95,10 +98,10 @@ impl Requests {
                 ((command, reply), answer)
             })
             .unzip();
-        if self.queue.try_send(Request(request)).is_err() {
+        let deadline = Instant::now() + self.patience;
+        if !matches!(timeout_at(deadline, self.queue.send(Request(request))).await, Ok(Ok(()))) {
             return (0..count).map(|_| Err(RequestError::Overloaded)).collect();
         }
-        let deadline = Instant::now() + self.patience;
         let mut settled = Vec::with_capacity(count);
         for answer in answers {
             settled.push(match timeout_at(deadline, answer).await {
@@ -111,7 +114,7 @@ impl Requests {
 }
 
 /// Serves requests until every [`Requests`] is gone.
-pub(super) async fn run(port: AskerPort, mut queue: mpsc::Receiver<Request>) -> io::Result<()> {
+pub(super) async fn run(port: AskerPort, mut queue: Queue) -> io::Result<()> {
     let bell = port.inbox.bell();
     #[expect(deprecated, reason = "its replacement is unsafe; `port` keeps the descriptor open")]
     let readable = AsyncFd::with_interest(bell.as_raw_fd(), Interest::READABLE)?;

@@ -46,6 +46,9 @@ struct Failure {
 /// Where the methods are.
 pub(super) const PREFIX: &str = "/api/";
 
+/// Where commands are posted as lines.
+pub(super) const LINES: &str = "/api";
+
 /// Answers one request.
 pub(super) async fn call(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
     let (head, body) = request.into_parts();
@@ -57,6 +60,11 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, request: HttpRequest
             failure.into_response(mode.is_some_and(|mode| mode == "transport"))
         }
     }
+}
+
+/// The answer to a request that did not get as far as its method.
+pub(super) fn failure(error: ApiError) -> Response {
+    Failure::from(error).into_response(false)
 }
 
 async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>, Failure> {

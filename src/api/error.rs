@@ -57,9 +57,12 @@ pub(super) enum ApiError {
     /// The command reached no shard, or a shard refused it, or did not answer in time.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The metrics could not be rendered.
-    #[error("the metrics could not be rendered")]
-    Metrics,
+    /// As many requests to the API as may be are under way.
+    #[error("too many requests are under way, nothing was done: try again later")]
+    TooMany,
+    /// The edge itself failed.
+    #[error("the edge failed to answer")]
+    Failed,
 }
 
 impl ApiError {
@@ -95,7 +98,8 @@ impl ApiError {
             }
             Self::Request(RequestError::Refused(error)) => (StatusCode::BAD_REQUEST, error.code()),
             Self::Silent => (StatusCode::GATEWAY_TIMEOUT, "silent"),
-            Self::Metrics => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
 }

@@ -1,22 +1,29 @@
-//! Renders the tables of `metrics` in the OpenMetrics text format.
+//! Renders the tables of `metrics` in the OpenMetrics text format, or in its predecessor, the text
+//! format 0.0.4, which everybody reads.
 //!
 //! A collector reads the single-writer counters on each scrape, so nothing is registered twice and
 //! nothing on the hot path knows about exposition. OpenMetrics wants all samples of a family in one
 //! block, while families span shards and even tables; they are gathered by name first.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::Bytes;
+use axum::http::header::{ACCEPT, HeaderMap};
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use tokio::task::yield_now;
+use tokio::time::Instant;
+
 use crate::api::process;
 use crate::metrics::{
-    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, IngestMetrics, LogMetrics, Metric, ShardMetrics,
-    TokenMetrics, Value,
+    ApiMetrics, FAN_OUT_BOUNDS_NANOS, Histogram, HttpMetrics, IngestMetrics, LogMetrics, Metric,
+    ShardMetrics, TokenMetrics, Value,
 };
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -26,12 +33,123 @@ pub(super) fn registry(
     version: &'static str,
     shards: Vec<Arc<ShardMetrics>>,
     (ingest, tokens): (Arc<IngestMetrics>, Arc<TokenMetrics>),
-    (api, log): (Arc<ApiMetrics>, Arc<LogMetrics>),
+    (api, http): (Arc<ApiMetrics>, Arc<HttpMetrics>),
+    log: Arc<LogMetrics>,
 ) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Tables { shards, ingest, tokens, api, log }));
+    let tables = Tables { shards, ingest, tokens, api, http, log };
+    registry.register_collector(Box::new(tables));
     registry.register_collector(Box::new(Process { version }));
     registry
+}
+
+/// The metrics as they were rendered last. Those who ask at the same time share a rendering, so
+/// that many scrapes at once cost no more than one.
+#[derive(Debug, Default)]
+pub(super) struct Page(Mutex<Option<Rendered>>);
+
+/// One rendering.
+#[derive(Debug)]
+struct Rendered {
+    begun: Instant,
+    open: Bytes,
+    text: Bytes,
+}
+
+impl Page {
+    /// The metrics as they are now.
+    pub(super) async fn get(
+        &self,
+        registry: &Registry,
+        format: Format,
+    ) -> Result<Bytes, fmt::Error> {
+        let asked = Instant::now();
+        // Whoever else asks in this round of the runtime has done so when the first goes on.
+        yield_now().await;
+        let mut page = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rendered = match page.take() {
+            Some(rendered) if rendered.begun > asked => rendered,
+            _ => Rendered::new(registry)?,
+        };
+        let rendered = page.insert(rendered);
+        Ok(match format {
+            Format::Text => rendered.text.clone(),
+            Format::OpenMetrics => rendered.open.clone(),
+        })
+    }
+}
+
+impl Rendered {
+    fn new(registry: &Registry) -> Result<Self, fmt::Error> {
+        let begun = Instant::now();
+        let mut open = String::new();
+        encode(&mut open, registry)?;
+        let text = text_format(&open).into();
+        Ok(Self { begun, open: open.into(), text })
+    }
+}
+
+/// A format of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// The text format 0.0.4.
+    Text,
+    /// OpenMetrics, for those who ask for it.
+    OpenMetrics,
+}
+
+impl Format {
+    /// What the `Accept` header of a request asks for.
+    pub(super) fn wanted(headers: &HeaderMap) -> Self {
+        let (mut open, mut text) = (0.0, 0.0);
+        let lines = headers.get_all(ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
+        for range in lines.flat_map(|line| line.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+            let best = match kind.as_str() {
+                "application/openmetrics-text" => &mut open,
+                "text/plain" => &mut text,
+                _ => continue,
+            };
+            *best = f32::max(*best, quality.unwrap_or(1.0));
+        }
+        if open > 0.0 && open >= text { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// What the answer says that it is.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The text format 0.0.4 of metrics in OpenMetrics. Samples are the same in both; a family has the
+/// name of its samples, and there is no type of its own for facts.
+fn text_format(open: &str) -> String {
+    let mut text = String::with_capacity(open.len());
+    let mut help = "";
+    for line in open.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').map_or("", |(_, help)| help);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap_or((rest, "untyped"));
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            let written =
+                writeln!(text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}");
+            written.expect("a string takes everything");
+        } else if !line.starts_with('#') {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 #[derive(Debug)]
@@ -40,6 +158,7 @@ struct Tables {
     ingest: Arc<IngestMetrics>,
     api: Arc<ApiMetrics>,
     tokens: Arc<TokenMetrics>,
+    http: Arc<HttpMetrics>,
     log: Arc<LogMetrics>,
 }
 
@@ -80,8 +199,9 @@ impl Tables {
         let shards = self.shards.iter().enumerate().flat_map(|(shard, table)| {
             table.metrics().into_iter().map(move |metric| (Some(shard), metric))
         });
-        let (tokens, log) = (self.tokens.metrics(), self.log.metrics());
-        let single = [self.ingest.metrics(), tokens, self.api.metrics(), log];
+        let (ingest, tokens, log) =
+            (self.ingest.metrics(), self.tokens.metrics(), self.log.metrics());
+        let single = [ingest, tokens, self.api.metrics(), self.http.metrics(), log];
         let single = single.into_iter().flatten().map(|metric| (None, metric));
         let mut families: Vec<Family<'_>> = Vec::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
@@ -157,5 +277,47 @@ impl Collector for Process {
                 .encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn open_metrics_are_for_those_who_ask_for_them() {
+        use Format::{OpenMetrics, Text};
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
+            text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        let classic = "text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.3";
+        for (accept, format) in [
+            (prometheus, OpenMetrics),
+            ("application/openmetrics-text", OpenMetrics),
+            ("Application/OpenMetrics-Text; version=1.0.0", OpenMetrics),
+            (classic, Text),
+            ("application/openmetrics-text;q=0", Text),
+            ("text/plain", Text),
+            ("*/*", Text),
+            ("text/html, */*;q=0.8", Text),
+            ("", Text),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(Format::wanted(&headers), format, "{accept}");
+        }
+        assert_eq!(Format::wanted(&HeaderMap::new()), Text);
+    }
+
+    #[test]
+    fn families_of_the_text_format_have_the_names_of_their_samples() {
+        let open = "# HELP a Things.\n# TYPE a counter\na_total{b=\"c\"} 1\n\
+            # HELP d More.\n# TYPE d gauge\nd 2\n\
+            # HELP e Version.\n# TYPE e info\ne_info{v=\"1\"} 1\n# EOF\n";
+        let text = "# HELP a_total Things.\n# TYPE a_total counter\na_total{b=\"c\"} 1\n\
+            # HELP d More.\n# TYPE d gauge\nd 2\n\
+            # HELP e_info Version.\n# TYPE e_info gauge\ne_info{v=\"1\"} 1\n";
+        assert_eq!(text_format(open), text);
     }
 }

@@ -1,8 +1,9 @@
 //! The control plane: an HTTP server for operators and backends on the internal address.
 //!
 //! It offers the HTTP API of backends below `/api/`, `/metrics`, `/health`, `/info`, the try page
-//! at `/` and, for development, the publishing behind that page. It runs on one thread with a
-//! tokio runtime of its own, so that well-kept libraries serve it, and meets the data plane in two
+//! at `/` and, for development, the publishing behind that page. It runs on two threads with tokio
+//! runtimes of their own, so that well-kept libraries serve it: one for connections and probes, one
+//! for what the API is asked, so that no probe waits for the API. It meets the data plane in two
 //! places only: it reads the counters of other threads, and it sends commands over links and
 //! gathers what shards answer. Whatever HTTP clients do here, the shards never wait for it.
 
@@ -12,11 +13,14 @@ mod backend;
 mod error;
 mod head;
 mod metrics;
+mod places;
 mod process;
 mod publish;
 mod refusal;
 mod router;
 mod server;
+mod socket;
+mod unread;
 
 pub use access::Access;
 pub use server::serve;
@@ -80,10 +84,20 @@ pub struct Timing {
     pub request: Duration,
     /// For shards to answer a command.
     pub answer: Duration,
+    /// For an HTTP client to read an answer.
+    pub reading: Duration,
+    /// For an HTTP client to make its next request: more than the 60 seconds for which balancers
+    /// keep a connection as a rule, so that it is they who end it.
+    pub idle: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { request: Duration::from_secs(10), answer: Duration::from_secs(5) }
+        Self {
+            request: Duration::from_secs(10),
+            answer: Duration::from_secs(5),
+            reading: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+        }
     }
 }

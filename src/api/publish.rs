@@ -14,6 +14,9 @@ use crate::api::head::{check_page, read_body};
 use crate::api::router::Shared;
 use crate::protocol::{ChannelName, Command, NameError, Publication};
 
+/// Where it is.
+pub(super) const PATH: &str = "/try/publish";
+
 /// Most bytes of a body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 

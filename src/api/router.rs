@@ -15,7 +15,6 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
-use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
@@ -23,14 +22,16 @@ use crate::api::answers::Requests;
 use crate::api::backend::{PREFIX, call};
 use crate::api::error::ApiError;
 use crate::api::head::{host, is_local_host};
-use crate::api::publish::publish;
+use crate::api::metrics::{Format, Page};
+use crate::api::publish::{self, publish};
 use crate::api::refusal::refusal;
 use crate::api::{Access, Facts};
 use crate::metrics::{ApiMetrics, ShardMetrics};
 use crate::shard::Drain;
 use crate::sys::Clock;
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Where the description of the HTTP API is.
+pub(super) const DESCRIPTION: &str = "/api/openapi.json";
 
 /// The SDK that the page shows: the npm package as it was published.
 const SDK: &str = include_str!("page/centrifuge.js");
@@ -43,6 +44,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 pub(super) struct Shared {
     pub(super) facts: Facts,
     pub(super) registry: Registry,
+    pub(super) page: Page,
     pub(super) metrics: Arc<ApiMetrics>,
     pub(super) access: Access,
     pub(super) shards: Vec<Arc<ShardMetrics>>,
@@ -53,9 +55,8 @@ pub(super) struct Shared {
 }
 
 /// All paths.
-pub(super) fn router(shared: Shared) -> Router {
+pub(super) fn router(shared: Arc<Shared>) -> Router {
     let dev = shared.facts.dev;
-    let shared = Arc::new(shared);
     let html = "text/html; charset=utf-8";
     let script = "text/javascript; charset=utf-8";
     let style = "text/css; charset=utf-8";
@@ -70,10 +71,10 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/try/refusal", get(refusal))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
-        .route("/api/openapi.json", get(([(header::CONTENT_TYPE, json)], OPENAPI)))
+        .route(DESCRIPTION, get(([(header::CONTENT_TYPE, json)], OPENAPI)))
         .route(&format!("{PREFIX}{{*method}}"), any(call));
     if dev {
-        router = router.route("/try/publish", post(publish));
+        router = router.route(publish::PATH, post(publish));
     }
     router
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -83,10 +84,13 @@ pub(super) fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
-    let mut text = String::new();
-    encode(&mut text, &shared.registry).map_err(|_| ApiError::Metrics)?;
-    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
+async fn metrics(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let format = Format::wanted(&headers);
+    let page = shared.page.get(&shared.registry, format).await.map_err(|_| ApiError::Failed)?;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], page).into_response())
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {

@@ -1,41 +1,65 @@
-//! The HTTP server: one thread, one runtime, bounded connections, and a deadline for everything.
+//! The HTTP server: two threads, bounded connections, and a deadline for everything.
 //!
-//! `axum::serve` has no options, so hyper is driven here. An HTTP client can hold a connection only
-//! as long as it makes requests in time, never longer than [`CONNECTION_TIME_MAX`] and one request,
-//! and only [`CONNECTIONS_MAX`] of them exist; more wait in the kernel's backlog.
+//! The thread that [`serve`] is called on accepts connections, reads heads, sends answers, and
+//! answers probes itself: `/health`, `/metrics`, `/info` and the pages. What the API is asked runs
+//! on a second thread, so that no probe ever waits for a batch that is decoded or for a history
+//! that is written as JSON. There is a place for every connection ([`Places`]), and a bound on the
+//! requests to the API that are under way; one more is refused at once.
+//!
+//! `axum::serve` has no options, so hyper is driven here.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
-use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{Request, Uri};
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
+use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
+use tokio::time::sleep;
 
 use crate::api::answers::{self, Requests};
-use crate::api::router::{Shared, router};
-use crate::api::{Control, metrics};
-use crate::metrics::ApiMetrics;
+use crate::api::error::ApiError;
+use crate::api::places::{Place, Places};
+use crate::api::router::{DESCRIPTION, Shared, router};
+use crate::api::socket::Socket;
+use crate::api::unread::Unread;
+use crate::api::{Control, Timing, backend, metrics};
+use crate::keys::Keeper;
+use crate::mesh::AskerPort;
+use crate::metrics::{ApiMetrics, HttpMetrics};
 
 /// Most HTTP connections at a time.
-const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 320;
 
-/// How long a connection takes further requests. Scrapers reconnect without noticing.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// Most requests to the API that are under way at a time. What is left are places that whoever
+/// has nothing under way gives up for whoever comes, and so for probes.
+const API_REQUESTS_MAX: usize = 256;
 
 /// Most bytes of a request head, and of a body that is read ahead.
 const READ_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
+/// The header that says how long a connection is kept.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// How long no connection is accepted after an accept failed, as without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves the control plane on the calling thread until `stop` is sent or its sender is dropped.
+/// Serves the control plane until `stop` is sent or its sender is dropped.
 pub fn serve(
     listener: TcpListener,
     control: Control,
@@ -43,7 +67,7 @@ pub fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let (requests, queue) = Requests::new(control.timing.answer);
-    let api = Arc::new(ApiMetrics::default());
+    let (api, http) = (Arc::new(ApiMetrics::default()), Arc::new(HttpMetrics::default()));
     let (version, shards) = (control.facts.version, control.shards.clone());
     let shared = Shared {
         facts: control.facts,
@@ -51,8 +75,10 @@ pub fn serve(
             version,
             shards,
             (control.ingest, control.keeper.metrics()),
-            (Arc::clone(&api), control.log),
+            (Arc::clone(&api), Arc::clone(&http)),
+            control.log,
         ),
+        page: metrics::Page::default(),
         metrics: api,
         access: control.access,
         shards: control.shards,
@@ -61,51 +87,205 @@ pub fn serve(
         request_time_max: control.timing.request,
         requests,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let shared = Arc::new(shared);
+    let api = ApiThread::start(control.port, queue, control.keeper)?;
+    let server = Rc::new(Server {
+        places: Places::new(CONNECTIONS_MAX, control.timing, Arc::clone(&http)),
+        router: TowerToHyperService::new(router(Arc::clone(&shared))),
+        shared,
+        api: api.handle.clone(),
+        api_requests: Semaphore::new(API_REQUESTS_MAX),
+        timing: control.timing,
+        metrics: http,
+    });
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tokio::select! {
             _ = stop => Ok(()),
-            result = answers::run(control.port, queue) => result,
-            () = control.keeper.run() => Ok(()),
-            () = accept(listener, router(shared), control.timing.request) => Ok(()),
+            () = server.accept(listener) => Ok(()),
+            _ = api.ended => Err(io::Error::other("the thread of the API ended")),
         }
-    })
+    })?;
+    drop(api.stop);
+    api.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the API panicked")))
 }
 
-async fn accept(listener: tokio::net::TcpListener, router: Router, request_time_max: Duration) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let place = Arc::clone(&places);
-        let place = place.acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, router, request_time_max).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept on the internal address");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+/// The thread on which requests to the API are carried out.
+struct ApiThread {
+    handle: Handle,
+    /// Ends it when dropped.
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl ApiThread {
+    fn start(port: AskerPort, queue: answers::Queue, keeper: Keeper) -> io::Result<Self> {
+        let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (is_alive, ended) = oneshot::channel();
+        let body = move || {
+            // Dropped however the thread ends.
+            let _is_alive: oneshot::Sender<()> = is_alive;
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => Ok(()),
+                    result = answers::run(port, queue) => result,
+                    () = keeper.run() => Ok(()),
+                }
+            })
+        };
+        let thread = Builder::new().name("api".to_owned()).spawn(body)?;
+        Ok(Self { handle, stop, ended, thread })
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, request_time_max: Duration) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(request_time_max)
-        .max_buf_size(READ_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    tokio::select! {
-        // How a connection ends is the client's affair: neither worth a log line nor a counter.
-        _ = connection.as_mut() => return,
-        () = sleep(CONNECTION_TIME_MAX) => {}
+/// What connections share.
+struct Server {
+    places: Places,
+    router: TowerToHyperService<Router>,
+    shared: Arc<Shared>,
+    api: Handle,
+    api_requests: Semaphore,
+    timing: Timing,
+    metrics: Arc<HttpMetrics>,
+}
+
+impl Server {
+    async fn accept(self: &Rc<Self>, listener: tokio::net::TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let server = Rc::clone(self);
+                    let place = self.places.take();
+                    spawn_local(async move { server.serve_connection(stream, place).await });
+                    // Those that are there have their turn before the next.
+                    yield_now().await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the internal address");
+                    // Its descriptor may be the one that is wanting.
+                    self.places.displace();
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = timeout(request_time_max, connection).await;
+
+    async fn serve_connection(self: Rc<Self>, stream: TcpStream, place: Rc<Place>) {
+        let answer = service_fn(|request| self.answer(&place, request));
+        let socket = TokioIo::new(Socket::new(stream, Rc::clone(&place)));
+        // Deadlines are those of the place: hyper's own would end an idle connection like a slow
+        // one.
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_buf_size(READ_BUFFER_BYTES_MAX)
+            .serve_connection(socket, answer);
+        let end = tokio::select! {
+            // How a client ends a connection is its own affair.
+            _ = connection => None,
+            end = place.lost() => Some(end),
+        };
+        self.places.give_back(&place, end);
+    }
+
+    async fn answer(
+        &self,
+        place: &Place,
+        mut request: Request<Incoming>,
+    ) -> Result<Response, Infallible> {
+        place.begin().await;
+        trim_path(&mut request);
+        let (request, body) = Unread::watch(request);
+        let mut response = self.respond(request).await;
+        let is_last = body.is_left() || self.is_ending();
+        let headers = response.headers_mut();
+        if is_last {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if let Ok(value) = format!("timeout={}", self.timing.idle.as_secs()).try_into() {
+            headers.insert(KEEP_ALIVE, value);
+        }
+        place.finish();
+        Ok(response)
+    }
+
+    async fn respond(&self, request: Request<Body>) -> Response {
+        let is_for_api = is_for_api(request.uri().path());
+        let router = self.router.call(request);
+        if !is_for_api {
+            let Ok(response) = router.await;
+            return response;
+        }
+        let Ok(_under_way) = self.api_requests.try_acquire() else {
+            self.metrics.requests_refused.increment();
+            return backend::failure(ApiError::TooMany);
+        };
+        // It ends with its connection, as the set does.
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(router, &self.api);
+        match tasks.join_next().await {
+            Some(Ok(Ok(response))) => response,
+            _ => backend::failure(ApiError::Failed),
+        }
+    }
+
+    /// Whether connections should not be used again.
+    fn is_ending(&self) -> bool {
+        self.shared.drain.is_announced() || self.places.are_scarce()
+    }
+}
+
+/// Whether a request is carried out on the thread of the API.
+fn is_for_api(path: &str) -> bool {
+    let is_method = path.starts_with(backend::PREFIX) && path != DESCRIPTION;
+    is_method || path == backend::LINES || path.starts_with("/try/")
+}
+
+/// A slash at the end of a path means nothing.
+fn trim_path<B>(request: &mut Request<B>) {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() || trimmed.len() == path.len() {
+        return;
+    }
+    let uri = match request.uri().query() {
+        Some(query) => Uri::try_from(format!("{trimmed}?{query}")),
+        None => Uri::try_from(trimmed),
+    };
+    if let Ok(uri) = uri {
+        *request.uri_mut() = uri;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_at_the_end_mean_nothing() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("//", "//"),
+            ("/health/", "/health"),
+            ("/metrics//", "/metrics"),
+            ("/api/publish/?a=/", "/api/publish?a=/"),
+            ("/info", "/info"),
+        ] {
+            let mut request = Request::builder().uri(path).body(()).unwrap();
+            trim_path(&mut request);
+            assert_eq!(request.uri(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn probes_are_told_from_requests_to_the_api() {
+        for path in ["/api", "/api/publish", "/api/nothing", "/try/publish", "/try/refusal"] {
+            assert!(is_for_api(path), "{path}");
+        }
+        for path in ["/", "/health", "/metrics", "/info", "/api/openapi.json", "/apis"] {
+            assert!(!is_for_api(path), "{path}");
+        }
+    }
 }

@@ -8,7 +8,7 @@
 mod table;
 mod value;
 
-pub use table::{ApiMetrics, IngestMetrics, LogMetrics, ShardMetrics, TokenMetrics};
+pub use table::{ApiMetrics, HttpMetrics, IngestMetrics, LogMetrics, ShardMetrics, TokenMetrics};
 pub use value::{Counter, FAN_OUT_BOUNDS_NANOS, Gauge, Histogram};
 
 /// What the field of a metric is, borrowed for a scrape.

@@ -301,6 +301,26 @@ metrics! {
 }
 
 metrics! {
+    /// What the control plane counts of its HTTP connections.
+    HttpMetrics {
+        connections: Gauge = "tidegate_http_connections"
+            "Open connections to the internal address.";
+        closed: Counter = "tidegate_http_connections_closed" [reason = "done"]
+            "Connections to the internal address that ended, by reason.";
+        idle: Counter = "tidegate_http_connections_closed" [reason = "idle"]
+            "Connections to the internal address that ended, by reason.";
+        slow_head: Counter = "tidegate_http_connections_closed" [reason = "slow_head"]
+            "Connections to the internal address that ended, by reason.";
+        slow_reader: Counter = "tidegate_http_connections_closed" [reason = "slow_reader"]
+            "Connections to the internal address that ended, by reason.";
+        displaced: Counter = "tidegate_http_connections_closed" [reason = "displaced"]
+            "Connections to the internal address that ended, by reason.";
+        requests_refused: Counter = "tidegate_http_requests_refused"
+            "Requests to the HTTP API that were refused because too many were under way.";
+    }
+}
+
+metrics! {
     /// What the keeper of token keys counts.
     TokenMetrics {
         keys: Gauge = "tidegate_token_keys"

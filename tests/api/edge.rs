@@ -47,7 +47,22 @@ impl Edge {
         Self::with_access(false, Access::Key(KEY.as_bytes().into()))
     }
 
+    /// The same, as patient as the real one.
+    pub fn patient() -> Self {
+        Self::with_timing(false, Access::Key(KEY.as_bytes().into()), Timing::default())
+    }
+
     fn with_access(dev: bool, access: Access) -> Self {
+        let timing = Timing {
+            request: Duration::from_millis(400),
+            answer: Duration::from_millis(300),
+            reading: Duration::from_millis(700),
+            idle: Duration::from_millis(1100),
+        };
+        Self::with_timing(dev, access, timing)
+    }
+
+    fn with_timing(dev: bool, access: Access, timing: Timing) -> Self {
         let (ports, mut askers) = build(SHARDS, LINK_CAPACITY, 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -56,8 +71,8 @@ impl Edge {
         let drain = Arc::new(Drain::new(SHARDS.into()));
         let public = "127.0.0.1:8000".parse().unwrap();
         // The keeper must not set its gauges between a test's setting and its look.
-        let timing = keys::Timing { tick: Duration::from_secs(3600), ..Default::default() };
-        let keeper = keys::open(&Default::default(), timing).unwrap();
+        let keeping = keys::Timing { tick: Duration::from_secs(3600), ..Default::default() };
+        let keeper = keys::open(&Default::default(), keeping).unwrap();
         let tokens = keeper.metrics();
         let control = Control {
             facts: Facts {
@@ -76,10 +91,7 @@ impl Edge {
             log: Arc::default(),
             drain: Arc::clone(&drain),
             clock: tidegate::sys::Clock::start(),
-            timing: Timing {
-                request: Duration::from_millis(400),
-                answer: Duration::from_millis(300),
-            },
+            timing,
         };
         let (stop, stopped) = oneshot::channel();
         let thread = Some(std::thread::spawn(move || serve(listener, control, stopped)));
@@ -88,7 +100,7 @@ impl Edge {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
@@ -194,7 +206,7 @@ pub struct Response {
 }
 
 impl Response {
-    fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not a response: {text:?}"));

@@ -10,6 +10,7 @@ mod backend;
 mod edge;
 mod metrics;
 mod openapi;
+mod probes;
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};

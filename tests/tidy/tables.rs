@@ -8,7 +8,7 @@
 use std::process::Command;
 
 use tidegate::metrics::{
-    ApiMetrics, IngestMetrics, LogMetrics, Metric, ShardMetrics, TokenMetrics, Value,
+    ApiMetrics, HttpMetrics, IngestMetrics, LogMetrics, Metric, ShardMetrics, TokenMetrics, Value,
 };
 
 use crate::source::{Finding, assert_clean, in_file, read};
@@ -44,10 +44,10 @@ pub(crate) fn assert_options() {
 pub(crate) fn assert_metrics() {
     let (shard, ingest) = (ShardMetrics::default(), IngestMetrics::default());
     let (tokens, api) = (TokenMetrics::default(), ApiMetrics::default());
-    let log = LogMetrics::default();
+    let (http, log) = (HttpMetrics::default(), LogMetrics::default());
     let own_label = Some("shard");
     let metrics = shard.metrics().into_iter().map(|metric| (metric, own_label));
-    let single = [ingest.metrics(), tokens.metrics(), api.metrics(), log.metrics()];
+    let single = [ingest.metrics(), tokens.metrics(), api.metrics(), http.metrics(), log.metrics()];
     let metrics = metrics.chain(single.into_iter().flatten().map(|metric| (metric, None)));
     let rows = metric_rows(&metrics.collect::<Vec<_>>());
     assert_clean(differences(&read("README.md"), "## Metrics", &rows));

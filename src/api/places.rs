@@ -1,0 +1,244 @@
+//! The places for HTTP connections, and when a connection loses its place.
+//!
+//! Whoever connects is taken in at once, because a probe cannot be told from anything else before
+//! it has said what it wants. So that there is always a place, only requests to the API count
+//! against a bound of their own (`server`), and whoever is not being served gives way when all
+//! places are taken: the one first that has been doing what it does for longest, be that nothing,
+//! a request head that does not come to an end, or an answer that it does not take.
+//!
+//! All of this is of one thread, so nothing here needs a lock.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::Timing;
+use crate::metrics::HttpMetrics;
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It waits for the next request.
+    Idle,
+    /// It sends a request head.
+    Head,
+    /// It is being served. Whoever serves sees to the time.
+    Serving,
+    /// It takes an answer.
+    Answer,
+}
+
+/// Why the edge ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// No further request came.
+    Idle,
+    /// The head of a request did not come in time.
+    SlowHead,
+    /// An answer was not taken in time.
+    SlowReader,
+    /// Another connection needs the place.
+    Displaced,
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub(super) struct Place {
+    phase: Cell<Phase>,
+    /// Since when it is in this phase.
+    since: Cell<Instant>,
+    timing: Timing,
+    is_displaced: Cell<bool>,
+    changed: Notify,
+    flushed: Notify,
+}
+
+impl Place {
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// Bytes came.
+    pub(super) fn note_input(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Everything that was to be sent is sent.
+    pub(super) fn note_flush(&self) {
+        if self.phase.get() == Phase::Answer {
+            self.enter(Phase::Idle);
+            self.flushed.notify_one();
+        }
+    }
+
+    /// A request has come. The answer to the one before is to be taken first, so that nobody makes
+    /// answers pile up.
+    pub(super) async fn begin(&self) {
+        while self.phase.get() == Phase::Answer {
+            self.flushed.notified().await;
+        }
+        self.enter(Phase::Serving);
+    }
+
+    /// The answer is ready.
+    pub(super) fn finish(&self) {
+        self.enter(Phase::Answer);
+    }
+
+    /// The moment at which the present phase is over, unless something changes.
+    fn deadline(&self) -> Option<Instant> {
+        let time_max = match self.phase.get() {
+            Phase::Idle => self.timing.idle,
+            Phase::Head => self.timing.request,
+            Phase::Answer => self.timing.reading,
+            Phase::Serving => return None,
+        };
+        Some(self.since.get() + time_max)
+    }
+
+    /// Waits until the connection has lost its place.
+    pub(super) async fn lost(&self) -> End {
+        loop {
+            if self.is_displaced.get() {
+                return End::Displaced;
+            }
+            let changed = self.changed.notified();
+            let Some(deadline) = self.deadline() else {
+                changed.await;
+                continue;
+            };
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(deadline) => return match self.phase.get() {
+                    Phase::Head => End::SlowHead,
+                    Phase::Answer => End::SlowReader,
+                    Phase::Idle | Phase::Serving => End::Idle,
+                },
+            }
+        }
+    }
+}
+
+/// All places.
+#[derive(Debug)]
+pub(super) struct Places {
+    taken: RefCell<Vec<Rc<Place>>>,
+    /// How many there are.
+    most: usize,
+    timing: Timing,
+    metrics: Arc<HttpMetrics>,
+}
+
+impl Places {
+    /// So many places.
+    pub(super) fn new(most: usize, timing: Timing, metrics: Arc<HttpMetrics>) -> Self {
+        Self { taken: RefCell::default(), most, timing, metrics }
+    }
+
+    /// A place for a new connection, whose first request is awaited.
+    pub(super) fn take(&self) -> Rc<Place> {
+        if self.taken.borrow().len() >= self.most {
+            self.displace();
+        }
+        let place = Rc::new(Place {
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(Instant::now()),
+            timing: self.timing,
+            is_displaced: Cell::new(false),
+            changed: Notify::new(),
+            flushed: Notify::new(),
+        });
+        self.taken.borrow_mut().push(Rc::clone(&place));
+        self.metrics.connections.add(1);
+        place
+    }
+
+    /// The connection of a place is closed: by the edge, or by its client.
+    pub(super) fn give_back(&self, place: &Rc<Place>, end: Option<End>) {
+        self.taken.borrow_mut().retain(|other| !Rc::ptr_eq(other, place));
+        self.metrics.connections.add(-1);
+        let counter = match end {
+            None => &self.metrics.closed,
+            Some(End::Idle) => &self.metrics.idle,
+            Some(End::SlowHead) => &self.metrics.slow_head,
+            Some(End::SlowReader) => &self.metrics.slow_reader,
+            Some(End::Displaced) => &self.metrics.displaced,
+        };
+        counter.increment();
+    }
+
+    /// Takes its place from the connection that has been in its phase for longest, of those that
+    /// are not being served.
+    pub(super) fn displace(&self) {
+        let mut taken = self.taken.borrow_mut();
+        let is_free = |place: &Rc<Place>| place.phase.get() != Phase::Serving;
+        let others = taken.iter().enumerate().filter(|(_, place)| is_free(place));
+        let oldest = others.min_by_key(|(_, place)| place.since.get()).map(|(at, _)| at);
+        if let Some(at) = oldest {
+            let place = taken.swap_remove(at);
+            place.is_displaced.set(true);
+            place.changed.notify_one();
+        }
+    }
+
+    /// Whether there are so few places left that connections should end with their next answer.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.taken.borrow().len() >= self.most - self.most / 10
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn places(most: usize) -> Places {
+        Places::new(most, Timing::default(), Arc::default())
+    }
+
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn who_is_served_keeps_the_place_and_the_oldest_other_gives_way() {
+        let places = places(3);
+        let (served, old, young) = (places.take(), places.take(), places.take());
+        assert_eq!(poll(served.begin()), Poll::Ready(()));
+        old.finish();
+        young.finish();
+        let newest = places.take();
+        let is_displaced = [&served, &old, &young, &newest].map(|place| place.is_displaced.get());
+        assert_eq!(is_displaced, [false, true, false, false]);
+        places.give_back(&old, Some(End::Displaced));
+        assert_eq!(places.metrics.displaced.value(), 1);
+        assert_eq!(places.metrics.connections.value(), 3);
+        assert!(places.are_scarce());
+        places.give_back(&young, None);
+        assert!(!places.are_scarce());
+    }
+
+    #[test]
+    fn the_next_request_waits_until_the_last_answer_is_taken() {
+        let places = places(3);
+        let place = places.take();
+        assert_eq!(poll(place.begin()), Poll::Ready(()));
+        place.finish();
+        assert_eq!(poll(place.begin()), Poll::Pending);
+        place.note_flush();
+        assert_eq!(poll(place.begin()), Poll::Ready(()));
+        assert_eq!(place.phase.get(), Phase::Serving);
+        // Whoever is served has no deadline here.
+        assert_eq!(place.deadline(), None);
+    }
+}
