@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed set-up fails its test")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs the program with an environment of its own.
 fn tidegate(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -224,4 +225,54 @@ fn options_that_contradict_each_other_are_named() {
         let output = check("pairs.toml", &format!("[client]\nreply_bytes_max='1MiB'\n{text}"), &[]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
+}
+
+/// What an edge says once it serves, up to its last address.
+fn announcement(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["serve", "--public-address", "127.0.0.1:0", "--internal-address", "127.0.0.1:0"])
+        .args(["--log-level", "error", "--shards", "1"])
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    let is_whole = |text: &String| text.lines().any(|line| line.starts_with("  operators"));
+    while !is_whole(&text) && output.read_line(&mut text).unwrap() > 0 {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+    text
+}
+
+#[test]
+fn an_edge_says_what_its_sockets_are_for_and_who_may_use_them() {
+    let pull = r#"ingest.endpoints=[{kind="pull",endpoint="tcp://127.0.0.1:*"}]"#;
+    let open = announcement(&["--dev", "--set", pull], &[]);
+    for part in [
+        "/connection/websocket\n",
+        "  PULL, hears PUSH",
+        "  settings   defaults\n",
+        "  tokens     no key is set: whoever connects may take any user name\n",
+        "  room       for ",
+        "/api/  open to everybody on this host\n",
+    ] {
+        assert!(open.contains(part), "{part:?} is not in\n{open}");
+    }
+    let path = write("announced.toml", "[api]\nkey = '0123456789abcdef'\n");
+    let secret = "0123456789abcdef0123456789abcdef";
+    let closed = announcement(
+        &["--config", path.to_str().unwrap(), "--set", "ingest.endpoints=[]"],
+        &[("TIDEGATE_TOKEN__HMAC_SECRET", secret)],
+    );
+    for part in [
+        "announced.toml\n",
+        "  tokens     verified with token.hmac_secret\n",
+        "/api/  asks for api.key\n",
+    ] {
+        assert!(closed.contains(part), "{part:?} is not in\n{closed}");
+    }
+    assert!(!closed.contains(secret) && !closed.contains("ZeroMQ"), "{closed}");
 }

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Setting, Sources};
 
+mod announcement;
 mod bench;
 mod check_config;
 mod checktoken;

@@ -4,13 +4,13 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::Builder;
 
 use clap::Args;
 
-use super::{Overrides, fail};
+use super::{Overrides, announcement, fail};
 use crate::config::{Config, Sources};
 use crate::log::Logger;
 use crate::{doctor, edge, sys};
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     };
     let served = config
         .map_err(|errors| format!("the configuration cannot be used\n{errors}"))
-        .and_then(|config| serve(&config, &logger));
+        .and_then(|config| serve(&config, sources.file.as_deref(), &logger));
     match served {
         Ok(()) => {
             logger.flush();
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 }
 
 /// Runs the edge to its end, or says why that was no good one.
-fn serve(config: &Config, logger: &Logger) -> Result<(), String> {
+fn serve(config: &Config, file: Option<&Path>, logger: &Logger) -> Result<(), String> {
     sys::host::check().map_err(|error| error.to_string())?;
     match sys::host::raise_descriptor_limit() {
         Ok(limit) => tracing::info!(descriptors = limit, "descriptor limit"),
@@ -66,8 +66,7 @@ fn serve(config: &Config, logger: &Logger) -> Result<(), String> {
         tracing::warn!(%error, "idle connections will take more memory");
     }
     warn_of_host(config);
-    let page = config.dev;
-    edge::run(config, logger, |addresses| announce(addresses, page))
+    edge::run(config, logger, |addresses| announce(announcement::text(addresses, config, file)))
         .map_err(|error| error.to_string())
 }
 
@@ -87,8 +86,7 @@ fn warn_of_host(config: &Config) {
 
 /// Says on standard output where to go from here. On a thread of its own, which a standard output
 /// that takes nothing holds up alone.
-fn announce(addresses: &edge::Addresses, page: bool) {
-    let text = announcement(addresses, page);
+fn announce(text: String) {
     let write = move || {
         let mut stdout = std::io::stdout().lock();
         // An edge that nobody listens to serves all the same.
@@ -97,20 +95,4 @@ fn announce(addresses: &edge::Addresses, page: bool) {
     if let Err(error) = Builder::new().name("announcement".to_owned()).spawn(write) {
         tracing::warn!(%error, "no thread can announce the addresses");
     }
-}
-
-fn announcement(addresses: &edge::Addresses, page: bool) -> String {
-    let mut text = format!(
-        "tidegate {} serves\n  clients    ws://{}/websocket/{{user}}?channels=a,b\n",
-        env!("CARGO_PKG_VERSION"),
-        addresses.public
-    );
-    for endpoint in &addresses.ingest {
-        text += &format!("  ZeroMQ     {endpoint}\n");
-    }
-    text += &format!("  operators  http://{}/metrics\n", addresses.internal);
-    if page {
-        text += &format!("Try it: http://{}/\n", addresses.internal);
-    }
-    text
 }

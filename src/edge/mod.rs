@@ -97,6 +97,8 @@ pub struct Addresses {
     pub internal: SocketAddr,
     /// The ZeroMQ endpoints, in the order of the configuration.
     pub ingest: Vec<String>,
+    /// How many connections there is room for.
+    pub room: usize,
 }
 
 /// A thread has ended: what it was for, and how.
@@ -297,6 +299,7 @@ fn addresses(
         public: address_of(public, config.public.address),
         internal: address_of(internal, config.internal.address),
         ingest: ingest.addresses().to_vec(),
+        room: settings::connections_max(config.public.connections_max),
     }
 }
 

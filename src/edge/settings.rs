@@ -176,7 +176,7 @@ fn origins(allowed: &[String]) -> OriginPolicy {
 }
 
 /// Zero stands for what the descriptor limit leaves.
-fn connections_max(configured: usize) -> usize {
+pub(super) fn connections_max(configured: usize) -> usize {
     let limit = usize::try_from(host::descriptor_limit()).unwrap_or(usize::MAX);
     let room = limit.saturating_sub(limits::DESCRIPTORS_RESERVED).max(1);
     if configured == 0 { room } else { configured.min(room) }
@@ -244,7 +244,8 @@ mod tests {
     /// What shards share with this configuration.
     fn common(config: &Config) -> Common {
         let address = config.public.address;
-        let addresses = Addresses { public: address, internal: address, ingest: Vec::new() };
+        let addresses =
+            Addresses { public: address, internal: address, ingest: Vec::new(), room: 1 };
         Common::new(config, 4, 0, &addresses)
     }
 

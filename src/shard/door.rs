@@ -94,6 +94,7 @@ impl Shard {
         };
         let policy = Policy {
             origin: &self.settings.origins,
+            own_page_port: Some(self.settings.internal_port),
             guards_host: self.settings.guards_host,
             subprotocols,
             foreign_subprotocol,

@@ -12,7 +12,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::http::host::{is_local, without_port};
 use crate::http::{About, Head, Refusal};
-use crate::ws::origin::OriginPolicy;
+use crate::ws::origin::{OriginPolicy, is_page_at};
 
 /// The GUID of RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -36,6 +36,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Policy<'a> {
     /// Which pages may open a connection.
     pub origin: &'a OriginPolicy,
+    /// The port at which the server has a page of its own, which may always open one.
+    pub own_page_port: Option<u16>,
     /// Whether the server must be reached under an address, a name of this machine or that of an
     /// allowed origin, because nothing else would keep out a page whose name was made to lead here.
     pub guards_host: bool,
@@ -50,10 +52,18 @@ impl Default for Policy<'_> {
     fn default() -> Self {
         Self {
             origin: &OriginPolicy::SameHost,
+            own_page_port: None,
             guards_host: false,
             subprotocols: &[],
             foreign_subprotocol: "This address speaks no subprotocol.",
         }
+    }
+}
+
+impl Policy<'_> {
+    fn lets_in(&self, origin: &[u8], host: &str) -> bool {
+        let is_own = self.own_page_port.is_some_and(|port| is_page_at(port, origin, host));
+        is_own || self.origin.allows(origin, host)
     }
 }
 
@@ -115,7 +125,7 @@ fn check_page(head: &Head<'_, '_>, policy: &Policy<'_>) -> Result<(), Refusal> {
     // RFC 6455 §4.2.2 (4): an unacceptable origin gets 403.
     let repeated = "There is more than one Origin header field.";
     match head.value("Origin", repeated)? {
-        Some(origin) if !policy.origin.allows(origin, head.host) => Err(Refusal::forbidden(
+        Some(origin) if !policy.lets_in(origin, head.host) => Err(Refusal::forbidden(
             About::Origin,
             "Pages of this origin may not connect; see the server's option for allowed origins.",
         )),

@@ -4,7 +4,7 @@
 //! Origin is the only guard against a foreign page (RFC 6455 section 10.2): by default it must be
 //! the host itself. Clients that are not browsers send none.
 
-use crate::http::host::without_port;
+use crate::http::host::{is_local, without_port};
 
 /// Which pages may open a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,16 @@ impl OriginPolicy {
             Self::Any => true,
         }
     }
+}
+
+/// True exactly when a page of `origin` comes from another port of the same host, known by its
+/// address or a name of this machine.
+pub(super) fn is_page_at(port: u16, origin: &[u8], host: &str) -> bool {
+    let authority = origin.strip_prefix(b"http://").and_then(|it| std::str::from_utf8(it).ok());
+    let host = without_port(host);
+    authority.and_then(|authority| authority.rsplit_once(':')).is_some_and(|(page, at)| {
+        is_local(host) && page.eq_ignore_ascii_case(host) && at == port.to_string()
+    })
 }
 
 /// The default port of a scheme, as it stands behind a host.
@@ -144,6 +154,25 @@ mod tests {
         assert!(OriginPolicy::Any.allows(b"null", "a.example"));
         assert!(OriginPolicy::Any.allows(b"\xFF", "a.example"));
         assert!(OriginPolicy::Allow(vec!["null".to_owned()]).allows(b"null", "a.example"));
+    }
+
+    #[test]
+    fn the_page_at_another_port_of_this_machine_is_known() {
+        let is_page = |origin: &str, host| is_page_at(9000, origin.as_bytes(), host);
+        assert!(is_page("http://127.0.0.1:9000", "127.0.0.1:8000"));
+        assert!(is_page("http://localhost:9000", "localhost:8000"));
+        assert!(is_page("http://[::1]:9000", "[::1]:8000"));
+        for (origin, host) in [
+            ("http://127.0.0.1:9001", "127.0.0.1:8000"),
+            ("http://localhost:9000", "127.0.0.1:8000"),
+            ("https://127.0.0.1:9000", "127.0.0.1:8000"),
+            ("http://evil.example:9000", "evil.example:8000"),
+            ("http://evil.example:9000", "127.0.0.1:8000"),
+            ("http://127.0.0.1", "127.0.0.1:8000"),
+            ("null", "127.0.0.1:8000"),
+        ] {
+            assert!(!is_page(origin, host), "{origin} {host}");
+        }
     }
 
     #[test]

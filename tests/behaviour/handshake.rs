@@ -111,6 +111,9 @@ fn pages_of_other_origins_are_refused() {
     let door = "/websocket/a";
     is_open(&edge, door, &[]);
     is_open(&edge, door, &["Origin: http://localhost:8000"]);
+    // The page that the edge itself serves, at its internal address.
+    let page = format!("http://localhost:{}", edge.internal.port());
+    is_open(&edge, door, &[&format!("Origin: {page}")]);
     for origin in ["http://evil.example", "null", "http://localhost:8001", "http://localhost"] {
         assert_eq!(status(&edge, door, &[&format!("Origin: {origin}")]), 403, "{origin}");
     }

@@ -117,7 +117,9 @@ impl Edge {
             match line.split_once(' ').map(|(word, rest)| (word, rest.trim())) {
                 Some(("clients", url)) => public = Some(address(url)),
                 Some(("operators", url)) => internal = Some(address(url)),
-                Some(("ZeroMQ", endpoint)) => endpoints.push(endpoint.to_owned()),
+                Some(("ZeroMQ", endpoint)) => {
+                    endpoints.extend(endpoint.split_whitespace().next().map(str::to_owned));
+                }
                 _ => {}
             }
         }
