@@ -38,6 +38,10 @@ pub const SHARDS_MAX: usize = 253;
 /// every channel a connection may have, fit several times over.
 pub const COMMANDS_PER_FRAME_MAX: usize = 1000;
 
+/// How many bytes a connection may make the edge hold for it before it can be closed because the
+/// memory for all of them is short, as long as anybody holds more.
+pub const CONNECTION_SHARE_BYTES: usize = 16 << 10;
+
 /// Longest token in bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 << 10;
 

@@ -141,11 +141,14 @@ options! {
         /// Longest message from a client, all fragments together. Longer ones close the
         /// connection with code 1009.
         message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
-        /// Most memory of a shard for messages that have come in part. Past it the connection that
-        /// would add to it is closed with code 1013.
+        /// Most memory of a shard for messages that have come in part. Past it those who have sent
+        /// most of one are closed with code 1013.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most fragments of one message. More close the connection with code 1008.
         fragments_max: usize as Number = 256, 1..=1_000_000;
+        /// Time in which a message that a client has begun must be whole, or another 64 KiB of it
+        /// there. After that the connection is closed with code 1008.
+        message_deadline: Duration as Time = 30 * SECOND, Duration::from_millis(100)..=HOUR;
         /// Time that a client has to answer a Close frame.
         close_deadline: Duration as Time = 5 * SECOND, Duration::from_millis(100)..=HOUR;
     }
@@ -262,8 +265,9 @@ options! {
         /// Time in which a connection whose socket is full must take all that waits for it
         /// then; after that the time begins anew.
         age_max: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
-        /// Most memory of a shard for channel logs and outboxes together. Past it connections
-        /// that lag are closed whatever their own limit says.
+        /// Most memory of a shard for channel logs and outboxes together. Past it the connections
+        /// that hold most of it are closed whatever their own limit says, one that holds less than
+        /// 16 KiB only when nobody holds more.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
     }
 }

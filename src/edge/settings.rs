@@ -24,7 +24,47 @@ pub(super) fn shard(
     common: &Common,
 ) -> Settings {
     let client = &config.client;
-    let hub = hub::Settings {
+    Settings {
+        hub: of_hub(config, port, common),
+        ring,
+        core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
+        origins: origins(&config.public.allowed_origins),
+        internal_port: common.internal_port,
+        guards_host: guards_host(config),
+        subprotocols: subprotocols(&config.public.subprotocols),
+        echo: config.public.echo,
+        has_event_endpoint: config
+            .ingest
+            .endpoints
+            .iter()
+            .any(|endpoint| matches!(endpoint.kind, SocketKind::Pub | SocketKind::Xpub)),
+        limits: Limits {
+            message_bytes_max: config.websocket.message_bytes_max,
+            fragments_max: u32::try_from(config.websocket.fragments_max).unwrap_or(u32::MAX),
+        },
+        half_bytes_max: config.websocket.memory_max,
+        connections_max: connections_max(config.public.connections_max),
+        handshakes_pending_max: config.handshake.pending_max,
+        handshakes_per_second: config.handshake.rate,
+        handshake_deadline: config.handshake.deadline.into(),
+        ping_interval: config.heartbeat.ping_interval.into(),
+        pong_deadline: config.heartbeat.pong_deadline.into(),
+        message_deadline: config.websocket.message_deadline.into(),
+        close_deadline: config.websocket.close_deadline.into(),
+        age_max: config.slow.age_max.into(),
+        connect_deadline: client.connect_deadline.into(),
+        anonymous: client.anonymous,
+        insecure: client.insecure,
+        has_keys: config.token.has_keys(),
+        drain_window: config.drain.window.into(),
+        drain_code: config.drain.close_code,
+    }
+}
+
+/// The settings of its hub.
+fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
+    let client = &config.client;
+    hub::Settings {
         shard: port.shard,
         homes: port.homes.clone(),
         sessions_per_user_max: config.sessions.per_user_max,
@@ -51,40 +91,6 @@ pub(super) fn shard(
             user_publishes: client.user_publishes_per_second,
         },
         epoch_seed: common.epoch_seed,
-    };
-    Settings {
-        hub,
-        ring,
-        core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
-        origins: origins(&config.public.allowed_origins),
-        internal_port: common.internal_port,
-        guards_host: guards_host(config),
-        subprotocols: subprotocols(&config.public.subprotocols),
-        echo: config.public.echo,
-        has_event_endpoint: config
-            .ingest
-            .endpoints
-            .iter()
-            .any(|endpoint| matches!(endpoint.kind, SocketKind::Pub | SocketKind::Xpub)),
-        limits: Limits {
-            message_bytes_max: config.websocket.message_bytes_max,
-            fragments_max: u32::try_from(config.websocket.fragments_max).unwrap_or(u32::MAX),
-        },
-        half_bytes_max: config.websocket.memory_max,
-        connections_max: connections_max(config.public.connections_max),
-        handshakes_pending_max: config.handshake.pending_max,
-        handshakes_per_second: config.handshake.rate,
-        handshake_deadline: config.handshake.deadline.into(),
-        ping_interval: config.heartbeat.ping_interval.into(),
-        pong_deadline: config.heartbeat.pong_deadline.into(),
-        close_deadline: config.websocket.close_deadline.into(),
-        age_max: config.slow.age_max.into(),
-        connect_deadline: client.connect_deadline.into(),
-        anonymous: client.anonymous,
-        insecure: client.insecure,
-        has_keys: config.token.has_keys(),
-        drain_window: config.drain.window.into(),
-        drain_code: config.drain.close_code,
     }
 }
 

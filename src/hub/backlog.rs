@@ -34,10 +34,14 @@ impl Hub {
         connection.aside == NONE && matches!(connection.phase, Phase::Open | Phase::Closing)
     }
 
-    /// The socket refused (a part of) a reply that the shell tried to send inline.
-    pub fn push_refused(&mut self, row: u32, rest: &[u8]) {
-        self.append(row, rest);
+    /// The socket took only some bytes, or none, of a reply that the shell tried to send inline.
+    pub fn push_refused(&mut self, row: u32, bytes: &[u8], sent: usize) {
+        let aside = self.aside_of(row);
+        self.outboxes[aside].push(bytes);
+        self.outboxes[aside].advance(sent);
+        self.note_outbox_bytes(0, bytes.len() - sent);
         self.block(row);
+        self.limit_outbox(row);
         self.run_local();
     }
 
@@ -57,16 +61,15 @@ impl Hub {
         outbox.push(bytes);
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
+        self.rank_outbox(aside);
         self.queue_catching_up(row);
         self.limit_outbox(row);
     }
 
     fn limit_outbox(&mut self, row: u32) {
-        let held = self.tally.log_bytes + self.tally.outbox_bytes;
-        let is_over = held > self.settings.memory_max;
         let reserved = self.outboxes[self.connections[row].aside].reserved;
         let bytes_max = self.settings.outbox_bytes_max.saturating_add(reserved);
-        if is_over || self.outbox_bytes(row) > bytes_max {
+        if self.outbox_bytes(row) > bytes_max {
             self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
         }
     }
@@ -132,6 +135,7 @@ impl Hub {
         if !cursor.lags() {
             *cursor = cursor.with_lag(true);
             channel.round.get_or_insert_with(|| Box::new(Round::new(head))).lagging += 1;
+            self.rank_log(channel_row);
         }
     }
 
@@ -150,7 +154,7 @@ impl Hub {
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
         if is_begun {
-            self.push_front(row, &rest);
+            self.push_front(row, &rest, (boundary - cursor.position()) as usize);
             self.limit_outbox(row);
         } else {
             self.append(row, &rest);
@@ -194,15 +198,26 @@ impl Hub {
         let cursor = &mut channel_row.members[member as usize].cursor;
         cursor.move_to(position + rest.len() as u64);
         self.metrics.deliveries.increment();
-        self.push_front(row, &rest);
+        self.push_front(row, &rest, rest.len());
     }
 
-    fn push_front(&mut self, row: u32, bytes: &[u8]) {
+    /// Owes a connection nothing more of a frame that the socket took in part.
+    pub(super) fn abandon_partial_frame(&mut self, row: u32) {
+        let outbox = &mut self.outboxes[self.connections[row].aside];
+        let Some((channel, rest)) = outbox.unfinished.take() else { return };
+        let member = self.member_of(row, channel);
+        let cursor = &mut self.channels.rows[channel].members[member as usize].cursor;
+        cursor.move_to(cursor.position() + u64::from(rest));
+        self.metrics.deliveries_abandoned.increment();
+    }
+
+    fn push_front(&mut self, row: u32, bytes: &[u8], rest: usize) {
         let aside = self.aside_of(row);
         let outbox = &mut self.outboxes[aside];
         outbox.unfinished = None;
-        outbox.push_front(bytes);
+        outbox.push_front(bytes, rest);
         self.note_outbox_bytes(0, bytes.len());
+        self.rank_outbox(aside);
         self.queue_catching_up(row);
     }
 
@@ -220,7 +235,7 @@ impl Hub {
     /// The row of a connection's outbox, which begins to exist.
     pub(super) fn aside_of(&mut self, row: u32) -> u32 {
         if self.connections[row].aside == NONE {
-            self.connections[row].aside = self.outboxes.insert(Outbox::default());
+            self.connections[row].aside = self.outboxes.insert(Outbox::new(row));
         }
         self.connections[row].aside
     }

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::hub::connection::Member;
 use crate::hub::log::Log;
 use crate::hub::named::Named;
+use crate::hub::{Place, Ranked};
 use crate::mesh::Handle;
 use crate::protocol::{ChannelName, Variant};
 
@@ -49,6 +50,14 @@ pub(super) struct Round {
     /// When the oldest publication of this pass was received, and the oldest of the next.
     pub(super) oldest_nanos: u64,
     pub(super) next_oldest_nanos: Option<u64>,
+    /// When it makes room for others.
+    place: Place,
+}
+
+impl Ranked for Channel {
+    fn place(&mut self) -> &mut Place {
+        &mut self.round.as_mut().expect("a channel has a rank while it has a log").place
+    }
 }
 
 impl Named for Channel {
@@ -141,6 +150,7 @@ impl Round {
             reach: u64::MAX,
             oldest_nanos: u64::MAX,
             next_oldest_nanos: None,
+            place: Place::default(),
         }
     }
 }

@@ -312,7 +312,7 @@ impl Hub {
 
     /// A subscriber is too far behind in a channel. One that can recover is told to subscribe
     /// again, any other is closed. `row` is the channel's.
-    pub(super) fn cut_off(&mut self, connection: u32, row: u32) {
+    pub(super) fn cut_off(&mut self, connection: u32, row: u32, cause: Cause) {
         let terms = self.managed.get(&connection);
         let terms = terms.and_then(|managed| managed.terms.iter().find(|at| at.channel == row));
         let can_recover = terms.filter(|terms| terms.is_recoverable && terms.pending.is_none());
@@ -320,15 +320,15 @@ impl Hub {
             (Some(terms), Some(channel)) => (*terms, channel),
             _ => {
                 let code = CloseCode::SLOW;
-                return self.begin_close(connection, code, "slow: too far behind", Cause::Slow);
+                return self.begin_close(connection, code, "slow: too far behind", cause);
             }
         };
         if terms.is_server_side {
             let code = CloseCode::INSUFFICIENT_STATE;
-            return self.begin_close(connection, code, INSUFFICIENT_STATE.reason, Cause::Slow);
+            return self.begin_close(connection, code, INSUFFICIENT_STATE.reason, cause);
         }
         self.metrics.subscribers_cut_off.increment();
-        self.take_away(connection, &channel, &INSUFFICIENT_STATE, Cause::Slow);
+        self.take_away(connection, &channel, &INSUFFICIENT_STATE, cause);
     }
 
     /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.

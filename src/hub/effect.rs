@@ -43,7 +43,9 @@ pub enum Cause {
     ProtocolError,
     /// The peer did not take what it was sent.
     Slow,
-    /// The shard has no memory left for messages that have come in part.
+    /// It held more than others of the memory for what waits, which is used up.
+    Hoarding,
+    /// A message of it came in part only, for too long or while the memory for such was used up.
     HalfRead,
     /// A backend said so.
     Command,
@@ -59,7 +61,7 @@ impl Cause {
     /// Counts publications that a connection is owed and will not get.
     pub(super) fn count_dropped(self, metrics: &ShardMetrics, count: u64) {
         match self {
-            Self::Slow => metrics.deliveries_slow.add(count),
+            Self::Slow | Self::Hoarding => metrics.deliveries_slow.add(count),
             _ => metrics.deliveries_abandoned.add(count),
         }
     }

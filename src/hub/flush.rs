@@ -78,7 +78,7 @@ impl Hub {
             entry = self.log_entry(row, channel, member, 0);
         } else {
             self.connections[row].aside = NONE;
-            self.outboxes.remove(aside);
+            self.remove_outbox(aside);
             return;
         }
         entry.sent = entry.length;
@@ -162,6 +162,7 @@ impl Hub {
             if connection.aside != NONE {
                 member.cursor = member.cursor.with_lag(true);
                 round.lagging += 1;
+                self.rank_log(row);
                 continue;
             }
             if connection.batch == self.tally.batch {
@@ -232,12 +233,14 @@ impl Hub {
     }
 
     fn outbox_sent(&mut self, entry: &Entry) {
-        let outbox = &mut self.outboxes[self.connections[entry.row].aside];
+        let aside = self.connections[entry.row].aside;
+        let outbox = &mut self.outboxes[aside];
         let before = outbox.waiting().len();
         outbox.advance(entry.sent as usize);
         outbox.pay(entry.sent as usize);
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
+        self.rank_outbox(aside);
     }
 
     fn log_sent(&mut self, entry: &Entry, channel: u32, position: u64, lead: u32) {
@@ -270,22 +273,24 @@ impl Hub {
         self.outboxes[aside].unfinished = Some((channel, rest));
     }
 
-    fn fall_behind(&mut self, channel: u32, member: u32, position: u64) {
-        let channel = &mut self.channels.rows[channel];
+    fn fall_behind(&mut self, channel_row: u32, member: u32, position: u64) {
+        let channel = &mut self.channels.rows[channel_row];
         let cursor = &mut channel.members[member as usize].cursor;
         cursor.move_to(position);
         if !cursor.lags() {
             *cursor = cursor.with_lag(true);
             channel.round.as_mut().expect("it was sent from").lagging += 1;
+            self.rank_log(channel_row);
         }
     }
 
     /// The socket is full.
     pub(super) fn block(&mut self, row: u32) {
         self.metrics.sends_refused.increment();
-        self.aside_of(row);
+        let aside = self.aside_of(row);
         if !self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, true);
+            self.rank_outbox(aside);
             self.metrics.lagging.add(1);
             self.queues.effects.push_back(Effect::Blocked(row));
         }
@@ -320,11 +325,16 @@ impl Hub {
             if is_everyone(row) {
                 self.channels.rows[row].members = SmallVec::new();
             }
+        } else {
+            self.rank_log(row);
         }
     }
 
     /// Frees a channel's log.
     pub(super) fn drop_round(&mut self, row: u32) {
+        if self.channels.rows[row].round.is_some() {
+            self.unrank_log(row);
+        }
         let Some(round) = self.channels.rows[row].round.take() else { return };
         self.note_log_bytes(round.log.bytes(), 0);
         self.tally.congested -= u32::from(round.is_congested);

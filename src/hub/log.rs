@@ -159,6 +159,21 @@ impl Log {
         first.map_or(self.head, |segment| segment.start)
     }
 
+    /// Drops what lies before a position and what no cursor needs that is not marked as lagging.
+    /// Of frames that were gathered only a part may be dropped, others go as a whole.
+    pub(super) fn trim_to(&mut self, position: u64) {
+        let position = position.min(self.floor);
+        self.trim(position);
+        if let Some(Segment { start, bytes: SegmentBytes::Gathered(bytes) }) =
+            self.segments.front_mut()
+            && *start < position
+        {
+            bytes.drain(..(position - *start) as usize);
+            bytes.shrink_to_fit();
+            *start = position;
+        }
+    }
+
     /// Drops the segments before a position that is a segment's start.
     pub(super) fn trim(&mut self, tail: u64) {
         while self.segments.front().is_some_and(|segment| segment.end() <= tail) {

@@ -25,6 +25,7 @@ mod epochs;
 mod flush;
 mod gather;
 mod history;
+mod hoard;
 mod home;
 mod info;
 mod inquire;
@@ -61,6 +62,7 @@ use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Subscription};
 use crate::hub::epochs::Epochs;
 use crate::hub::history::{History, SECOND};
+use crate::hub::hoard::Hoards;
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
 use crate::hub::managed::{Managed, Question};
@@ -93,7 +95,7 @@ pub struct Settings {
     pub reply_bytes_max: usize,
     /// How many connections there may be: what tables have room for from the start.
     pub connections_max: usize,
-    /// How many bytes all logs and outboxes may hold before lagging connections are closed
+    /// How many bytes all logs and outboxes may hold before those who hold most of it are closed
     /// whatever their own limit says.
     pub memory_max: usize,
     /// The rules of channels.
@@ -172,6 +174,7 @@ pub struct Hub {
     channels: NamedRows<Channel>,
     homes: NamedRows<Home>,
     outboxes: Rows<Outbox>,
+    hoards: Hoards,
     joinings: Rows<Joining>,
     /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
@@ -269,6 +272,7 @@ impl Hub {
             channels,
             homes: NamedRows::with_capacity(expected),
             outboxes: Rows::default(),
+            hoards: Hoards::default(),
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
@@ -391,8 +395,13 @@ impl Hub {
     }
 
     fn run_local(&mut self) {
-        while let Some(envelope) = self.queues.local.pop_front() {
-            self.handle_one(envelope);
+        loop {
+            while let Some(envelope) = self.queues.local.pop_front() {
+                self.handle_one(envelope);
+            }
+            if !self.is_over_budget() || !self.reclaim() {
+                return;
+            }
         }
     }
 

@@ -3,12 +3,24 @@
 //! The outbox holds bytes for this one connection: replies, pongs, close frames, and frames of
 //! channels that it has left. Frames of its channels are not copied here; their cursors lag.
 
+use crate::hub::{Place, Ranked};
+use crate::ws::frame::frame_bytes;
+
+/// When so much was taken of an outbox, and more than is left, its memory is given back.
+const GIVE_BACK_BYTES: usize = 64 * 1024;
+
 /// Personal bytes, and how long the connection has been owed what it is owed.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     /// How much of `bytes` the socket took.
     sent: usize,
+    /// How much at the front of `bytes` is the rest of a frame.
+    lead: usize,
+    /// The connection.
+    pub(super) connection: u32,
+    /// When it makes room for others.
+    place: Place,
     /// The channel of whose log the socket took a frame only in part: nothing else may be sent
     /// before the rest of it.
     /// The number says how many bytes of it are left.
@@ -21,21 +33,32 @@ pub(super) struct Outbox {
     paid: u64,
 }
 
+impl Ranked for Outbox {
+    fn place(&mut self) -> &mut Place {
+        &mut self.place
+    }
+}
+
 impl Outbox {
-    /// Adds bytes at the end.
+    /// Nothing waits for a connection.
+    pub(super) fn new(connection: u32) -> Self {
+        Self { connection, ..Self::default() }
+    }
+
+    /// Adds whole frames at the end.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.sent > 0 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
+            self.forget_sent();
         }
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds bytes before everything else. The socket must not have a part of what waits.
-    pub(super) fn push_front(&mut self, bytes: &[u8]) {
+    /// Adds bytes before everything else, of which the first are the rest of a frame. The socket
+    /// must not have a part of what waits.
+    pub(super) fn push_front(&mut self, bytes: &[u8], rest: usize) {
         debug_assert!(self.sent == 0, "a begun frame of the outbox comes first");
         self.bytes.splice(..self.sent, bytes.iter().copied());
-        self.sent = 0;
+        (self.sent, self.lead) = (0, rest);
     }
 
     /// What waits.
@@ -48,8 +71,34 @@ impl Outbox {
         self.sent += count;
         debug_assert!(self.sent <= self.bytes.len(), "no more was sent than waited");
         if self.sent == self.bytes.len() {
-            (self.bytes, self.sent, self.reserved) = (Vec::new(), 0, 0);
+            (self.bytes, self.sent, self.lead, self.reserved) = (Vec::new(), 0, 0, 0);
+        } else if self.sent > GIVE_BACK_BYTES.max(self.bytes.len() / 2) {
+            self.forget_sent();
+            self.bytes.shrink_to_fit();
         }
+    }
+
+    /// Forgets what waits, but for the rest of a frame that the socket has in part, and that too if
+    /// it is longer than `rest_max`. Returns whether another frame may follow.
+    pub(super) fn shed(&mut self, rest_max: usize) -> bool {
+        self.forget_sent();
+        let is_whole = self.lead <= rest_max;
+        self.lead = if is_whole { self.lead } else { 0 };
+        self.bytes.truncate(self.lead);
+        self.bytes.shrink_to_fit();
+        self.reserved = 0;
+        is_whole
+    }
+
+    /// Forgets what the socket took.
+    fn forget_sent(&mut self) {
+        let mut boundary = self.lead;
+        while boundary < self.sent {
+            let frame = frame_bytes(&self.bytes[boundary..]);
+            boundary += frame.unwrap_or(self.bytes.len()).min(self.bytes.len() - boundary);
+        }
+        self.bytes.drain(..self.sent);
+        (self.lead, self.sent) = (boundary - self.sent, 0);
     }
 
     /// The socket took bytes, of the outbox or of a log.
@@ -62,5 +111,60 @@ impl Outbox {
         let is_paid = self.paid >= self.owed;
         (self.owed, self.paid) = (owed, 0);
         is_paid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::frame::{Opcode, encode_frame};
+
+    fn frames(sizes: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for &size in sizes {
+            encode_frame(Opcode::Binary, &vec![7; size], &mut bytes);
+        }
+        bytes
+    }
+
+    #[test]
+    fn shedding_keeps_the_rest_of_a_begun_frame() {
+        let bytes = frames(&[10, 200, 10, 70_000, 10]);
+        let ends = [0, 12, 12 + 204, 12 + 204 + 12, 12 + 204 + 12 + 70_010, bytes.len()];
+        for sent in 0..bytes.len() {
+            let mut outbox = Outbox::new(0);
+            outbox.push(&bytes);
+            // However it came so far.
+            outbox.advance(sent / 2);
+            outbox.push(&frames(&[1]));
+            outbox.advance(sent - sent / 2);
+            let end = *ends.iter().find(|&&end| end >= sent).unwrap();
+            let is_whole = outbox.shed(16 << 10);
+            assert_eq!(is_whole, end - sent <= 16 << 10, "{sent}");
+            let rest = if is_whole { &bytes[sent..end] } else { &[] };
+            assert!(outbox.waiting() == rest, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_everything_else_may_be_the_rest_of_a_frame() {
+        let mut outbox = Outbox::new(0);
+        outbox.push(&frames(&[3]));
+        let front = frames(&[9, 5]);
+        outbox.push_front(&front[4..], 7);
+        outbox.advance(2);
+        assert!(outbox.shed(100));
+        assert_eq!(outbox.waiting(), &front[6..11]);
+    }
+
+    #[test]
+    fn memory_is_given_back_on_the_way() {
+        let mut outbox = Outbox::new(0);
+        outbox.push(&frames(&[4 << 20]));
+        for _ in 0..4 * 1024 - 1 {
+            outbox.advance(1024);
+            let spare = outbox.bytes.capacity() - outbox.waiting().len();
+            assert!(spare <= outbox.waiting().len() + GIVE_BACK_BYTES + 1024, "{spare}");
+        }
     }
 }

@@ -306,13 +306,13 @@ impl Hub {
         }
         self.note_log_bytes(before, after);
         self.enforce_lag(row);
+        self.rank_log(row);
     }
 
     /// Drops what no round needs any more and what exceeds the limit for connections that lag;
     /// those whose cursor would be lost are closed first, so that nobody misses a frame unawares.
     pub(super) fn enforce_lag(&mut self, row: u32) {
-        let held = self.tally.log_bytes + self.tally.outbox_bytes;
-        let keep = if held > self.settings.memory_max { 0 } else { self.settings.lag_bytes_max };
+        let keep = self.settings.lag_bytes_max;
         let channel = &self.channels.rows[row];
         let Some(round) = &channel.round else { return };
         let keep = if round.lagging == 0 { 0 } else { keep };
@@ -328,7 +328,7 @@ impl Hub {
                 .map(|member| member.connection)
                 .collect();
             for connection in lost {
-                self.cut_off(connection, row);
+                self.cut_off(connection, row, Cause::Slow);
             }
         }
         let Some(round) = self.channels.rows.get(row).and_then(|channel| channel.round.as_ref())

@@ -286,13 +286,8 @@ impl Hub {
         if self.connections[row].phase != Phase::Open {
             return;
         }
-        self.queues.effects.push_back(Effect::Closing(row, code, cause));
-        self.abandon_connect(row);
-        self.announce_end(row, code.0);
         self.finish_partial_frame(row);
-        self.drop_subscriptions(row, cause);
-        self.leave_everyone(row, cause);
-        self.connections[row].phase = Phase::Closing;
+        self.end(row, code, cause);
         let mut frame = Vec::with_capacity(4 + reason.len());
         if code.is_valid_on_wire() {
             encode_close(code, reason, &mut frame);
@@ -301,6 +296,16 @@ impl Hub {
             encode_frame(Opcode::Close, &[], &mut frame);
         }
         self.append(row, &frame);
+    }
+
+    /// Ends an open connection without a word: it is owed nothing more.
+    pub(super) fn end(&mut self, row: u32, code: CloseCode, cause: Cause) {
+        self.queues.effects.push_back(Effect::Closing(row, code, cause));
+        self.abandon_connect(row);
+        self.announce_end(row, code.0);
+        self.drop_subscriptions(row, cause);
+        self.leave_everyone(row, cause);
+        self.connections[row].phase = Phase::Closing;
     }
 
     /// The socket is closed: the row is free for the next connection. `code` is what backends
@@ -316,8 +321,7 @@ impl Hub {
         self.drop_subscriptions(row, Cause::Lost);
         self.leave_everyone(row, Cause::Lost);
         if aside != NONE {
-            let outbox = self.outboxes.remove(aside);
-            self.note_outbox_bytes(outbox.waiting().len(), 0);
+            self.remove_outbox(aside);
         }
         self.devices.remove(&row);
         self.metas.remove(&row);

@@ -90,6 +90,8 @@ metrics! {
             "Connections closed, by reason.";
         closed_slow: Counter = "tidegate_connections_closed" [reason = "slow"]
             "Connections closed, by reason.";
+        closed_hoarding: Counter = "tidegate_connections_closed" [reason = "hoarding"]
+            "Connections closed, by reason.";
         closed_half_read: Counter = "tidegate_connections_closed" [reason = "half_read"]
             "Connections closed, by reason.";
         closed_by_command: Counter = "tidegate_connections_closed" [reason = "command"]
@@ -165,6 +167,8 @@ metrics! {
             "Encoded publications that some subscriber's socket has still to take.";
         outbox_bytes: Gauge = "tidegate_outbox_bytes"
             "Personal bytes that wait for a socket.";
+        outbox_bytes_dropped: Counter = "tidegate_outbox_dropped_bytes"
+            "Personal bytes dropped because the memory for what waits was needed.";
         lagging: Gauge = "tidegate_connections_lagging"
             "Connections whose socket is full.";
         channels: Gauge = "tidegate_channels"

@@ -15,9 +15,10 @@ use crate::hub::{NONE, Session};
 use crate::mesh;
 use crate::protocol::Variant;
 use crate::shard::Shard;
+use crate::shard::half::Half;
 use crate::shard::life::first_ping;
 use crate::shard::report::TokenFault;
-use crate::shard::socket::{FIRST_PING_DUE, Half, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
+use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::shard::verify::Unverified;
 use crate::shard::visitor::INVALID_TOKEN;
 use crate::token::TokenError;
@@ -32,12 +33,12 @@ impl Shard {
         let bytes: &[u8] = if half == NONE {
             input
         } else {
-            let Half::Head(mut head) = std::mem::take(&mut self.halves[half]) else {
+            let Half::Head(mut head) = std::mem::take(&mut self.halves.rows[half].half) else {
                 unreachable!("a handshake gathers a head and nothing else")
             };
             head.extend_from_slice(input);
             if head.len() < HEAD_BYTES_MAX && !input.contains(&b'\n') {
-                self.halves[half] = Half::Head(head);
+                self.halves.rows[half].half = Half::Head(head);
                 return;
             }
             gathered = head;

@@ -41,7 +41,7 @@ impl Shard {
 
     fn run_open_timer(&mut self, row: u32) {
         let now = self.work.now;
-        if !self.check_age(row) || self.expire(row) {
+        if !self.check_age(row) || !self.check_message(row) || self.expire(row) {
             return;
         }
         if self.hub.variant(row).is_managed() {
@@ -102,9 +102,13 @@ impl Shard {
     /// Arms the one timer of an open connection for the next thing that is due.
     pub(super) fn arm_open_timer(&mut self, row: u32, due: Tick) {
         let socket = &self.sockets[row as usize];
-        let is_age_first = socket.is(OWES) && due.is_after(socket.age_due);
+        let age_due = socket.is(OWES).then_some(socket.age_due);
+        let mut due = due;
+        for other in age_due.into_iter().chain(self.message_due(row)) {
+            due = if due.is_after(other) { other } else { due };
+        }
         if socket.state == State::Open {
-            self.wheel.insert_or_move(row, if is_age_first { socket.age_due } else { due });
+            self.wheel.insert_or_move(row, due);
         }
     }
 
@@ -203,6 +207,7 @@ impl Shard {
             Cause::Lost => metrics.closed_lost.increment(),
             Cause::ProtocolError => metrics.closed_protocol_error.increment(),
             Cause::Slow => metrics.closed_slow.increment(),
+            Cause::Hoarding => metrics.closed_hoarding.increment(),
             Cause::HalfRead => metrics.closed_half_read.increment(),
             Cause::Command => metrics.closed_by_command.increment(),
             Cause::Expired => metrics.closed_expired.increment(),

@@ -9,13 +9,15 @@
 //! owns everything that it touches except links and publications.
 //!
 //! `accept`, `door` and `visitor` take a connection in, `report` says why one stays out, `read`
-//! hears it, `managed` understands those that speak the client protocol, `verify` looks at tokens
-//! that cost much, `write` serves it, `life` times it and ends it, `drain` ends them all.
+//! hears it, `half` keeps what is not whole yet, `managed` understands those that speak the client
+//! protocol, `verify` looks at tokens that cost much, `write` serves it, `life` times it and ends
+//! it, `drain` ends them all.
 
 mod accept;
 mod answers;
 mod door;
 mod drain;
+mod half;
 mod life;
 mod managed;
 mod read;
@@ -36,13 +38,14 @@ use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use crate::hub::{Batch, Hub, Rows};
+use crate::hub::{Batch, Hub};
 use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
-use crate::shard::socket::{Half, Socket};
+use crate::shard::half::Halves;
+use crate::shard::socket::Socket;
 use crate::sys::ring::Ring;
 use crate::sys::{Clock, Complaints};
 use crate::token::Authority;
@@ -83,9 +86,7 @@ struct Shard {
     hub: Hub,
     wheel: Wheel,
     sockets: Vec<Socket>,
-    halves: Rows<Half>,
-    /// How much memory all of them take.
-    half_bytes: usize,
+    halves: Halves,
     work: Work,
     admission: Admission,
     draining: drain::Progress,
@@ -172,8 +173,7 @@ impl Shard {
             hub: Hub::new(settings.hub.clone(), Arc::clone(&own_metrics)),
             wheel: Wheel::with_capacity(work.now, expected),
             sockets: Vec::with_capacity(expected),
-            halves: Rows::default(),
-            half_bytes: 0,
+            halves: Halves::default(),
             admission: Admission::new(&settings),
             draining: drain::Progress::new(drain),
             listener: Some(listener),

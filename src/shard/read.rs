@@ -5,10 +5,11 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 
 use crate::http::request::HEAD_BYTES_MAX;
-use crate::hub::{Cause, NONE};
+use crate::hub::Cause;
 use crate::mesh::Asker;
 use crate::protocol::EventKind;
-use crate::shard::socket::{Half, IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
+use crate::shard::half::{Half, Message};
+use crate::shard::socket::{IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
 use crate::shard::{INPUT_BYTES, Shard};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_frame};
@@ -98,19 +99,21 @@ impl Shard {
     /// Takes a part of what came right behind the request. Returns false if there is nothing.
     fn read_early(&mut self, row: u32, count_max: usize) -> bool {
         let half = self.sockets[row as usize].half;
-        if half == NONE || !matches!(self.halves[half], Half::Early(_)) {
+        let kept = self.halves.rows.get(half);
+        if kept.is_none_or(|kept| !matches!(kept.half, Half::Early(_))) {
             return false;
         }
         let Some(Half::Early(early)) = self.take_half(row) else { return false };
         let (inbound, mut bytes) = *early;
         let rest = bytes.split_off(count_max.min(bytes.len()));
         if !inbound.is_idle() {
-            self.put_half(row, Half::Message(Box::new(inbound)));
+            let message = Message::new(inbound, self.work.now);
+            self.put_half(row, Half::Message(Box::new(message)));
         }
         self.read_frames(row, &mut bytes);
         if !rest.is_empty() && self.sockets[row as usize].state == State::Open {
             let (inbound, mut early) = match self.take_half(row) {
-                Some(Half::Message(inbound)) => (*inbound, Vec::new()),
+                Some(Half::Message(message)) => (message.inbound, Vec::new()),
                 Some(Half::Early(early)) => *early,
                 _ => (Inbound::default(), Vec::new()),
             };
@@ -228,15 +231,16 @@ impl Shard {
 
     /// Takes the frames of some input, in order.
     pub(super) fn read_frames(&mut self, row: u32, mut input: &mut [u8]) {
-        let mut inbound = match self.take_half(row) {
-            Some(Half::Message(inbound)) => inbound,
-            _ => Box::new(Inbound::default()),
+        let now = self.work.now;
+        let mut message = match self.take_half(row) {
+            Some(Half::Message(message)) => message,
+            _ => Box::new(Message::new(Inbound::default(), now)),
         };
         let mut replies = std::mem::take(&mut self.work.replies);
         let limits = self.settings.limits;
         let mut end = None;
         while end.is_none() {
-            match inbound.read(input, &limits) {
+            match message.inbound.read(input, &limits) {
                 Err(error) => {
                     end = Some((error.close_code(), error.reason(), Cause::ProtocolError));
                     break;
@@ -244,7 +248,11 @@ impl Shard {
                 Ok(step) => {
                     let consumed = step.consumed;
                     let Some(item) = step.item else { break };
+                    let is_whole = matches!(item, Item::Message { .. });
                     end = self.handle_item(row, &item, &mut replies);
+                    if is_whole {
+                        message.end(now);
+                    }
                     input = &mut input[consumed..];
                     let is_over = self.sockets[row as usize].is(PEER_CLOSED);
                     if is_over || end.is_none() && self.hub.is_parked(row) {
@@ -264,11 +272,12 @@ impl Shard {
             None if self.sockets[row as usize].fd < 0 => {}
             None if !input.is_empty() && self.hub.is_parked(row) => {
                 // Commands wait: so does what is behind them.
-                let inbound = if inbound.is_idle() { Inbound::default() } else { *inbound };
+                let inbound = message.inbound;
+                let inbound = if inbound.is_idle() { Inbound::default() } else { inbound };
                 self.keep_half(row, Half::Early(Box::new((inbound, input.to_vec()))));
                 self.make_ready(row);
             }
-            None if !inbound.is_idle() => self.keep_half(row, Half::Message(inbound)),
+            None if !message.inbound.is_idle() => self.keep_half(row, Half::Message(message)),
             None => {}
         }
         self.perform_effects();
@@ -320,43 +329,6 @@ impl Shard {
             State::Open => self.hub.close(row, code, reason, cause),
             State::Closing => self.work.farewells.push((row, self.hub.client_id(row).generation)),
             State::Free | State::Handshake | State::Joining | State::Lingering => {}
-        }
-    }
-
-    /// Keeps what is half read of a connection, if the shard has memory for it.
-    pub(super) fn keep_half(&mut self, row: u32, half: Half) {
-        if self.half_bytes + half.bytes() > self.settings.half_bytes_max {
-            let reason = "too many messages have come in part";
-            self.end_by_peer(row, CloseCode::TRY_AGAIN_LATER, reason, Cause::HalfRead);
-        } else {
-            self.put_half(row, half);
-        }
-    }
-
-    /// Keeps what is half read of a connection.
-    pub(super) fn put_half(&mut self, row: u32, half: Half) {
-        self.note_half_bytes(0, half.bytes());
-        let socket = &mut self.sockets[row as usize];
-        if socket.half == NONE {
-            socket.half = self.halves.insert(half);
-        } else {
-            let before = std::mem::replace(&mut self.halves[socket.half], half);
-            self.note_half_bytes(before.bytes(), 0);
-        }
-    }
-
-    /// What is half read of a connection, which holds nothing from here on.
-    pub(super) fn take_half(&mut self, row: u32) -> Option<Half> {
-        let half = std::mem::replace(&mut self.sockets[row as usize].half, NONE);
-        let half = (half != NONE).then(|| self.halves.remove(half));
-        self.note_half_bytes(half.as_ref().map_or(0, Half::bytes), 0);
-        half
-    }
-
-    fn note_half_bytes(&mut self, before: usize, after: usize) {
-        if before != after {
-            self.half_bytes = self.half_bytes + after - before;
-            self.metrics.half_bytes.set(self.half_bytes as i64);
         }
     }
 }

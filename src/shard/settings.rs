@@ -48,6 +48,8 @@ pub struct Settings {
     pub ping_interval: Ticks,
     /// How long a pinged peer may be silent before it is closed.
     pub pong_deadline: Ticks,
+    /// In what time a message that has begun must be whole, or much more of it there.
+    pub message_deadline: Ticks,
     /// How long a closing handshake may take.
     pub close_deadline: Ticks,
     /// How long a peer may not take what it is owed.

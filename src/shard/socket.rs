@@ -4,8 +4,6 @@ use std::os::fd::RawFd;
 
 use crate::hub::NONE;
 use crate::wheel::Tick;
-use crate::ws::handshake::Accepted;
-use crate::ws::inbound::Inbound;
 
 /// What the shell knows of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -85,34 +83,6 @@ impl Socket {
             self.flags |= flag;
         } else {
             self.flags &= !flag;
-        }
-    }
-}
-
-/// What is half read of a connection; exists only while something is.
-#[derive(Debug, Default)]
-pub(super) enum Half {
-    /// The row is free.
-    #[default]
-    Nothing,
-    /// The head of a request as far as it came.
-    Head(Vec<u8>),
-    /// A valid request whose answer waits for the hub, and what the client sent right after it.
-    Accepted(Box<(Accepted, Vec<u8>)>),
-    /// What a client has sent that must wait: right behind its request until the connection's turn
-    /// to be read, or behind commands that wait for earlier ones.
-    Early(Box<(Inbound, Vec<u8>)>),
-    /// A frame or message as far as it came.
-    Message(Box<Inbound>),
-}
-
-impl Half {
-    /// How much memory what an open connection has sent takes. Heads have limits of their own.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Nothing | Self::Head(_) | Self::Accepted(_) => 0,
-            Self::Early(early) => early.0.bytes() + early.1.capacity(),
-            Self::Message(inbound) => inbound.bytes(),
         }
     }
 }

@@ -10,7 +10,8 @@
 
 use crate::protocol::centrifuge::Request;
 use crate::shard::Shard;
-use crate::shard::socket::{Half, State};
+use crate::shard::half::Half;
+use crate::shard::socket::State;
 
 /// A turn begins to check another token for so long. Elliptic curves of 384 bits take a turn for
 /// each; of the others some are checked in one.

@@ -57,7 +57,7 @@ impl Shard {
             Ok(count) => {
                 self.metrics.bytes_sent.add(count as u64);
                 if count < bytes.len() {
-                    self.hub.push_refused(row, &bytes[count..]);
+                    self.hub.push_refused(row, bytes, count);
                     self.perform_effects();
                 }
             }

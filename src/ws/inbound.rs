@@ -143,6 +143,11 @@ impl Inbound {
         self.header_bytes == 0 && self.frame.is_none() && self.fragments == 0
     }
 
+    /// How much payload of the open message has come.
+    pub fn received(&self) -> usize {
+        self.message.len()
+    }
+
     /// How much memory it takes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.message.capacity() + self.control.capacity()

@@ -16,6 +16,7 @@ mod containers;
 mod cost;
 mod events;
 mod examples;
+mod fairness;
 mod fan_out;
 mod framing;
 mod handshake;

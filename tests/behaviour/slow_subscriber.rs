@@ -9,6 +9,7 @@ use crate::harness::{Client, Edge, HMAC_SECRET, Heard, Raw, eventually, frame, t
 
 const MEGABYTE: usize = 1_000_000;
 const SLOW: &str = "tidegate_connections_closed_total{reason=\"slow\"";
+const HOARDING: &str = "tidegate_connections_closed_total{reason=\"hoarding\"";
 
 /// A peer that the kernel can hold little for.
 fn narrow(edge: &Edge, path: &str) -> Raw {
@@ -157,7 +158,7 @@ fn memory_for_slow_peers_is_bounded() {
     }
     assert!(most <= MEMORY_MAX + 4 * MEGABYTE, "{most} bytes held");
     assert!(most >= MEMORY_MAX / 2, "the peers lagged: {most}");
-    assert!(edge.metric(SLOW) >= 1, "the slowest were closed");
+    assert!(edge.metric(HOARDING) >= 1, "the slowest were closed");
     let grown = edge.memory().saturating_sub(before);
     assert!(grown < 4 * MEMORY_MAX, "{grown} bytes more");
     drop(slow);

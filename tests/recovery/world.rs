@@ -30,7 +30,7 @@ const AGE_STEPS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Met(BTreeMap<&'static str, u64>);
 
-const SITUATIONS: [&str; 15] = [
+const SITUATIONS: [&str; 16] = [
     "recovered something",
     "recovered nothing, as there was nothing",
     "could not recover",
@@ -40,6 +40,7 @@ const SITUATIONS: [&str; 15] = [
     "left",
     "told where a channel stands",
     "closed as slow",
+    "closed for hoarding",
     "lost with bytes unread",
     "evicted",
     "expired",
@@ -131,6 +132,7 @@ impl World {
             namespaces,
             lag_bytes_max: random.pick(&[2_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[4_000, 10_000_000]),
+            memory_max: random.pick(&[30_000, 10_000_000]),
             reply_bytes_max: random.pick(&[3_000, 10_000_000]),
             history_bytes_max: random.pick(&[3_000, 10_000, 10_000_000]),
             history_meta_ttl: random.pick(&[1, 1000]),
@@ -400,11 +402,12 @@ impl World {
                     assert_eq!(answer.error, None);
                     self.hear_answer(answer.number, *answer.outcome.expect("an outcome"));
                 }
-                Effect::Closing(row, code, _) => {
+                Effect::Closing(row, code, cause) => {
                     let token = self.connection_of(shard, row);
                     let connection = self.connections[token].as_mut().expect("it is there");
                     connection.closing_since = Some(self.now);
                     match code.0 {
+                        3008 if cause == Cause::Hoarding => self.met.note("closed for hoarding"),
                         3008 => self.met.note("closed as slow"),
                         3500 => self.met.note("revoked while connecting"),
                         3503 => self.met.note("revoked when connected"),
@@ -540,7 +543,10 @@ impl World {
                     && client.is_answered()
                     && client.subscriptions.values().all(|it| it.is_live)
             };
+            // One that was closed in the middle of a frame hears of it by the end of its stream.
+            let is_closing = |connection: &Connection| connection.closing_since.is_some();
             if self.network.is_empty()
+                && !self.connections.iter().flatten().any(is_closing)
                 && self.hubs.iter().all(|(hub, _)| !hub.has_work())
                 && self.clients.iter().all(|client| is_there(client) && client.pipe.is_empty())
             {

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 pub(crate) struct Coverage(BTreeMap<String, u64>);
 
 /// What a couple of hundred seeds must meet.
-const SITUATIONS: [&str; 17] = [
+const SITUATIONS: [&str; 19] = [
     "closing: Command",
     "closing: Evicted",
+    "closing: Hoarding",
     "closing: Peer",
     "closing: Slow",
     "close frame: slow: too far behind",
     "close frame: slow: too much is waiting",
+    "close frame: slow: others need the memory",
     "close frame: slow: too old",
     "refused session",
     "congested shard",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Now, Session, Settings};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Session, Settings};
 use tidegate::mesh::{Enter, Envelope, Homes, Outbound, Refusal};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::{
@@ -11,6 +11,7 @@ use tidegate::protocol::{
 };
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
+use tidegate::ws::frame::{Opcode, encode_frame};
 
 /// One hub, the first of some shards, whose other shards the test plays.
 struct Edge {
@@ -337,4 +338,103 @@ fn a_session_that_is_still_opening_can_be_ended() {
         assert!(effects.iter().any(is_refused), "{effects:?}");
         edge.hub.detach(row, 1006);
     }
+}
+
+#[test]
+fn who_lags_most_makes_room_and_who_lags_little_stays() {
+    for is_first in [true, false] {
+        let mut edge = Edge::new(1, |settings| settings.memory_max = 200_000);
+        let (large, small) = (edge.channel("a", 0), edge.channel("b", 0));
+        let hoarder = edge.open(None, &[&large]);
+        let polite = edge.open(None, &[&small]);
+        let both = if is_first {
+            [(&large, 30_000), (&small, 900)]
+        } else {
+            [(&small, 900), (&large, 30_000)]
+        };
+        for (channel, size) in both {
+            edge.publish(channel, size);
+            // No socket takes anything.
+            edge.flush(|_| 0);
+        }
+        for _ in 0..4 {
+            edge.publish(&large, 30_000);
+        }
+        assert_eq!(closings(&edge.effects()), []);
+        // The one who asks last, and would make it too much, is the polite one.
+        edge.publish(&small, 900);
+        for _ in 0..2 {
+            edge.publish(&large, 30_000);
+        }
+        edge.publish(&small, 900);
+        let closed = closings(&edge.effects());
+        assert_eq!(closed, [(hoarder, Cause::Hoarding)]);
+        edge.hub.handle_writable(polite);
+        while edge.hub.has_work() {
+            edge.flush(|_| u32::MAX);
+        }
+        assert!(edge.metrics.log_bytes.value() == 0, "nothing is kept for nobody");
+    }
+}
+
+#[test]
+fn the_largest_outbox_makes_room_and_is_closed_behind_a_whole_frame() {
+    let mut edge = Edge::new(1, |settings| settings.memory_max = 200_000);
+    let hoarder = edge.open(None, &[]);
+    let polite = edge.open(None, &[]);
+    let pong = |size| {
+        let mut frame = Vec::new();
+        encode_frame(Opcode::Binary, &vec![7; size], &mut frame);
+        frame
+    };
+    edge.hub.push(polite, &pong(100));
+    for _ in 0..9 {
+        edge.hub.push(hoarder, &pong(20_000));
+    }
+    edge.flush(|_| 10);
+    edge.hub.push(polite, &pong(12_000));
+    assert_eq!(closings(&edge.effects()), []);
+    edge.hub.push(polite, &pong(12_000));
+    assert_eq!(closings(&edge.effects()), [(hoarder, Cause::Hoarding)]);
+    // Its frame is larger than a share, so that nothing can follow it.
+    assert_eq!(edge.hub.outbox_bytes(hoarder), 0);
+    assert_eq!(edge.metrics.outbox_bytes_dropped.value(), 9 * 20_004 - 10);
+
+    let another = edge.open(None, &[]);
+    for _ in 0..29 {
+        edge.hub.push(another, &pong(6000));
+    }
+    edge.flush(|_| 10);
+    edge.hub.push(polite, &pong(2000));
+    assert_eq!(closings(&edge.effects()), [(another, Cause::Hoarding)]);
+    let waiting = edge.hub.outbox_bytes(another);
+    assert!((5994..6100).contains(&waiting), "the rest of its frame, and the close: {waiting}");
+}
+
+#[test]
+fn many_who_hold_little_do_not_hold_more_than_there_is() {
+    let mut edge = Edge::new(1, |settings| settings.memory_max = 50_000);
+    let frame = |size| {
+        let mut frame = Vec::new();
+        encode_frame(Opcode::Binary, &vec![7; size], &mut frame);
+        frame
+    };
+    let rows: Vec<u32> = (0..100).map(|_| edge.open(None, &[])).collect();
+    for &row in &rows {
+        edge.hub.push(row, &frame(1000));
+        edge.flush(|_| 0);
+    }
+    let held = edge.metrics.outbox_bytes.value();
+    assert!((40_000..=50_000).contains(&held), "{held}");
+    let closed = closings(&edge.effects());
+    let oldest: Vec<u32> = closed.iter().map(|&(row, _)| row).collect();
+    assert_eq!(oldest, rows[..closed.len()], "of equals the oldest");
+}
+
+fn closings(effects: &[Effect]) -> Vec<(u32, Cause)> {
+    let closing = |effect: &Effect| match effect {
+        Effect::Closing(row, _, cause) => Some((*row, *cause)),
+        _ => None,
+    };
+    effects.iter().filter_map(closing).collect()
 }

@@ -1,0 +1,187 @@
+//! What is half read of connections: for how long it may stay so, and who gives it up when all of
+//! it takes too much memory.
+//!
+//! Those who have sent most of an unfinished message go first, and of those who have sent about as
+//! much the one who was heard least recently. So a connection that has sent little of a message is
+//! closed only when nobody has sent more, whoever of them is read at that moment.
+
+use crate::hub::{Cause, NONE, Place, Ranked, Ranks, Rows};
+use crate::shard::Shard;
+use crate::shard::socket::State;
+use crate::wheel::Tick;
+use crate::ws::close::CloseCode;
+use crate::ws::handshake::Accepted;
+use crate::ws::inbound::Inbound;
+
+/// A message that is not whole at its deadline has another one if so much of it came meanwhile.
+const PROGRESS_BYTES_MIN: usize = 64 * 1024;
+
+/// As many ranks as a size has powers of two that occur.
+const RANKS: usize = 48;
+
+/// What is half read of a connection; exists only while something is.
+#[derive(Debug, Default)]
+pub(super) enum Half {
+    /// The row is free.
+    #[default]
+    Nothing,
+    /// The head of a request as far as it came.
+    Head(Vec<u8>),
+    /// A valid request whose answer waits for the hub, and what the client sent right after it.
+    Accepted(Box<(Accepted, Vec<u8>)>),
+    /// What a client has sent that must wait: right behind its request until the connection's turn
+    /// to be read, or behind commands that wait for earlier ones.
+    Early(Box<(Inbound, Vec<u8>)>),
+    /// A frame or message as far as it came.
+    Message(Box<Message>),
+}
+
+/// A frame or message as far as it came.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) inbound: Inbound,
+    /// When it began, or was granted more time.
+    pub(super) since: Tick,
+    /// How much of it had come by then.
+    seen: usize,
+}
+
+impl Message {
+    /// A message that begins, or goes on after what was kept elsewhere.
+    pub(super) fn new(inbound: Inbound, now: Tick) -> Self {
+        Self { inbound, since: now, seen: 0 }
+    }
+
+    /// The message is whole; what follows is another one.
+    pub(super) fn end(&mut self, now: Tick) {
+        (self.since, self.seen) = (now, 0);
+    }
+}
+
+impl Half {
+    /// How much memory what an open connection has sent takes. Heads have limits of their own.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Head(_) | Self::Accepted(_) => 0,
+            Self::Early(early) => early.0.bytes() + early.1.capacity(),
+            Self::Message(message) => message.inbound.bytes(),
+        }
+    }
+}
+
+/// What is kept, and of whom.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) half: Half,
+    connection: u32,
+    place: Place,
+}
+
+impl Ranked for Kept {
+    fn place(&mut self) -> &mut Place {
+        &mut self.place
+    }
+}
+
+/// What is half read of all connections.
+#[derive(Debug, Default)]
+pub(super) struct Halves {
+    pub(super) rows: Rows<Kept>,
+    ranks: Ranks<RANKS>,
+    /// How much memory all of them take.
+    bytes: usize,
+}
+
+impl Shard {
+    /// Keeps what is half read of an open connection. If all of it is too much, those with most of
+    /// it are closed.
+    pub(super) fn keep_half(&mut self, row: u32, half: Half) {
+        self.put_half(row, half);
+        self.arm_message_deadline(row);
+        while self.halves.bytes > self.settings.half_bytes_max
+            && let Some((_, largest)) = self.halves.ranks.first()
+        {
+            let row = self.halves.rows[largest].connection;
+            self.take_half(row);
+            let reason = "too many messages have come in part";
+            self.end_by_peer(row, CloseCode::TRY_AGAIN_LATER, reason, Cause::HalfRead);
+        }
+    }
+
+    /// Keeps what is half read of a connection.
+    pub(super) fn put_half(&mut self, row: u32, half: Half) {
+        let bytes = half.bytes();
+        let socket = &mut self.sockets[row as usize];
+        let mut before = 0;
+        if socket.half == NONE {
+            let kept = Kept { half, connection: row, place: Place::default() };
+            socket.half = self.halves.rows.insert(kept);
+        } else {
+            let kept = &mut self.halves.rows[socket.half];
+            before = std::mem::replace(&mut kept.half, half).bytes();
+        }
+        let rank = bytes.checked_ilog2().map(|rank| rank.min(RANKS as u32 - 1) as u8);
+        self.halves.ranks.set(&mut self.halves.rows, socket.half, rank);
+        self.note_half_bytes(before, bytes);
+    }
+
+    /// What is half read of a connection, which holds nothing from here on.
+    pub(super) fn take_half(&mut self, row: u32) -> Option<Half> {
+        let half = std::mem::replace(&mut self.sockets[row as usize].half, NONE);
+        if half == NONE {
+            return None;
+        }
+        self.halves.ranks.remove(&mut self.halves.rows, half);
+        let half = self.halves.rows.remove(half).half;
+        self.note_half_bytes(half.bytes(), 0);
+        Some(half)
+    }
+
+    fn note_half_bytes(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.halves.bytes = self.halves.bytes + after - before;
+            self.metrics.half_bytes.set(self.halves.bytes as i64);
+        }
+    }
+
+    /// When a message that has begun must be whole.
+    pub(super) fn message_due(&self, row: u32) -> Option<Tick> {
+        let half = self.sockets[row as usize].half;
+        match self.halves.rows.get(half)?.half {
+            Half::Message(ref message) => {
+                Some(message.since.plus(self.settings.message_deadline.0))
+            }
+            _ => None,
+        }
+    }
+
+    fn arm_message_deadline(&mut self, row: u32) {
+        if self.sockets[row as usize].state == State::Open
+            && let Some(due) = self.message_due(row)
+            && self.wheel.deadline(row).is_some_and(|armed| armed.is_after(due))
+        {
+            self.wheel.insert_or_move(row, due);
+        }
+    }
+
+    /// Looks at the age of a message that has come in part, if that is due. Returns false if the
+    /// connection was closed for it.
+    pub(super) fn check_message(&mut self, row: u32) -> bool {
+        if self.message_due(row).is_none_or(|due| due.is_after(self.work.now)) {
+            return true;
+        }
+        let is_heard = self.is_heard(row);
+        let half = self.sockets[row as usize].half;
+        let Half::Message(message) = &mut self.halves.rows[half].half else { return true };
+        let received = message.inbound.received();
+        if !is_heard || received >= message.seen + PROGRESS_BYTES_MIN {
+            (message.since, message.seen) = (self.work.now, received);
+            return true;
+        }
+        self.take_half(row);
+        let reason = "a message took too long";
+        self.end_by_peer(row, CloseCode::POLICY_VIOLATION, reason, Cause::HalfRead);
+        self.perform_effects();
+        false
+    }
+}

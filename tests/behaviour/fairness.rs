@@ -1,0 +1,137 @@
+//! The promise: whoever hoards pays. When the memory for what waits is used up, those who hold most
+//! of it are closed, and clients beside them that read what they are sent notice nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Edge, Managed, Raw, eventually, frame};
+
+const MEGABYTE: usize = 1 << 20;
+const HOARDING: &str = "tidegate_connections_closed_total{reason=\"hoarding\"";
+const HALF_READ: &str = "tidegate_connections_closed_total{reason=\"half_read\"";
+
+/// What a short history says.
+const LITTLE: &str = "small";
+
+/// A client that connects, subscribes, hears a publication and publishes itself.
+fn be_polite(edge: &Edge, number: usize) {
+    let client = Managed::connect(edge);
+    let channel = format!("open:{number}");
+    client.done("subscribe", json!({ "channel": channel }));
+    assert_eq!(edge.publish(&channel, "\"from a backend\""), 1);
+    assert_eq!(client.data(), "from a backend");
+    client.done("publish", json!({ "channel": channel, "data": "mine" }));
+    assert_eq!(client.data(), "mine");
+    let history = client.done("history", json!({ "channel": "little", "limit": -1 }));
+    assert_eq!(history["publications"][0]["data"].as_str().unwrap().trim_end(), LITTLE);
+}
+
+/// A peer that asks for as much history as it gets, again and again, and reads nothing.
+fn hoard(edge: &Edge) -> Raw {
+    let mut peer = Raw::connect_narrow(edge.public).upgrade("/connection/websocket");
+    let mut commands = "{\"id\":1,\"connect\":{}}".to_owned();
+    for id in 2..12 {
+        commands += &format!(
+            "\n{{\"id\":{id},\"history\":{{\"channel\":\"much\",\"limit\":-1}}}}\n\
+             {{\"id\":{},\"history\":{{\"channel\":\"much\",\"limit\":-1}}}}",
+            id + 100
+        );
+    }
+    peer.send_frame(0x81, commands.as_bytes());
+    peer
+}
+
+#[test]
+fn hoarders_of_replies_are_closed_and_polite_clients_are_not() {
+    const MEMORY_MAX: usize = 3 * MEGABYTE;
+    let edge = Edge::with(&[
+        "shards.count=1",
+        "slow.memory_max=3MiB",
+        "client.reply_bytes_max=2MiB",
+        // Nobody is closed for anything else.
+        "slow.age_max=1h",
+        "websocket.close_deadline=1h",
+        "heartbeat.pong_deadline=1h",
+        "channels.history_size=1000",
+        "namespaces.open.publish=everybody",
+    ]);
+    for _ in 0..40 {
+        edge.publish("much", format!("\"{}\"", "x".repeat(8000)));
+    }
+    edge.publish("little", format!("\"{LITTLE:4000}\""));
+    let before = edge.memory();
+    let mut hoarders: Vec<Raw> = (0..60).map(|_| hoard(&edge)).collect();
+    // Others take in small bites what is left.
+    for number in 0..8 {
+        let mut peer = Raw::connect_narrow(edge.public).upgrade("/echo");
+        peer.flood(&frame(0x82, &[7; 1000]), 64 * MEGABYTE, Duration::from_millis(300));
+        hoarders.push(peer);
+        be_polite(&edge, number);
+    }
+    // They were in need of more memory than there is.
+    eventually("hoarders are closed", || edge.metric(HOARDING) >= 10);
+    let held = edge.metric("tidegate_outbox_bytes") + edge.metric("tidegate_log_bytes");
+    assert!(held as usize <= MEMORY_MAX, "{held} bytes held");
+    let grown = edge.memory().saturating_sub(before);
+    assert!(grown < 8 * MEMORY_MAX, "{grown} bytes more");
+    for number in 8..30 {
+        be_polite(&edge, number);
+    }
+    drop(hoarders);
+    edge.expect_metric("tidegate_outbox_bytes", 0);
+}
+
+#[test]
+fn hoarders_of_half_messages_are_closed_and_polite_clients_are_not() {
+    let edge = Edge::with(&["websocket.memory_max=1MiB", "shards.count=1"]);
+    let mut polite: Vec<Raw> = (0..20).map(|_| edge.raw("/echo")).collect();
+    let mut hoarders: Vec<Raw> = (0..40).map(|_| edge.raw("/echo")).collect();
+    let small = frame(0x82, &[7; 10_000]);
+    let large = frame(0x82, &[8; 60_000]);
+    let read = |edge: &Edge| edge.metric("tidegate_received_bytes_total");
+    // What a polite client gives back when its message is whole, hoarders take at once.
+    for step in 0..25 {
+        let before = read(&edge);
+        let sent = hoarders.iter_mut().map(|it| it.try_send(&large[step * 2000..][..2000]));
+        assert!(sent.count() > 0);
+        for peer in &mut polite {
+            peer.send(&small[..9000]);
+        }
+        eventually("they are read", || read(&edge) >= before + 20 * 9000);
+        for peer in &mut polite {
+            peer.send(&small[9000..]);
+            peer.expect(0x82, &[7; 10_000]);
+        }
+    }
+    let closed = edge.metric(HALF_READ);
+    assert!((10..40).contains(&closed), "{closed} hoarders closed");
+    let held = edge.metric("tidegate_half_read_bytes");
+    assert!((512 << 10..=1 << 20).contains(&held), "{held} bytes");
+    drop(hoarders);
+    edge.expect_metric("tidegate_half_read_bytes", 0);
+}
+
+#[test]
+fn a_message_that_never_ends_is_closed_at_its_deadline() {
+    let options = ["websocket.message_deadline=1s", "websocket.message_bytes_max=16MiB"];
+    let edge = Edge::with(&options);
+    let mut dribble = edge.raw("/websocket/dribble");
+    let mut steady = edge.raw("/echo");
+    let whole = frame(0x82, &vec![9; 4 * MEGABYTE]);
+    let (mut sent, start) = (0, Instant::now());
+    dribble.send(&frame(0x82, &[7; 1000])[..100]);
+    while edge.metric(HALF_READ) == 0 || start.elapsed() < Duration::from_secs(3) {
+        // A byte now and then keeps no message alive, and neither does a ping; progress does.
+        dribble.try_send(b"x");
+        let end = (sent + 20_000).min(whole.len() - 1);
+        steady.send(&whole[sent..end]);
+        sent = end;
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(start.elapsed() < Duration::from_secs(20), "the dribble goes on");
+    }
+    dribble.expect_close(1008);
+    steady.send(&whole[sent..]);
+    assert_eq!(steady.hear().unwrap().payload.len(), 4 * MEGABYTE);
+    assert_eq!(edge.metric(HALF_READ), 1);
+}
