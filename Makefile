@@ -2,7 +2,11 @@
 # `make test` tests it. Both install what they need and is missing, and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup lint unit conformance clients browser fuzz bench million versus \
+# The program, where `make install` takes it from and where it goes below DESTDIR.
+BUILT ?= target/release/tidegate
+PREFIX ?= /usr/local
+
+.PHONY: help run build split install place test setup lint unit conformance clients browser fuzz bench million versus \
 	clean
 
 # Further options of `tidegate serve`, for example ARGS="--shards 1"; for `make versus` those of
@@ -20,9 +24,36 @@ help: ## This list.
 run: build ## Build the edge and start it with everything open on loopback: prints a link to try it.
 	exec target/release/tidegate serve --dev $(ARGS)
 
-build: ## Build the edge for production: target/release/tidegate.
+build: ## Build the edge for production: target/release/tidegate, its symbols beside it.
 	@tests/setup.sh build
 	cargo build --release --locked
+	@$(MAKE) --no-print-directory split
+
+# Takes the symbols out of the program, unless that was done before. Debuggers and the program's own
+# backtraces find them beside it or in .debug there. Cargo's own copy of the program is another name
+# of the same file, so a new file takes the place.
+split:
+	@if readelf --wide -S $(BUILT) | grep -q ' \.debug_line '; then \
+		objcopy --only-keep-debug $(BUILT) $(BUILT).debug && \
+		objcopy --strip-all --add-gnu-debuglink=$(BUILT).debug $(BUILT) $(BUILT).stripped && \
+		mv $(BUILT).stripped $(BUILT); \
+	fi
+
+install: build place ## Build it and install it below PREFIX (/usr/local) with unit, man pages, first configuration.
+
+# What an operator has in /etc/tidegate stays as it is.
+place:
+	install -D -m 755 $(BUILT) $(DESTDIR)$(PREFIX)/bin/tidegate
+	install -D -m 644 $(BUILT).debug $(DESTDIR)$(PREFIX)/bin/.debug/tidegate.debug
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
+	$(BUILT) man $(DESTDIR)$(PREFIX)/share/man/man1
+	sed 's|/usr/local/|$(PREFIX)/|' tuning/tidegate.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/tidegate.service
+	install -d $(DESTDIR)/etc/tidegate
+	test -e $(DESTDIR)/etc/tidegate/tidegate.toml || \
+		install -m 644 tuning/tidegate.toml $(DESTDIR)/etc/tidegate/tidegate.toml
+	test -e $(DESTDIR)/etc/tidegate/api.key || (umask 077 && od -An -v -tx1 -N32 /dev/urandom | \
+		tr -d ' \n' > $(DESTDIR)/etc/tidegate/api.key)
 
 test: setup ## Run every test: lint, unit, conformance, clients, browser, fuzz.
 	@python3 tests/run.py

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Error, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::codec::Codec;
@@ -157,8 +157,17 @@ pub(super) fn text_or_file(
     }
 }
 
-/// A relative path of a configuration file starts at that file.
+/// How a path begins that leads to a credential of the unit; systemd sets the variable.
+const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+
+/// A relative path of a configuration file starts at that file, and one that begins with
+/// `$CREDENTIALS_DIRECTORY` where that variable says.
 pub(super) fn beside(origin: &Origin, path: &Path) -> PathBuf {
+    if let Ok(name) = path.strip_prefix(CREDENTIALS) {
+        let directory = std::env::var_os(&CREDENTIALS[1..]);
+        return directory
+            .map_or_else(|| path.to_owned(), |directory| Path::new(&directory).join(name));
+    }
     match origin {
         Origin::File { path: file, .. } => match file.parent() {
             Some(directory) => directory.join(path),
@@ -170,6 +179,12 @@ pub(super) fn beside(origin: &Origin, path: &Path) -> PathBuf {
 
 /// The first bytes of a file: a key file is short, and `/dev/zero` must not fill the memory.
 pub(super) fn read_start(path: &Path, bytes: usize) -> std::io::Result<String> {
+    if path.starts_with(CREDENTIALS) {
+        return Err(Error::other(
+            "systemd sets this variable in a unit with LoadCredential=NAME:PATH; elsewhere set it \
+             to the folder of the file",
+        ));
+    }
     let mut text = String::new();
     File::open(path)?.take(bytes as u64).read_to_string(&mut text)?;
     Ok(text)
