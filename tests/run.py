@@ -38,6 +38,7 @@ STEPS = {
         [PYTHON, CLIENTS / "sdk_go/run.py"],
         [PYTHON, CLIENTS / "sdk_java/run.py"],
         [PYTHON, CLIENTS / "snippets/run.py"],
+        [PYTHON, CLIENTS / "production/run.py"],
         [PYTHON, ROOT / "examples/flash-sale/run.py"],
     ],
     "browser": [BUILD, [PYTHON, CLIENTS / "browser/run.py"]],

@@ -45,6 +45,13 @@ check_test() {
     need npm npm --version
     need chromium sh -c 'command -v chromium'
     need chromium-driver sh -c 'command -v chromedriver'
+    # Proxies in front of the edge. Debian keeps them where only root looks.
+    PATH=$PATH:/usr/sbin
+    need nginx-light sh -c 'command -v nginx'
+    need haproxy sh -c 'command -v haproxy'
+    need caddy sh -c 'command -v caddy'
+    need php-cli sh -c 'command -v php'
+    need openssl sh -c 'command -v openssl'
     need default-jdk-headless sh -c 'command -v java && command -v javac'
     need maven sh -c 'command -v mvn'
     # Go that is older than 1.21 does not fetch the newer one that the tests need: they say so then.
@@ -73,9 +80,22 @@ install() {
         sudo=sudo
     fi
     echo "Installing:$lack"
+    # Servers that come along are for the tests alone: none is started, now or at the next boot.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+        $sudo chmod +x "$policy"
+        # shellcheck disable=SC2064 # the present values
+        trap "$sudo rm -f $policy" EXIT
+    fi
     $sudo apt-get update -q
     # shellcheck disable=SC2086 # one word for each package
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $lack
+    for server in nginx haproxy caddy; do
+        case "$lack" in
+        *" $server"*) command -v systemctl >/dev/null && $sudo systemctl disable -q "$server" || true ;;
+        esac
+    done
 }
 
 for part in "$@"; do

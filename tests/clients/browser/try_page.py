@@ -51,7 +51,7 @@ class Failure(Exception):
 class Browser:
     """One WebDriver session and the driver process that serves it."""
 
-    def __init__(self, chromium, driver):
+    def __init__(self, chromium, driver, flags=()):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -63,7 +63,7 @@ class Browser:
         self.session = None
         try:
             wait("the driver", self._is_ready)
-            options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={self.profile.name}"]}
+            options = {"binary": chromium, "args": [*FLAGS, *flags, f"--user-data-dir={self.profile.name}"]}
             wanted = {"browserName": "chrome", "goog:chromeOptions": options}
             wanted["goog:loggingPrefs"] = {"browser": "ALL"}
             answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
