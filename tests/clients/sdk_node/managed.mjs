@@ -205,6 +205,34 @@ test("an expired token is replaced, or ends what it allowed", limit, async () =>
   assert.equal(await short.closed, 3005);
 });
 
+test("a cached token that has expired sends nobody away", { timeout: 60_000 }, async () => {
+  // An application that gives the same token until its own clock says that it is old.
+  const cached = (claims) => {
+    const old = token({ ...claims, seconds: 1 });
+    let asked = 0;
+    return async () => ((asked += 1) <= 2 ? old : token(claims));
+  };
+  const channel = fresh("private:");
+  const reader = client("42", { token: "", getToken: cached({ sub: "42" }) });
+  const other = client("43");
+  const subscription = listen(other, channel, { getToken: cached({ sub: "43", channel }) });
+  const ends = [];
+  reader.on("disconnected", (ctx) => ends.push(ctx));
+  subscription.on("unsubscribed", (ctx) => ends.push(ctx));
+  await event(reader, "connected");
+  const again = event(reader, "connected");
+  const refused = event(subscription, "error");
+  await subscription.ready();
+  // The connection is closed with 3005 and made anew; the subscription asks again, or is made anew.
+  assert.equal((await event(reader, "connecting")).code, 3005);
+  await again;
+  assert.equal((await refused).error.code, 109);
+  await until(() => subscription.state === "subscribed");
+  await backend.publish(channel, "still here");
+  await until(() => subscription.heard.length === 1);
+  assert.deepEqual(ends, []);
+});
+
 test("server-side subscriptions come with the token and from backends", limit, async () => {
   const [granted, named, later, user] = [fresh(), fresh("private:"), fresh(), fresh("u")];
   const claims = { sub: user, channels: [granted], subs: { [named]: { data: { hello: 1 } } } };
