@@ -70,7 +70,7 @@ class Edge:
         command = [binary(), "serve", "--config", config] + ["--dev"] * self.dev
         command += ["--public-address", self.public, "--internal-address", "127.0.0.1:0"]
         plain = [] if self.config else PLAIN
-        for setting in ("drain.window=0s", *plain, *self.settings):
+        for setting in ("drain.delay=0s", "drain.window=0s", *plain, *self.settings):
             command += ["--set", setting]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ impl Edge {
         if let Some(stderr) = child.stderr.take() {
             gather(stderr, Arc::clone(&log));
         }
+        let starting = end_unless_dropped(child.id());
         let (mut public, mut internal, mut endpoints) = (None, None, Vec::new());
         while internal.is_none() {
             let mut line = String::new();
@@ -123,6 +125,7 @@ impl Edge {
                 _ => {}
             }
         }
+        drop(starting);
         let (public, internal) = (public.unwrap(), internal.unwrap());
         let asker = Mutex::new(None);
         Self { child, stdout, log, public, internal, endpoints, asker, has_ended: false }
@@ -279,6 +282,17 @@ impl Edge {
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
+}
+
+/// Ends an edge that neither starts nor ends, unless what this returns is dropped in time.
+fn end_unless_dropped(edge: u32) -> Sender<()> {
+    let (starting, started) = channel();
+    std::thread::spawn(move || {
+        if started.recv_timeout(3 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-KILL", &edge.to_string()]).status();
+        }
+    });
+    starting
 }
 
 /// Keeps what an edge logs.
