@@ -41,7 +41,11 @@ STEPS = {
         [PYTHON, CLIENTS / "production/run.py"],
         [PYTHON, ROOT / "examples/flash-sale/run.py"],
     ],
-    "browser": [BUILD, [PYTHON, CLIENTS / "browser/run.py"]],
+    "browser": [
+        BUILD,
+        [PYTHON, CLIENTS / "browser/run.py"],
+        [PYTHON, ROOT / "examples/chat/run.py"],
+    ],
     "fuzz": [[ROOT / "fuzz/run.sh", os.environ.get("FUZZ_SECONDS", "5")]],
 }
 
