@@ -42,6 +42,7 @@ use crate::api::{Control, Timing, backend, metrics};
 use crate::keys::Keeper;
 use crate::mesh::AskerPort;
 use crate::metrics::{ApiMetrics, HttpMetrics};
+use crate::sys::Complaints;
 
 /// Most HTTP connections at a time.
 const CONNECTIONS_MAX: usize = 320;
@@ -58,6 +59,9 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// How long no connection is accepted after an accept failed, as without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// In so many seconds a few lines say that accepts fail.
+const COMPLAINT_SECONDS: u64 = 10;
 
 /// Serves the control plane until `stop` is sent or its sender is dropped.
 pub fn serve(
@@ -155,6 +159,7 @@ struct Server {
 
 impl Server {
     async fn accept(self: &Rc<Self>, listener: tokio::net::TcpListener) {
+        let complaints = Complaints::in_seconds(COMPLAINT_SECONDS);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -165,7 +170,9 @@ impl Server {
                     yield_now().await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept on the internal address");
+                    if let Some(suppressed) = complaints.admit(self.shared.clock.now_nanos()) {
+                        tracing::warn!(%error, suppressed, "cannot accept on the internal address");
+                    }
                     // Its descriptor may be the one that is wanting.
                     self.places.displace();
                     sleep(ACCEPT_PAUSE).await;

@@ -96,6 +96,7 @@ fn subscription(claims: &SubscriptionClaims) -> Value {
         "kind": "subscription",
         "user": claims.user,
         "channel": claims.channel,
+        "device": claims.device,
         "client": claims.client,
         "info": value(claims.info.as_ref()),
         "expires_at": claims.expires_at,

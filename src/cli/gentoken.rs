@@ -33,8 +33,8 @@ pub(super) struct Arguments {
     /// Makes a subscription token for this channel instead of a connection token.
     #[arg(long)]
     channel: Option<String>,
-    /// Binds a connection token to this device.
-    #[arg(long, conflicts_with = "channel")]
+    /// The only device of the user that may use the token.
+    #[arg(long)]
     device: Option<String>,
     /// How long it is valid, for example 10m; 0s means that it never expires.
     #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = parse_ttl)]

@@ -13,7 +13,7 @@ use crate::http::{About, Refusal};
 use crate::metrics::ShardMetrics;
 use crate::shard::settings::Settings;
 use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
-use crate::shard::{COMPLAINT_SECONDS, Shard, Ticks};
+use crate::shard::{Shard, Ticks};
 use crate::sys::Complaints;
 use crate::sys::socket::{close, receive, send, shutdown_write};
 use crate::wheel::{TICK_MILLIS, Tick};
@@ -61,7 +61,7 @@ pub(super) struct Admission {
 const HANDSHAKE: u64 = 1000;
 
 impl Admission {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, complaints: Complaints) -> Self {
         let credit_per_tick = u64::from(settings.handshakes_per_second) * u64::from(TICK_MILLIS);
         Self {
             half_open: VecDeque::new(),
@@ -74,7 +74,7 @@ impl Admission {
             spare: spare(),
             has_lent: false,
             paused_until: None,
-            complaints: Complaints::in_seconds(COMPLAINT_SECONDS),
+            complaints,
         }
     }
 

@@ -270,6 +270,7 @@ impl Shard {
         let client = info.client.to_string();
         let is_its_own = claims.channel == channel
             && claims.user == *info.user
+            && (claims.device.is_none() || claims.device.as_deref() == device)
             && claims.client.as_ref().is_none_or(|named| *named == client);
         if is_its_own { Ok(claims) } else { Err(self.deny(TokenFault::Foreign, denied())) }
     }

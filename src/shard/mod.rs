@@ -131,9 +131,10 @@ const EXPECTED_ROWS_MAX: usize = 1 << 22;
 /// Rows that are kept when the last connection is gone.
 const KEPT_ROWS: usize = 4096;
 
-/// In so many seconds a shard logs a few lines about clients that it refuses: there are many
-/// shards, and many who try.
-const COMPLAINT_SECONDS: u64 = 10;
+/// Lines about clients that are refused: five in two seconds, on average, of all shards together.
+fn complaints(shards: usize) -> Complaints {
+    Complaints::in_seconds(2 * shards as u64)
+}
 
 /// How much one read can bring.
 const INPUT_BYTES: usize = 64 * 1024;
@@ -174,7 +175,7 @@ impl Shard {
             wheel: Wheel::with_capacity(work.now, expected),
             sockets: Vec::with_capacity(expected),
             halves: Halves::default(),
-            admission: Admission::new(&settings),
+            admission: Admission::new(&settings, complaints(shards)),
             draining: drain::Progress::new(drain),
             listener: Some(listener),
             settings,
@@ -183,7 +184,7 @@ impl Shard {
             all_metrics: metrics,
             clock,
             authority,
-            complaints: Complaints::in_seconds(COMPLAINT_SECONDS),
+            complaints: complaints(shards),
             ring,
             work,
         })

@@ -73,6 +73,7 @@ impl Authority {
         now: u64,
     ) -> Result<SubscriptionClaims, TokenError> {
         let claims = self.note(self.verifier().verify_subscription(token, now))?;
+        let device = claims.device.as_deref().or(device);
         self.check_revoked(&claims.user, device, claims.issued_at)?;
         Ok(claims)
     }

@@ -46,6 +46,8 @@ pub struct SubscriptionClaims {
     pub user: String,
     /// The channel.
     pub channel: String,
+    /// The only device of the user that may use the token (`device`).
+    pub device: Option<String>,
     /// The only connection that may use the token, by its client identity.
     pub client: Option<String>,
     /// About the subscription, shown to other clients in presence (`info` or `b64info`).
@@ -163,6 +165,7 @@ impl SubscriptionClaims {
         Ok(Self {
             user: user(payload)?,
             channel,
+            device: device(payload)?,
             client: text("client", payload.client)?,
             info: json(payload.info, ("b64info", payload.b64info))?,
             expires_at,

@@ -2,9 +2,13 @@
 //! few lines of the log and a number for each reason. A page whose name was made to lead to this
 //! machine does not get in.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::harness::{Edge, HMAC_SECRET, Managed, Raw, Response, eventually, request, run, token};
+use crate::harness::{
+    Edge, HMAC_SECRET, Managed, Raw, Response, below, command, eventually, request, run, token,
+};
 
 fn answer(address: std::net::SocketAddr, head: &str) -> Response {
     let mut peer = Raw::connect(address);
@@ -27,6 +31,7 @@ fn refused_handshakes_are_counted_by_reason_and_logged() {
         ("path", "/nothing/here?secret=1".to_owned(), vec![], "/nothing/here"),
         ("origin", format!("/websocket/42?token={good}"), vec![evil], "public.allowed_origins"),
         ("token", format!("/websocket/42?token={bad}"), vec![], "token is invalid"),
+        ("channel", format!("/websocket/42?token={good}&channels=a:b"), vec![], "namespace"),
     ] {
         let count = |edge: &Edge| {
             edge.metric(&format!("tidegate_handshakes_refused_total{{reason=\"{reason}\""))
@@ -42,7 +47,7 @@ fn refused_handshakes_are_counted_by_reason_and_logged() {
     for secret in ["secret=1", &good, &bad] {
         assert!(!log.contains(secret), "{secret} is in the log: {log}");
     }
-    assert_eq!(edge.metric("tidegate_handshakes_total{result=\"refused\""), 4);
+    assert_eq!(edge.metric("tidegate_handshakes_total{result=\"refused\""), 5);
 }
 
 #[test]
@@ -82,8 +87,8 @@ fn lines_about_refusals_are_few() {
     }
     assert_eq!(edge.metric("tidegate_handshakes_refused_total{reason=\"path\""), 300);
     let lines = edge.log().lines().filter(|line| line.contains("handshake refused")).count();
-    // Two shards, five lines in ten seconds each, and the test may last over a change of period.
-    assert!((1..=60).contains(&lines), "{lines} lines");
+    // Two shards with five lines in four seconds each; the machine may be slow.
+    assert!((1..=100).contains(&lines), "{lines} lines");
 }
 
 /// DNS rebinding: a page of evil.example whose name resolves to 127.0.0.1 is its own origin.
@@ -181,4 +186,23 @@ fn other_protocols_are_known_by_their_first_bytes() {
     push.set_linger(0).unwrap();
     push.connect(&format!("tcp://{}", edge.public)).unwrap();
     eventually("the log says so", || edge.log().contains("ZeroMQ, whose sockets"));
+}
+
+/// The internal address tries five times a second whether there are descriptors again.
+#[test]
+fn lines_about_the_descriptor_limit_are_few() {
+    const DESCRIPTORS: usize = 100;
+    let serve = ["serve", "--public-address=127.0.0.1:0", "--internal-address=127.0.0.1:0"];
+    let serve = command(&serve, &["shards.count=2", "ingest.endpoints=[]"]);
+    let edge = Edge::spawn(below(&["prlimit", &format!("--nofile={DESCRIPTORS}")], serve));
+    let crowd: Vec<Raw> = (0..DESCRIPTORS).map(|_| Raw::connect(edge.internal)).collect();
+    let count = || edge.log().lines().filter(|line| line.contains("cannot accept on")).count();
+    eventually("the log says so", || count() > 0);
+    // Twenty failures, if the machine is not slow.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(count() <= 10, "{} lines", count());
+    drop(crowd);
+    eventually("operators get in again", || {
+        edge.get("/health").is_some_and(|(status, _)| status == 200)
+    });
 }

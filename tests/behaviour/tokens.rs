@@ -249,6 +249,11 @@ fn a_token_of_one_device_lets_no_other_in() {
     bound.done("connect", json!({ "token": phone }));
     let tablet = token(json!({ "sub": "42", "device": "tablet" }));
     bound.done("refresh", json!({ "token": phone }));
+    for (device, expected) in [("phone", 0), ("tablet", 103)] {
+        let claims = json!({ "sub": "42", "channel": device, "device": device });
+        let reply = bound.ask("subscribe", json!({ "channel": device, "token": token(claims) }));
+        assert_eq!(reply["error"]["code"].as_u64().unwrap_or(0), expected, "{device}");
+    }
     bound.begin("refresh", json!({ "token": tablet }));
     bound.expect_close(3500);
 }

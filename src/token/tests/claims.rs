@@ -64,13 +64,14 @@ fn a_connection_token_need_not_say_anything() {
 #[test]
 fn a_subscription_token_says_all_this() {
     let claims = json!({
-        "sub": "42", "channel": "news", "client": "c1", "exp": NOW + 1, "expire_at": 0,
-        "iat": NOW, "b64info": "MQ", "override": { "presence": { "value": true } },
+        "sub": "42", "channel": "news", "client": "c1", "device": "phone", "exp": NOW + 1,
+        "expire_at": 0, "iat": NOW, "b64info": "MQ", "override": { "presence": { "value": true } },
     });
     let found = subscribe(&claims.to_string()).unwrap();
     let expected = SubscriptionClaims {
         user: "42".to_owned(),
         channel: "news".to_owned(),
+        device: Some("phone".to_owned()),
         client: Some("c1".to_owned()),
         info: found.info.clone(),
         expires_at: None,
@@ -105,6 +106,33 @@ fn time_has_no_leeway() {
         (r#"{"exp":9007199254740992}"#.to_owned(), Ok(Some(1 << 53))),
     ] {
         assert_eq!(connect(&claims).map(|claims| claims.expires_at), expected, "{claims}");
+    }
+}
+
+#[test]
+fn leeway_moves_both_ends() {
+    let rules = Rules { leeway: 10, ..Rules::default() };
+    let verifier = Verifier::new(Keys::new(vec![Key::from_secret(SECRET)]), rules);
+    let ends = |claims: String| {
+        verifier.verify_connection(&signed(&claims), NOW).map(|claims| claims.expires_at)
+    };
+    assert_eq!(ends(format!(r#"{{"exp":{}}}"#, NOW - 9)), Ok(Some(NOW + 1)));
+    assert_eq!(ends(format!(r#"{{"exp":{}}}"#, NOW - 10)), Err(TokenError::Expired));
+    assert_eq!(ends(format!(r#"{{"expire_at":{}}}"#, NOW - 9)), Ok(Some(NOW + 1)));
+    assert_eq!(ends(format!(r#"{{"nbf":{}}}"#, NOW + 10)), Ok(None));
+    assert_eq!(ends(format!(r#"{{"nbf":{}}}"#, NOW + 11)), Err(TokenError::NotYet));
+}
+
+#[test]
+fn a_token_may_be_of_one_device() {
+    let claims = connect(r#"{"device":"phone"}"#).unwrap();
+    assert_eq!(claims.device.as_deref(), Some("phone"));
+    assert!(claims.is_of_device(None) && claims.is_of_device(Some("phone")));
+    assert!(!claims.is_of_device(Some("laptop")));
+    assert!(connect("{}").unwrap().is_of_device(Some("laptop")));
+    let long = format!(r#"{{"device":"{}"}}"#, "d".repeat(129));
+    for wrong in [r#"{"device":""}"#, r#"{"device":"a\nb"}"#, r#"{"device":1}"#, &long] {
+        assert_eq!(wrong_claim(wrong), "device", "{wrong}");
     }
 }
 
@@ -249,6 +277,10 @@ fn revoked_users_and_devices_are_refused() {
     authority.revoke("42", Some("phone"), NOW);
     assert_eq!(connect(&token, Some("phone")), Err(TokenError::Revoked));
     assert!(connect(&token, Some("laptop")).is_ok());
+    let bound = signed(&format!(r#"{{"sub":"42","iat":{NOW},"device":"phone"}}"#));
+    for device in [None, Some("phone"), Some("laptop")] {
+        assert_eq!(connect(&bound, device), Err(TokenError::Revoked));
+    }
     authority.revoke("42", None, NOW);
     for token in [&token, &undated] {
         assert_eq!(connect(token, None), Err(TokenError::Revoked));
