@@ -1,11 +1,10 @@
-//! `POST /api/{method}`: what backends ask over HTTP.
+//! `POST /api/{method}`: what backends ask over HTTP. `POST /api` takes commands as lines.
 //!
 //! `protocol::http_api` knows the bodies; here are keys, limits, statuses and waiting. A failure
 //! of the request itself has the status 200 and stands in the body, because that is what published
 //! clients read; other statuses are for what no retry with another body would change. With the
 //! header `X-Centrifugo-Error-Mode: transport` the former have a status too.
 
-use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body as HttpBody, Bytes};
@@ -14,33 +13,30 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method as HttpMethod, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
 
 use crate::api::Access;
-use crate::api::answers::RequestError;
+use crate::api::answers::{Gathered, RequestError};
+use crate::api::batch::{handle_batch, handle_lines};
 use crate::api::error::ApiError;
 use crate::api::head::{check_page, read_body};
 use crate::api::process;
+use crate::api::replies::Bounded;
 use crate::api::router::Shared;
 use crate::metrics::{ApiMetrics, Counter};
 use crate::protocol::CommandError;
 use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{
-    Batch, Body, Fault, Method, Node, Process, Reply, Request, decode_batch, decode_request,
+    Body, Fault, Method, Node, Process, Reply, Request, decode_request,
 };
 
 /// Most bytes of a request's body.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes of results in one response. What would go past it is an error instead.
-const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// A request that failed, and the status of the response.
 #[derive(Debug)]
-struct Failure {
-    status: StatusCode,
-    fault: Fault,
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) fault: Fault,
 }
 
 /// Where the methods are.
@@ -73,16 +69,23 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>
     }
     let headers = &head.headers;
     check_access(&shared.access, headers)?;
-    let name = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let method = Method::parse(name).ok_or_else(Failure::no_method)?;
-    requests(&shared.metrics, method).increment();
+    // Without a name the methods stand in the body.
+    let method = match head.uri.path().strip_prefix(PREFIX) {
+        Some(name) => Some(Method::parse(name).ok_or_else(Failure::no_method)?),
+        None => None,
+    };
+    if let Some(method) = method {
+        requests(&shared.metrics, method).increment();
+    }
     let body = read_body(headers, body, REQUEST_BYTES_MAX, shared.request_time_max).await?;
     if shared.drain.has_begun() {
         return Err(ApiError::Draining.into());
     }
-    if method == Method::Batch {
-        return handle_batch(shared, &body).await;
-    }
+    let method = match method {
+        None => return handle_lines(shared, &body).await,
+        Some(Method::Batch) => return handle_batch(shared, &body).await,
+        Some(method) => method,
+    };
     let reply = carry_out(shared, decode(shared, method, &body)?).await?;
     let mut json = Bounded::default();
     count_responses(&shared.metrics, &reply);
@@ -98,33 +101,30 @@ fn check_access(access: &Access, headers: &HeaderMap) -> Result<(), Failure> {
     if matches!(access, Access::Open) {
         check_page(headers)?;
     }
-    if access.admits(headers) {
-        return Ok(());
-    }
-    let message = match access {
-        Access::Closed => "the API is closed: set the option api.key (or start with --dev)",
-        _ => "send the key (option api.key) in the header X-API-Key",
-    };
-    let fault = Fault::new(ClientError::Unauthorized, message);
-    Err(Failure { status: StatusCode::UNAUTHORIZED, fault })
+    access.check(headers).map_err(|denied| {
+        let fault = Fault::new(ClientError::Unauthorized, denied);
+        Failure { status: StatusCode::UNAUTHORIZED, fault }
+    })
 }
 
 /// Hands a request to its shards and waits for what they say.
-async fn carry_out(shared: &Shared, request: Request) -> Result<Reply, Failure> {
+pub(super) async fn carry_out(shared: &Shared, request: Request) -> Result<Reply, Failure> {
     match request {
         Request::Info => Ok(Reply::Info { nodes: [node(shared)] }),
         Request::Command(command, form) => {
+            let channel = command.channel().cloned();
             let gathered = shared.requests.send(command).await?;
             if gathered.error == Some(CommandError::Draining) {
                 return Err(ApiError::Draining.into());
             }
-            Ok(form.reply(gathered.sessions, gathered.outcome, gathered.error)?)
+            let Gathered { sessions, outcome, error } = gathered;
+            Ok(form.reply(channel.as_ref(), sessions, outcome, error)?)
         }
     }
 }
 
 /// What this edge says of itself.
-fn node(shared: &Shared) -> Node {
+pub(super) fn node(shared: &Shared) -> Node {
     let sum = |value: fn(&crate::metrics::ShardMetrics) -> i64| {
         shared.shards.iter().map(|shard| u64::try_from(value(shard)).unwrap_or_default()).sum()
     };
@@ -141,168 +141,12 @@ fn node(shared: &Shared) -> Node {
     }
 }
 
-/// The reply to a batch has no place for an error of its own, so that has a status.
-async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Vec<u8>, Failure> {
-    let batch = decode_batch(body, shared.clock.now_nanos())
-        .map_err(|fault| Failure { status: StatusCode::BAD_REQUEST, fault })?;
-    let mut replies = Replies::new(&shared.metrics);
-    if batch.parallel {
-        all_at_once(shared, batch, &mut replies).await?;
-    } else {
-        one_by_one(shared, batch, &mut replies).await?;
-    }
-    Ok(replies.finish())
-}
-
-/// Every command begins at the same time, or none does.
-async fn all_at_once(
-    shared: &Shared,
-    batch: Batch,
-    replies: &mut Replies<'_>,
-) -> Result<(), Failure> {
-    let (mut commands, mut entries) = (Vec::new(), Vec::with_capacity(batch.requests.len()));
-    for (method, request) in batch.requests {
-        entries.push((
-            method,
-            request.map(|request| match request {
-                Request::Info => None,
-                Request::Command(command, form) => {
-                    commands.push(command);
-                    Some(form)
-                }
-            }),
-        ));
-    }
-    let settled = match commands.is_empty() {
-        true => Vec::new(),
-        false => shared.requests.send_all(commands).await,
-    };
-    if settled.iter().any(|settled| matches!(settled, Err(RequestError::Overloaded))) {
-        return Err(RequestError::Overloaded.into());
-    }
-    let mut settled = settled.into_iter();
-    for (method, entry) in entries {
-        let reply = match entry {
-            Err(fault) => Err(fault),
-            Ok(None) => Ok(Reply::Info { nodes: [node(shared)] }),
-            Ok(Some(form)) => match settled.next().expect("each command was settled") {
-                Ok(said) => form.reply(said.sessions, said.outcome, said.error),
-                Err(error) => Err(Failure::from(error).fault),
-            },
-        };
-        replies.push(method, reply);
-    }
-    Ok(())
-}
-
-/// Each command begins when the one before is done. After one that did not get through no other
-/// begins, because what comes later may build on it.
-async fn one_by_one(
-    shared: &Shared,
-    batch: Batch,
-    replies: &mut Replies<'_>,
-) -> Result<(), Failure> {
-    let deadline = Instant::now() + shared.requests.patience;
-    let (mut is_begun, mut is_stopped) = (false, false);
-    for (method, request) in batch.requests {
-        let reply = match request {
-            Err(fault) => Err(fault),
-            Ok(_) if is_stopped => {
-                let message = "not begun, because an earlier command did not get through";
-                Err(Fault::new(ClientError::TooManyRequests, message))
-            }
-            Ok(request) => {
-                let reply = timeout_at(deadline, carry_out(shared, request)).await;
-                match reply.unwrap_or_else(|_| Err(RequestError::Timeout.into())) {
-                    Err(failure) if failure.status != StatusCode::OK && !is_begun => {
-                        return Err(failure);
-                    }
-                    reply => {
-                        is_begun = true;
-                        let has_failed = |failure: &Failure| failure.status != StatusCode::OK;
-                        is_stopped = reply.as_ref().is_err_and(has_failed);
-                        reply.map_err(|failure| failure.fault)
-                    }
-                }
-            }
-        };
-        replies.push(method, reply);
-    }
-    Ok(())
-}
-
-/// The body of a batch's response while it grows.
-struct Replies<'a> {
-    metrics: &'a ApiMetrics,
-    json: Bounded,
-}
-
-impl<'a> Replies<'a> {
-    fn new(metrics: &'a ApiMetrics) -> Self {
-        Self { metrics, json: Bounded(b"{\"replies\":[".to_vec()) }
-    }
-
-    fn push(&mut self, method: Option<Method>, reply: Result<Reply, Fault>) {
-        if self.json.0.ends_with(b"}") {
-            self.json.0.push(b',');
-        }
-        let name = method.map_or("", Method::name);
-        let written = reply.and_then(|reply| {
-            count_responses(self.metrics, &reply);
-            self.json.write(&Keyed(name, reply))
-        });
-        if let Err(fault) = written {
-            count(self.metrics, &fault);
-            let json = serde_json::to_vec(&Body::<()>::Error(fault)).expect("text and numbers");
-            self.json.0.extend(json);
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.json.0.extend(b"]}");
-        self.json.0
-    }
-}
-
-/// An object with one key.
-struct Keyed(&'static str, Reply);
-
-impl Serialize for Keyed {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.0, &self.1)])
-    }
-}
-
-/// JSON of at most [`RESPONSE_BYTES_MAX`].
-#[derive(Default)]
-struct Bounded(Vec<u8>);
-
-impl Bounded {
-    /// Appends a value, or nothing and an error.
-    fn write(&mut self, value: &impl Serialize) -> Result<(), Fault> {
-        let length = self.0.len();
-        serde_json::to_writer(&mut *self, value).map_err(|_| {
-            self.0.truncate(length);
-            CommandError::TooLarge.into()
-        })
-    }
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > RESPONSE_BYTES_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Failure {
+    /// The body is not one with commands.
+    pub(super) fn malformed(fault: Fault) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, fault }
+    }
+
     fn no_method() -> Self {
         let message = "there is no such method: /api/openapi.json has them all";
         let fault = Fault::new(ClientError::MethodNotFound, message);
@@ -376,7 +220,7 @@ fn status_of(error: ClientError) -> StatusCode {
     }
 }
 
-fn requests(metrics: &ApiMetrics, method: Method) -> &Counter {
+pub(super) fn requests(metrics: &ApiMetrics, method: Method) -> &Counter {
     match method {
         Method::Publish => &metrics.publish,
         Method::Broadcast => &metrics.broadcast,
@@ -396,7 +240,7 @@ fn requests(metrics: &ApiMetrics, method: Method) -> &Counter {
 }
 
 /// Counts a failed request, command of a batch or channel of a broadcast.
-fn count(metrics: &ApiMetrics, fault: &Fault) {
+pub(super) fn count(metrics: &ApiMetrics, fault: &Fault) {
     let counter = match fault.error {
         ClientError::Unauthorized => &metrics.unauthorized,
         ClientError::UnknownChannel => &metrics.unknown_channel,
@@ -412,7 +256,7 @@ fn count(metrics: &ApiMetrics, fault: &Fault) {
     counter.increment();
 }
 
-fn count_responses(metrics: &ApiMetrics, reply: &Reply) {
+pub(super) fn count_responses(metrics: &ApiMetrics, reply: &Reply) {
     let Reply::Responses { responses, .. } = reply else { return };
     for response in responses {
         if let Body::Error(fault) = response {

@@ -10,6 +10,7 @@
 mod access;
 mod answers;
 mod backend;
+mod batch;
 mod error;
 mod head;
 mod metrics;
@@ -17,6 +18,7 @@ mod places;
 mod process;
 mod publish;
 mod refusal;
+mod replies;
 mod router;
 mod server;
 mod socket;

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use crate::api::answers::Requests;
-use crate::api::backend::{PREFIX, call};
+use crate::api::backend::{LINES, PREFIX, call};
 use crate::api::error::ApiError;
 use crate::api::head::{host, is_local_host};
 use crate::api::metrics::{Format, Page};
@@ -72,6 +72,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route(DESCRIPTION, get(([(header::CONTENT_TYPE, json)], OPENAPI)))
+        .route(LINES, any(call))
         .route(&format!("{PREFIX}{{*method}}"), any(call));
     if dev {
         router = router.route(publish::PATH, post(publish));

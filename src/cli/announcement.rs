@@ -47,7 +47,7 @@ const fn role(kind: SocketKind) -> &'static str {
 const fn access(config: &Config) -> &'static str {
     if config.api.insecure {
         "open to everybody on this host"
-    } else if config.api.key.is_none() {
+    } else if config.api.key.is_empty() {
         "closed: set api.key to open it"
     } else {
         "asks for api.key"

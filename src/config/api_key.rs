@@ -1,13 +1,14 @@
-//! The key of the HTTP API: text that fits a header, or `file:PATH`.
+//! The keys of the HTTP API: texts that fit a header, or `file:PATH`, one or several.
 //!
-//! Invariant: it never appears in an error, in a debug print or in the template.
+//! Invariant: a key never appears in an error, in a debug print or in the template.
 
 use std::fmt;
 
 use super::codec::Codec;
 use super::group::{Flaw, Reader, Rendered};
 use super::key::text_or_file;
-use super::node::Node;
+use super::node::{Node, Value};
+use super::secret::{accept, read_list};
 
 /// Lengths of a key: shorter ones can be guessed, and a header must hold it.
 const BYTES: std::ops::RangeInclusive<usize> = 16..=256;
@@ -33,31 +34,28 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The option's form.
-pub(super) struct ApiKeyText;
+/// The option's form: one key or a list of them.
+pub(super) struct ApiKeys;
 
-impl Codec<ApiKey> for ApiKeyText {
+impl Codec<Vec<ApiKey>> for ApiKeys {
     const SECRET: bool = true;
 
-    fn parse(node: &Node) -> Option<ApiKey> {
-        resolve(node).ok()
+    fn parse(_: &Node) -> Option<Vec<ApiKey>> {
+        None
     }
 
     fn expected() -> String {
-        "16 to 256 visible ASCII characters, or \"file:PATH\"".to_owned()
+        "16 to 256 visible ASCII characters, or \"file:PATH\", or a list of these".to_owned()
     }
 
-    fn render(_: &ApiKey) -> Rendered {
+    fn render(_: &Vec<ApiKey>) -> Rendered {
         Rendered::Absent
     }
 
-    fn read(node: &Node, reader: &mut Reader) -> Option<ApiKey> {
-        match resolve(node) {
-            Ok(key) => Some(key),
-            Err(flaw) => {
-                reader.report(node, flaw, Self::expected());
-                None
-            }
+    fn read(node: &Node, reader: &mut Reader) -> Option<Vec<ApiKey>> {
+        match &node.value {
+            Value::Array(nodes) => read_list(nodes, resolve, Self::expected(), reader),
+            _ => accept(resolve(node), Self::expected(), (node, reader)).map(|key| vec![key]),
         }
     }
 }

@@ -107,10 +107,10 @@ fn check_api(config: &Config, reader: &mut Reader) {
     if api.insecure && !is_local {
         let reason = format!("{} is not a loopback address", config.internal.address);
         place.conflict("insecure", (&reason, "set api.key instead"), reader);
-    } else if api.insecure && api.key.is_some() {
+    } else if api.insecure && !api.key.is_empty() {
         let problem = ("api.insecure = true makes api.key useless", "remove one of the two");
         place.conflict("insecure", problem, reader);
-    } else if !is_local && !config.dev && api.key.is_none() && !reader.has_rejected("api.key") {
+    } else if !is_local && !config.dev && api.key.is_empty() && !reader.has_rejected("api.key") {
         let reason = "others can reach the HTTP API without a key";
         Place("internal".to_owned()).conflict("address", (reason, "set api.key"), reader);
     }
@@ -206,7 +206,7 @@ const DEV_HISTORY_SIZE: usize = 100;
 /// `--dev` opens everything and lets channels remember, but for what was set otherwise; the
 /// addresses are loopback by now.
 fn apply_dev(config: &mut Config, reader: &mut Reader) {
-    let insecure = config.api.key.is_none();
+    let insecure = config.api.key.is_empty();
     let any_origin = vec!["*".to_owned()];
     unless_set("public.echo", &mut config.public.echo, true, reader);
     unless_set("public.allowed_origins", &mut config.public.allowed_origins, any_origin, reader);

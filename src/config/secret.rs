@@ -178,7 +178,7 @@ impl Codec<String> for Name {
     }
 }
 
-fn accept<T>(
+pub(super) fn accept<T>(
     found: Result<T, Flaw>,
     expected: String,
     (node, reader): (&Node, &mut Reader),
@@ -187,7 +187,7 @@ fn accept<T>(
 }
 
 /// Reads each entry of a list, and names each that is wrong.
-fn read_list<T>(
+pub(super) fn read_list<T>(
     nodes: &[Node],
     resolve: fn(&Node) -> Result<T, Flaw>,
     expected: String,

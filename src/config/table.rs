@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::api_key::{ApiKey, ApiKeyText};
+use super::api_key::{ApiKey, ApiKeys};
 use super::channel::{Namespaces, Rules};
 use super::codec::{Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, choices};
 use super::endpoint::{Endpoint, Endpoints, default_endpoints};
@@ -112,9 +112,10 @@ options! {
 options! {
     /// The HTTP API of backends, on the internal address.
     Api {
-        /// What backends show in the header X-API-Key; better as "file:PATH" than here. Without
-        /// it the API is closed.
-        key: Option<ApiKey> as Optional<ApiKeyText> = None;
+        /// What backends show in the header X-API-Key; better as "file:PATH" than here. Of several
+        /// each opens, so that a new one can come before the old one goes. Without any the API is
+        /// closed.
+        key: Vec<ApiKey> as ApiKeys = Vec::new();
         /// Whether the API takes requests without a key; on loopback only. The pages of other
         /// sites stay locked out, everything else on this host may publish.
         insecure: bool as Flag = false;

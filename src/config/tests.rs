@@ -399,7 +399,12 @@ fn the_api_needs_a_key_or_the_same_host() {
     let config = load(&format!(
         "internal = {{ address = '[::]:90', allow_remote = true }}\napi.key = '{key}'"
     ));
-    assert_eq!(config.unwrap().api.key.unwrap().as_bytes(), key.as_bytes());
+    assert_eq!(config.unwrap().api.key[0].as_bytes(), key.as_bytes());
+    let two = load(&format!("api.key = ['{key}', 'another key of ours']"));
+    assert!(two.is_err(), "a key has no spaces");
+    let two = load(&format!("api.key = ['{key}', 'another-key-of-ours']")).unwrap();
+    assert_eq!(two.api.key[1].as_bytes(), b"another-key-of-ours");
+    assert!(mistakes("api.key = ['hunter2']").contains("api.key[0]: found a string"));
     // A key that cannot be used is one mistake and not two, and is not shown.
     let found = mistakes(
         "internal = { address = '[::]:90', allow_remote = true }\napi.key = 'hunter2hunter2'",
@@ -635,7 +640,7 @@ fn text_of_variables_may_look_like_something_else() {
     assert_eq!(config.token.hmac_secret[0].as_bytes(), digits.as_bytes());
     assert_eq!(config.token.audience.as_deref(), Some("2024-01-01"));
     assert_eq!(config.token.issuer.as_deref(), Some("true"));
-    assert_eq!(config.api.key.unwrap().as_bytes(), b"12345678901234567890");
+    assert_eq!(config.api.key[0].as_bytes(), b"12345678901234567890");
     assert_eq!(config.public.subprotocols, ["7"]);
     // A file has quotes.
     assert!(mistakes("[token]\naudience = 42").contains("found 42"));

@@ -96,11 +96,10 @@ fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
 
 /// How the HTTP API knows a backend.
 pub(super) fn access(config: &config::Api) -> Access {
-    match &config.key {
-        Some(key) => Access::Key(key.as_bytes().into()),
-        None if config.insecure => Access::Open,
-        None => Access::Closed,
+    if !config.key.is_empty() {
+        return Access::Keys(config.key.iter().map(|key| key.as_bytes().into()).collect());
     }
+    if config.insecure { Access::Open } else { Access::Closed }
 }
 
 /// What all shards of a run share.

@@ -25,7 +25,7 @@ impl Hub {
     pub(super) fn inquire(&mut self, command: &Command, ticket: Option<Ticket>) {
         let result = match command {
             Command::History { channel, filter } => self.history_of(channel, filter),
-            Command::HistoryRemove { channel } => self.rules_of(channel).map(|_| {
+            Command::HistoryRemove { channel } => self.rules_with_history(channel).map(|_| {
                 self.forget_history(channel);
                 Outcome::Published(Vec::new())
             }),
@@ -51,15 +51,17 @@ impl Hub {
         self.settings.namespaces.of(channel).cloned().ok_or(CommandError::UnknownNamespace)
     }
 
+    fn rules_with_history(&self, channel: &ChannelName) -> Result<Arc<Namespace>, CommandError> {
+        let rules = self.rules_of(channel)?;
+        if rules.has_history() { Ok(rules) } else { Err(CommandError::NoHistory) }
+    }
+
     fn history_of(
         &mut self,
         channel: &ChannelName,
         filter: &HistoryFilter,
     ) -> Result<Outcome, CommandError> {
-        let rules = self.rules_of(channel)?;
-        if !rules.has_history() {
-            return Err(CommandError::NotAvailable);
-        }
+        self.rules_with_history(channel)?;
         let home = self.homes.find(channel);
         let row = home.map_or(NONE, |home| self.homes.rows[home].stream);
         let unborn;
@@ -78,7 +80,7 @@ impl Hub {
 
     fn presence_of(&self, channel: &ChannelName) -> Result<Outcome, CommandError> {
         if !self.rules_of(channel)?.presence {
-            return Err(CommandError::NotAvailable);
+            return Err(CommandError::NoPresence);
         }
         let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
         if roll.is_some_and(|roll| roll.listed() > self.settings.presence_clients_max) {
@@ -90,7 +92,7 @@ impl Hub {
 
     fn presence_stats_of(&self, channel: &ChannelName) -> Result<Outcome, CommandError> {
         if !self.rules_of(channel)?.presence {
-            return Err(CommandError::NotAvailable);
+            return Err(CommandError::NoPresence);
         }
         let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
         let (clients, users) = roll.map_or((0, 0), |roll| (roll.listed(), roll.users()));

@@ -67,6 +67,12 @@ impl Hub {
                 {
                     self.revoke(personal, device.as_deref());
                 }
+                if let Command::Subscribe { ref channels, .. }
+                | Command::Unsubscribe { ref channels, .. } = command
+                    && channels.iter().any(|channel| self.rules_of(channel).is_err())
+                {
+                    return self.answer(ticket, true, 0, Err(CommandError::UnknownNamespace));
+                }
                 let mut sessions = self.sessions_of(target);
                 if let Command::Disconnect { ref except, .. } = command {
                     sessions.retain(|client| !except.contains(client));
@@ -195,7 +201,7 @@ impl Hub {
         let rules = self.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
         let is_remembered = rules.has_history() && publication.is_remembered();
         if publication.version().is_some() && !is_remembered {
-            return Err(CommandError::NotAvailable);
+            return Err(CommandError::NoHistory);
         }
         Ok(rules)
     }

@@ -486,7 +486,7 @@ pub(super) fn to_seconds(at: u64) -> u32 {
 fn client_error(error: CommandError) -> ClientError {
     match error {
         CommandError::UnknownNamespace => ClientError::UnknownChannel,
-        CommandError::NotAvailable => ClientError::NotAvailable,
+        CommandError::NoHistory | CommandError::NoPresence => ClientError::NotAvailable,
         CommandError::UnrecoverablePosition(_) => ClientError::UnrecoverablePosition,
         CommandError::TooLarge | CommandError::ChannelLimit => ClientError::LimitExceeded,
         CommandError::SubscriberLimit => ClientError::ChannelFull,

@@ -166,9 +166,6 @@ impl Hub {
         if count > self.settings.channels_max {
             return self.answer(ticket, false, 0, Err(CommandError::ChannelLimit));
         }
-        if channels.iter().any(|channel| self.settings.namespaces.of(channel).is_none()) {
-            return self.answer(ticket, false, 0, Err(CommandError::UnknownNamespace));
-        }
         let joining = self.joinings.insert(Joining::new(Then::Answer(ticket)));
         for name in channels {
             if let Some((_, subscription)) = self.subscription_of(row, name) {

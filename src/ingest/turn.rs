@@ -230,7 +230,7 @@ fn refusals(metrics: &IngestMetrics, error: CommandError) -> &Counter {
         CommandError::ChannelLimit => &metrics.refused_channel_limit,
         CommandError::SubscriberLimit => &metrics.refused_subscriber_limit,
         CommandError::UnknownNamespace => &metrics.refused_unknown_namespace,
-        CommandError::NotAvailable => &metrics.refused_not_available,
+        CommandError::NoHistory | CommandError::NoPresence => &metrics.refused_not_available,
         CommandError::UnrecoverablePosition(_) => &metrics.refused_position,
         CommandError::TooLarge => &metrics.refused_too_large,
         CommandError::Draining => &metrics.refused_draining,

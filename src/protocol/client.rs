@@ -30,6 +30,11 @@ pub struct ClientId {
     pub generation: u32,
 }
 
+impl ClientId {
+    /// An identity that no connection has: generations begin at one.
+    pub const NOBODY: Self = Self { shard: ShardId(0), row: u32::MAX, generation: 0 };
+}
+
 /// The text is not 18 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a client identity has 18 hexadecimal digits")]

@@ -106,6 +106,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// The channel that it is about, if that is one.
+    pub fn channel(&self) -> Option<&ChannelName> {
+        match self {
+            Self::Publish { channel, .. }
+            | Self::History { channel, .. }
+            | Self::HistoryRemove { channel }
+            | Self::Presence { channel }
+            | Self::PresenceStats { channel } => Some(channel),
+            Self::Subscribe { channels, .. } | Self::Unsubscribe { channels, .. } => {
+                channels.first().filter(|_| channels.len() == 1)
+            }
+            _ => None,
+        }
+    }
+
     /// The connections that it is about, if it is about connections.
     pub fn target(&self) -> Option<&Target> {
         match self {
@@ -229,11 +244,14 @@ pub enum CommandError {
     #[error("the channel has as many subscribers as it may have")]
     SubscriberLimit,
     /// The channel's namespace is not configured.
-    #[error("the channel's namespace is not configured")]
+    #[error("the channel's namespace is not configured: add its table, [namespaces.NAME]")]
     UnknownNamespace,
-    /// The channel has no history, or no presence.
-    #[error("the channel has nothing of the kind; its namespace has it switched off")]
-    NotAvailable,
+    /// The channel has no history.
+    #[error("the channel has no history: set history_size where its rules are")]
+    NoHistory,
+    /// It is not known who is subscribed to the channel.
+    #[error("the channel has no presence: set presence = true where its rules are")]
+    NoPresence,
     /// The position belongs to an earlier life of the stream, or to none.
     #[error("the position is not one of this stream; its epoch is now {0}")]
     UnrecoverablePosition(Epoch),

@@ -1,8 +1,8 @@
 //! What a channel lacks, and which option gives it: whoever is told that something is not there
 //! should not have to search for that.
 
-use crate::protocol::ChannelName;
 use crate::protocol::refusal::shorten;
+use crate::protocol::{ChannelName, CommandError};
 
 /// What may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,19 @@ impl Lack {
     }
 }
 
+impl CommandError {
+    /// The cause in words; where the channel lacks something, what to do about it.
+    pub fn in_channel(self, channel: &ChannelName) -> String {
+        let lack = match self {
+            Self::UnknownNamespace => Lack::Namespace,
+            Self::NoHistory => Lack::History,
+            Self::NoPresence => Lack::Presence,
+            other => return other.to_string(),
+        };
+        lack.remedy(channel)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +59,9 @@ mod tests {
         assert_eq!(remedy(Lack::Namespace, "chat:a"), "add [namespaces.chat] to the configuration");
         let long = remedy(Lack::Namespace, &format!("{}:a", "x".repeat(200)));
         assert!(long.len() < 100, "{long}");
+        let channel = ChannelName::parse(b"chat:a").unwrap();
+        let said = CommandError::NoPresence.in_channel(&channel);
+        assert_eq!(said, remedy(Lack::Presence, "chat:a"));
+        assert!(CommandError::Draining.in_channel(&channel).contains("draining"));
     }
 }

@@ -175,7 +175,7 @@ impl CommandError {
             Self::ChannelLimit => "channel_limit",
             Self::SubscriberLimit => "subscriber_limit",
             Self::UnknownNamespace => "unknown_namespace",
-            Self::NotAvailable => "not_available",
+            Self::NoHistory | Self::NoPresence => "not_available",
             Self::UnrecoverablePosition(_) => "unrecoverable_position",
             Self::TooLarge => "too_large",
             Self::Draining => "draining",

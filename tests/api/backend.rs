@@ -44,9 +44,13 @@ fn outcome(command: Command, shard: ShardId) -> Result<Option<Outcome>, Failed> 
         let position = (namespace(&channel) != "plain").then_some(POSITION);
         (channel, position)
     };
+    let without = match &command {
+        Command::Presence { .. } | Command::PresenceStats { .. } => CommandError::NoPresence,
+        _ => CommandError::NoHistory,
+    };
     let exists = |channel: &ChannelName| match &*namespace(channel) {
         "gone" => Err((None, CommandError::UnknownNamespace)),
-        "plain" => Err((None, CommandError::NotAvailable)),
+        "plain" => Err((None, without)),
         _ => Ok(()),
     };
     Ok(match command {
@@ -191,12 +195,15 @@ fn info_tells_of_the_one_node() {
 fn nobody_gets_in_without_the_key() {
     let edge = Edge::with_key();
     let bearer = format!("Bearer {KEY}");
-    for (name, value) in
-        [("X-API-Key", "wrong"), ("X-API-Key", ""), ("Authorization", &*bearer), ("X-Other", KEY)]
-    {
-        for path in ["/api/info", "/api/publish", "/api/nothing"] {
+    for (name, value, word) in [
+        ("X-API-Key", "wrong", "not the one"),
+        ("Authorization", "apikey wrong", "not the one"),
+        ("Authorization", &*bearer, "apikey KEY"),
+        ("X-Other", KEY, "no key was sent"),
+    ] {
+        for path in ["/api", "/api/info", "/api/publish", "/api/nothing"] {
             let response = edge.request("POST", path, &[(name, value)], "{}");
-            response.assert_fault(401, 101, "X-API-Key");
+            response.assert_fault(401, 101, word);
             assert_eq!(response.header("www-authenticate"), Some("apikey"));
         }
     }
@@ -226,13 +233,13 @@ fn an_open_api_is_closed_to_foreign_pages() {
 #[test]
 fn failures_stand_in_the_body_or_in_the_status() {
     let cases = [
-        ("publish", r#"{"channel":"gone:a","data":1}"#, 102, 404, "namespace"),
+        ("publish", r#"{"channel":"gone:a","data":1}"#, 102, 404, "[namespaces.gone]"),
         ("publish", r#"{"channel":"news","data":1,"delta":true}"#, 107, 400, "delta"),
         ("publish", "{", 107, 400, "object"),
-        ("presence", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
-        ("presence_stats", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
+        ("presence", r#"{"channel":"plain:a"}"#, 108, 400, "namespaces.plain.presence"),
+        ("presence_stats", r#"{"channel":"plain:a"}"#, 108, 400, "namespaces.plain.presence"),
         ("history", r#"{"channel":"news","since":{"offset":1,"epoch":"1"}}"#, 112, 416, "epoch"),
-        ("history_remove", r#"{"channel":"plain:a"}"#, 108, 400, "switched off"),
+        ("history_remove", r#"{"channel":"plain:a"}"#, 108, 400, "namespaces.plain.history_size"),
         ("broadcast", r#"{"channels":[""],"data":1}"#, 107, 400, "channels"),
     ];
     let mut edge = Edge::with_key();
@@ -244,7 +251,9 @@ fn failures_stand_in_the_body_or_in_the_status() {
             edge.request("POST", &path, &headers, body).assert_fault(status, code, word);
         }
         // Nobody is there to disconnect: shards say so, and none is the shard of the second.
-        for client in ["010000000900000001", "ff0000000900000001"] {
+        // An identity of another kind of server is nobody's either.
+        let foreign = "0194ce2b-3b0e-7b9c-a1a8-2b7c6f1e0d55";
+        for client in ["010000000900000001", "ff0000000900000001", foreign] {
             let response = edge.call("disconnect", &json!({ "client": client }).to_string());
             assert_result(&response, json!({"sessions": 0}));
         }
@@ -258,7 +267,7 @@ fn failures_stand_in_the_body_or_in_the_status() {
     let metrics = edge.get("/metrics").body;
     for line in [
         "tidegate_api_requests_total{method=\"publish\"} 6\n",
-        "tidegate_api_requests_total{method=\"disconnect\"} 2\n",
+        "tidegate_api_requests_total{method=\"disconnect\"} 3\n",
         "tidegate_api_errors_total{code=\"102\"} 2\n",
         "tidegate_api_errors_total{code=\"104\"} 4\n",
         "tidegate_api_errors_total{code=\"108\"} 6\n",
@@ -336,6 +345,140 @@ fn a_batch_is_answered_in_its_order() {
     ] {
         edge.call("batch", &body).assert_fault(400, code, word);
     }
+}
+
+/// Every body that Go's published client (gocent 3.2) sends, byte for byte, and its reply.
+#[test]
+fn lines_are_answered_as_the_client_of_go_expects() {
+    let mut edge = Edge::with_key();
+    let info = format!(r#"{{"client":"{CLIENT}","user":"42","conn_info":{{"name":"Ann"}}}}"#);
+    let presence = format!(r#"{{"presence":{{"{CLIENT}":{info}}}}}"#);
+    let subscribe = concat!(
+        r#"{"channel":"news","user":"42","info":{"a":1},"presence":true,"join_leave":true,"#,
+        r#""position":true,"recover":true,"data":{"b":2},"#,
+        r#""recover_since":{"offset":7,"epoch":"ab"}}"#
+    );
+    let with_client = format!(r#"{{"channel":"news","user":"42","client":"{CLIENT}"}}"#);
+    let disconnect = concat!(
+        r#"{"user":"42","Disconnect":{"code":4500,"reason":"bye","reconnect":false},"#,
+        r#""ClientWhitelist":["010000000200000003","0194ce2b-3b0e-7b9c-a1a8-2b7c6f1e0d55"]}"#
+    );
+    let place = r#"{"offset":7,"epoch":"ab","sessions":1}"#;
+    let one = r#"{"sessions":1}"#;
+    let publications = r#"{"publications":[{"offset":7,"data":{"a":1}}],"offset":7,"epoch":"ab"}"#;
+    let cases = [
+        ("publish", r#"{"channel":"news","data":{"a":1}}"#, place),
+        ("publish", r#"{"channel":"news","data":1,"skip_history":true}"#, place),
+        (
+            "broadcast",
+            r#"{"channels":["news","sport"],"data":1}"#,
+            concat!(
+                r#"{"responses":[{"result":{"offset":7,"epoch":"ab"}},"#,
+                r#"{"result":{"offset":7,"epoch":"ab"}}],"sessions":"#
+            ),
+        ),
+        ("subscribe", r#"{"channel":"news","user":"42"}"#, one),
+        ("subscribe", subscribe, one),
+        ("subscribe", &with_client, one),
+        ("unsubscribe", r#"{"channel":"news","user":"42"}"#, one),
+        ("disconnect", r#"{"user":"42","Disconnect":null,"ClientWhitelist":null}"#, one),
+        ("disconnect", disconnect, one),
+        ("presence", r#"{"channel":"news"}"#, &presence),
+        ("presence_stats", r#"{"channel":"news"}"#, r#"{"num_clients":3,"num_users":2}"#),
+        (
+            "history",
+            r#"{"channel":"news","since":{"offset":5,"epoch":"ab"},"limit":-1,"reverse":true}"#,
+            publications,
+        ),
+        ("history", r#"{"channel":"news"}"#, r#"{"publications":[],"offset":7,"epoch":"ab"}"#),
+        ("history_remove", r#"{"channel":"news"}"#, "{}"),
+        ("channels", "{}", r#"{"channels":{"chat:1":{"num_clients":3}"#),
+        ("channels", r#"{"pattern":"chat:*"}"#, r#"{"channels":{"chat:1":{"num_clients":3}"#),
+        ("info", "{}", r#"{"nodes":[{"uid":"0123","name":"edge-1","version":"1.2.3""#),
+    ];
+    edge.with_shards(shard, |edge| {
+        for (method, params, result) in cases {
+            let response = edge.lines(&line(method, params));
+            assert_eq!(response.status, 200, "{method}: {response:?}");
+            let expected = format!("{{\"result\":{result}");
+            assert!(response.body.starts_with(&expected), "{method} {params}: {response:?}");
+            assert!(response.body.ends_with("}\n"), "{response:?}");
+        }
+    });
+}
+
+/// A command as the client of Go writes it.
+fn line(method: &str, params: &str) -> String {
+    format!("{{\"method\":\"{method}\",\"params\":{params}}}\n")
+}
+
+#[test]
+fn several_lines_are_answered_in_their_order() {
+    let mut edge = Edge::with_key();
+    let pipe = line("publish", r#"{"channel":"news","data":1}"#)
+        + &line("nothing", "{}")
+        + &line("history_remove", r#"{"channel":"plain:a"}"#)
+        + &line("info", "{}");
+    edge.with_shards(shard, |edge| {
+        let response = edge.lines(&pipe);
+        let replies: Vec<Value> =
+            response.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(replies.len(), 4, "{response:?}");
+        assert_eq!(replies[0]["result"]["offset"], 7);
+        assert_eq!(replies[1]["error"]["code"], 104);
+        let error = &replies[2]["error"];
+        assert_eq!(error["code"], 108);
+        assert!(error["message"].as_str().unwrap().starts_with("not available: "), "{error}");
+        assert!(replies[3]["result"]["nodes"].is_array());
+        assert_eq!(edge.request("POST", "/api/", &[("X-API-Key", KEY)], &pipe).status, 200);
+    });
+    let many = line("info", "{}").repeat(257);
+    for (body, code, word) in [("", 107, "at least one"), ("{", 107, "EOF"), (&*many, 106, "256")] {
+        edge.lines(body).assert_fault(400, code, word);
+    }
+    assert_eq!(edge.get("/api").header("allow"), Some("POST"));
+}
+
+#[test]
+fn messages_begin_with_the_words_of_the_protocol() {
+    let mut edge = Edge::with_key();
+    edge.with_shards(shard, |edge| {
+        for (method, body, words) in [
+            ("publish", r#"{"channel":"gone:a","data":1}"#, "unknown channel: "),
+            ("publish", "{}", "bad request: "),
+            ("nothing", "{}", "method not found: "),
+            ("presence", r#"{"channel":"plain:a"}"#, "not available: "),
+            (
+                "history",
+                r#"{"channel":"a","since":{"offset":1,"epoch":"1"}}"#,
+                "unrecoverable position: ",
+            ),
+        ] {
+            let error = edge.call(method, body).json()["error"].clone();
+            assert!(error["message"].as_str().unwrap().starts_with(words), "{error}");
+        }
+        let error = edge.request("POST", "/api/info", &[], "{}").json()["error"].clone();
+        assert!(error["message"].as_str().unwrap().starts_with("unauthorized: "), "{error}");
+    });
+}
+
+#[test]
+fn a_session_names_a_connection() {
+    let mut edge = Edge::with_key();
+    edge.with_shards(shard, |edge| {
+        let own = CLIENT.to_string();
+        for (client, session, sessions) in [
+            (own.as_str(), own.as_str(), 1),
+            ("", own.as_str(), 1),
+            (own.as_str(), "", 1),
+            (own.as_str(), "4b1c", 0),
+            ("", "4b1c", 0),
+        ] {
+            let body = json!({"user": "42", "client": client, "session": session});
+            let result = json!({ "sessions": sessions });
+            assert_result(&edge.call("disconnect", &body.to_string()), result);
+        }
+    });
 }
 
 #[test]

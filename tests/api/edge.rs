@@ -44,12 +44,12 @@ impl Edge {
 
     /// An edge that asks for [`KEY`].
     pub fn with_key() -> Self {
-        Self::with_access(false, Access::Key(KEY.as_bytes().into()))
+        Self::with_access(false, Access::Keys(vec![KEY.as_bytes().into()]))
     }
 
     /// The same, as patient as the real one.
     pub fn patient() -> Self {
-        Self::with_timing(false, Access::Key(KEY.as_bytes().into()), Timing::default())
+        Self::with_timing(false, Access::Keys(vec![KEY.as_bytes().into()]), Timing::default())
     }
 
     fn with_access(dev: bool, access: Access) -> Self {
@@ -138,6 +138,13 @@ impl Edge {
     pub fn publish(&self, body: &Value) -> Response {
         let headers = [("Content-Type", "application/json")];
         self.request("POST", "/try/publish", &headers, &body.to_string())
+    }
+
+    /// Posts lines of commands with the key, as Go's client does.
+    pub fn lines(&self, body: &str) -> Response {
+        let key = format!("apikey {KEY}");
+        let headers = [("Authorization", &*key), ("Content-Type", "application/json")];
+        self.request("POST", "/api", &headers, body)
     }
 
     /// Calls a method of the API with the key.

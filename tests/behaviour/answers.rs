@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Asker, Edge, Raw};
+use crate::harness::{Asker, Edge, Raw, parts};
 
 /// Clients on many shards, each in the same channels.
 fn clients_in(edge: &Edge, count: usize, channels: std::ops::Range<usize>) -> Vec<Raw> {
@@ -71,4 +71,26 @@ fn every_broadcast_of_many_pipelined_ones_is_answered() {
     answered.sort_unstable();
     assert_eq!(answered, (0..count).collect::<Vec<u64>>());
     edge.expect_metric("tidegate_answers_waiting", 0);
+}
+
+#[test]
+fn what_a_namespace_lacks_is_an_error_of_every_command() {
+    let edge = Edge::with(&["namespaces.plain.history_size=0"]);
+    let asked = |meta: &str, topic: &str| {
+        let answer = edge.ask(&parts(&[topic, "", meta]));
+        answer["error"]["code"].as_str().unwrap_or("none").to_owned()
+    };
+    assert_eq!(asked("{}", "gone:a"), "unknown_namespace");
+    for meta in [
+        r#"{"op":"broadcast","channels":["gone:a"]}"#,
+        r#"{"op":"subscribe","user":"nobody","channels":["gone:a"]}"#,
+        r#"{"op":"unsubscribe","user":"nobody","channels":["plain:a","gone:a"]}"#,
+        r#"{"op":"history_remove","channel":"gone:a"}"#,
+    ] {
+        assert_eq!(asked(meta, "$cmd"), "unknown_namespace", "{meta}");
+    }
+    let forget = r#"{"op":"history_remove","channel":"plain:a"}"#;
+    assert_eq!(asked(forget, "$cmd"), "not_available");
+    let none = r#"{"op":"unsubscribe","user":"nobody","channels":["plain:a"]}"#;
+    assert_eq!(asked(none, "$cmd"), "none");
 }

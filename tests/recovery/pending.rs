@@ -195,7 +195,7 @@ fn nothing_follows_a_close() {
         is_first: true,
         awaiting: 0,
         sessions: 0,
-        error: Some(CommandError::NotAvailable),
+        error: Some(CommandError::NoHistory),
         outcome: None,
     };
     edge.hub.handle(Envelope::Answered(Box::new(answer)));

@@ -1,9 +1,12 @@
-//! Why a request failed: `{"code", "message"}`, with the codes of the client protocol.
+//! Why a request failed: `{"code", "message"}`, with the codes of the client protocol. Messages
+//! begin with the protocol's words, which published clients compare, and go on with the cause.
+
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use crate::protocol::centrifuge::ClientError;
-use crate::protocol::{CommandError, DecodeError};
+use crate::protocol::{ChannelName, CommandError, DecodeError};
 
 /// Longest message in bytes. What a body says may stand in it.
 const MESSAGE_BYTES_MAX: usize = 300;
@@ -19,8 +22,8 @@ pub struct Fault {
 
 impl Fault {
     /// A failure of some kind.
-    pub fn new(error: ClientError, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+    pub fn new(error: ClientError, cause: impl fmt::Display) -> Self {
+        let mut message = format!("{}: {cause}", error.message());
         if message.len() > MESSAGE_BYTES_MAX {
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             message.push('…');
@@ -29,8 +32,26 @@ impl Fault {
     }
 
     /// The body says something that it must not.
-    pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self::new(ClientError::BadRequest, message)
+    pub(super) fn bad(cause: impl fmt::Display) -> Self {
+        Self::new(ClientError::BadRequest, cause)
+    }
+
+    /// A command was refused, in a channel if it is about one.
+    pub fn of(error: CommandError, channel: Option<&ChannelName>) -> Self {
+        let kind = match error {
+            CommandError::UnknownClient => ClientError::BadRequest,
+            CommandError::ChannelLimit | CommandError::SubscriberLimit | CommandError::TooLarge => {
+                ClientError::LimitExceeded
+            }
+            CommandError::UnknownNamespace => ClientError::UnknownChannel,
+            CommandError::NoHistory | CommandError::NoPresence => ClientError::NotAvailable,
+            CommandError::UnrecoverablePosition(_) => ClientError::UnrecoverablePosition,
+            CommandError::Draining => ClientError::TooManyRequests,
+        };
+        match channel {
+            Some(channel) => Self::new(kind, error.in_channel(channel)),
+            None => Self::new(kind, error),
+        }
     }
 }
 
@@ -40,29 +61,13 @@ impl From<DecodeError> for Fault {
             DecodeError::TooManyChannels => ClientError::LimitExceeded,
             _ => ClientError::BadRequest,
         };
-        Self::new(kind, error.to_string())
+        Self::new(kind, error)
     }
 }
 
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
         Self::bad(format!("the body is not what the method takes: {error}"))
-    }
-}
-
-impl From<CommandError> for Fault {
-    fn from(error: CommandError) -> Self {
-        let kind = match error {
-            CommandError::UnknownClient => ClientError::BadRequest,
-            CommandError::ChannelLimit | CommandError::SubscriberLimit | CommandError::TooLarge => {
-                ClientError::LimitExceeded
-            }
-            CommandError::UnknownNamespace => ClientError::UnknownChannel,
-            CommandError::NotAvailable => ClientError::NotAvailable,
-            CommandError::UnrecoverablePosition(_) => ClientError::UnrecoverablePosition,
-            CommandError::Draining => ClientError::TooManyRequests,
-        };
-        Self::new(kind, error.to_string())
     }
 }
 
@@ -87,6 +92,6 @@ mod tests {
         assert!(fault.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
         assert!(fault.message.ends_with("ä…"));
         let body = serde_json::to_string(&Fault::bad("x")).unwrap();
-        assert_eq!(body, r#"{"code":107,"message":"x"}"#);
+        assert_eq!(body, r#"{"code":107,"message":"bad request: x"}"#);
     }
 }

@@ -5,15 +5,17 @@
 //! edge does not do is refused, unless it says nothing (`false`, `""`, 0): some clients send every
 //! key they know. Nothing here knows HTTP but for the bytes of the bodies.
 
+mod batch;
 mod fault;
 mod field;
 mod reply;
 mod request;
 mod subscription;
 
+pub use batch::{Batch, Entry, decode_batch, decode_lines};
 pub use fault::Fault;
 pub use reply::{Body, Node, Process, Reply, Session};
-pub use request::{Batch, Form, Request, decode_batch, decode_request};
+pub use request::{Form, Request, decode_request};
 
 /// What can be asked: the last part of the path, and the key of a command in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

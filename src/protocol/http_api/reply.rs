@@ -145,9 +145,10 @@ pub struct Process {
 }
 
 impl Form {
-    /// What the shards said becomes a reply.
+    /// What the shards said becomes a reply. `channel` is the one that the command is about.
     pub fn reply(
         self,
+        channel: Option<&ChannelName>,
         sessions: u64,
         outcome: Option<Outcome>,
         error: Option<CommandError>,
@@ -158,7 +159,7 @@ impl Form {
             (Self::Acted, Some(CommandError::UnknownClient)) => {
                 return Ok(Reply::Acted { sessions: 0 });
             }
-            (_, Some(error)) => return Err(error.into()),
+            (_, Some(error)) => return Err(Fault::of(error, channel)),
         }
         Ok(match (self, outcome) {
             (Self::Published, Some(Outcome::Published(channels))) => {
@@ -202,7 +203,7 @@ fn responses(
     let published: HashMap<&ChannelName, Option<Position>> =
         published.iter().map(|(channel, position)| (channel, *position)).collect();
     let response = |channel| match (published.get(channel), error) {
-        (None, Some(error)) => Body::Error(error.into()),
+        (None, Some(error)) => Body::Error(Fault::of(error, Some(channel))),
         (position, _) => Body::Result(Placed { position: position.copied().flatten() }),
     };
     order.iter().map(response).collect()
@@ -314,7 +315,7 @@ mod tests {
     }
 
     fn reply(form: Form, outcome: Option<Outcome>) -> String {
-        serde_json::to_string(&form.reply(3, outcome, None).unwrap()).unwrap()
+        serde_json::to_string(&form.reply(None, 3, outcome, None).unwrap()).unwrap()
     }
 
     fn info(row: u32) -> Arc<ClientInfo> {
@@ -334,20 +335,20 @@ mod tests {
 
     #[test]
     fn each_channel_of_a_broadcast_has_a_response() {
-        let form = Form::Responses(vec![name("a"), name("b"), name("a"), name("c")]);
+        let form = Form::Responses(vec![name("a"), name("b:1"), name("a"), name("c")]);
         let outcome = || Outcome::Published(vec![(name("c"), None), (name("a"), Some(POSITION))]);
         let error = Some(CommandError::UnknownNamespace);
-        let some = form.clone().reply(3, Some(outcome()), error).unwrap();
+        let some = form.clone().reply(None, 3, Some(outcome()), error).unwrap();
         let place = r#"{"result":{"offset":9,"epoch":"ab"}}"#;
-        let message = CommandError::UnknownNamespace.to_string();
-        let failed = format!(r#"{{"error":{{"code":102,"message":"{message}"}}}}"#);
+        let cause = "unknown channel: add [namespaces.b] to the configuration";
+        let failed = format!(r#"{{"error":{{"code":102,"message":"{cause}"}}}}"#);
         let expected =
             format!(r#"{{"responses":[{place},{failed},{place},{{"result":{{}}}}],"sessions":3}}"#);
         assert_eq!(serde_json::to_string(&some).unwrap(), expected);
         let expected = expected.replace(&failed, r#"{"result":{}}"#);
         assert_eq!(reply(form.clone(), Some(outcome())), expected);
-        let none = serde_json::to_string(&form.reply(0, None, error).unwrap()).unwrap();
-        assert_eq!(none.matches(&failed).count(), 4);
+        let none = serde_json::to_string(&form.reply(None, 0, None, error).unwrap()).unwrap();
+        assert_eq!(none.matches("unknown channel: ").count(), 4);
     }
 
     #[test]
@@ -412,18 +413,19 @@ mod tests {
 
     #[test]
     fn errors_of_shards_have_the_protocols_codes() {
-        let code = |form: Form, error| form.reply(0, None, Some(error)).unwrap_err().error.code();
+        let code =
+            |form: Form, error| form.reply(None, 0, None, Some(error)).unwrap_err().error.code();
         let position = CommandError::UnrecoverablePosition(Epoch(1));
         assert_eq!(code(Form::Published, CommandError::UnknownNamespace), 102);
         assert_eq!(code(Form::Acted, CommandError::ChannelLimit), 106);
         assert_eq!(code(Form::Channels, CommandError::TooLarge), 106);
-        assert_eq!(code(Form::Presence, CommandError::NotAvailable), 108);
+        assert_eq!(code(Form::Presence, CommandError::NoPresence), 108);
         assert_eq!(code(Form::Done, CommandError::Draining), 111);
         assert_eq!(code(Form::History, position), 112);
         // Who is gone is nobody to act upon.
-        let gone = Form::Acted.reply(0, None, Some(CommandError::UnknownClient));
+        let gone = Form::Acted.reply(None, 0, None, Some(CommandError::UnknownClient));
         assert!(matches!(gone, Ok(Reply::Acted { sessions: 0 })));
-        let wrong = Form::History.reply(0, Some(Outcome::PresenceStats(1, 1)), None);
+        let wrong = Form::History.reply(None, 0, Some(Outcome::PresenceStats(1, 1)), None);
         assert_eq!(wrong.unwrap_err().error.code(), 100);
     }
 }

@@ -1,23 +1,20 @@
 //! Bodies of requests, decoded and checked.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::limits::BATCH_COMMANDS_MAX;
-use crate::protocol::argument::{self, CLIENT_FORM, is_label};
-use crate::protocol::centrifuge::ClientError;
+use crate::protocol::argument::{self, is_label};
 use crate::protocol::http_api::field::{
     Pairs, Since, Text, Unused, base64, expire_at, raw, refuse,
 };
 use crate::protocol::http_api::subscription::{Subscribe, Unsubscribe};
 use crate::protocol::http_api::{Fault, Method};
 use crate::protocol::{
-    ChannelName, Command, DecodeError, EpochClaim, HistoryFilter, Pattern, Publication, Target,
+    ChannelName, ClientId, Command, DecodeError, EpochClaim, HistoryFilter, Pattern, Publication,
+    Target,
 };
 
 /// One request, decoded and checked.
@@ -52,15 +49,6 @@ pub enum Form {
     Channels,
 }
 
-/// Several requests in one body.
-#[derive(Debug)]
-pub struct Batch {
-    /// Each with its method. What is wrong with one concerns no other.
-    pub requests: Vec<(Option<Method>, Result<Request, Fault>)>,
-    /// Whether they may be carried out at the same time.
-    pub parallel: bool,
-}
-
 /// Decodes the body of any method but `batch`. An empty one stands for `{}`.
 pub fn decode_request(method: Method, body: &[u8], received_nanos: u64) -> Result<Request, Fault> {
     let body = object(if body.is_empty() { b"{}" } else { body })?;
@@ -85,76 +73,10 @@ pub fn decode_request(method: Method, body: &[u8], received_nanos: u64) -> Resul
     }
 }
 
-/// Decodes the body of `batch`.
-pub fn decode_batch(body: &[u8], received_nanos: u64) -> Result<Batch, Fault> {
-    let BatchBody { commands, parallel } = serde_json::from_slice(object(body)?)?;
-    if commands.is_empty() {
-        return Err(Fault::bad("`commands` must have at least one command"));
-    }
-    if commands.len() > BATCH_COMMANDS_MAX {
-        let message = format!("`commands` has at most {BATCH_COMMANDS_MAX} commands; send several");
-        return Err(Fault::new(ClientError::LimitExceeded, message));
-    }
-    let requests = commands.iter().map(|command| decode_entry(command, received_nanos)).collect();
-    Ok(Batch { requests, parallel: parallel.unwrap_or_default() })
-}
-
 /// Lets only an object through: serde would also take a list of values in the order of the keys.
-fn object(body: &[u8]) -> Result<&[u8], Fault> {
+pub(super) fn object(body: &[u8]) -> Result<&[u8], Fault> {
     let is_object = body.trim_ascii_start().starts_with(b"{");
     is_object.then_some(body).ok_or_else(|| Fault::bad("the body must be a JSON object"))
-}
-
-fn decode_entry(
-    command: &RawValue,
-    received_nanos: u64,
-) -> (Option<Method>, Result<Request, Fault>) {
-    let Entry { name, body } = match serde_json::from_str(command.get()) {
-        Ok(entry) => entry,
-        Err(error) => return (None, Err(Fault::from(error))),
-    };
-    let Some(method) = Method::parse(&name) else {
-        return (None, Err(Fault::new(ClientError::MethodNotFound, "there is no such method")));
-    };
-    (Some(method), decode_request(method, body.get().as_bytes(), received_nanos))
-}
-
-/// The body of `batch`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BatchBody<'a> {
-    #[serde(borrow)]
-    commands: Vec<&'a RawValue>,
-    parallel: Option<bool>,
-}
-
-/// One command of a batch: an object with the method as its only key.
-struct Entry<'a> {
-    name: String,
-    body: &'a RawValue,
-}
-
-impl<'de> Deserialize<'de> for Entry<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OnlyKey;
-        impl<'de> Visitor<'de> for OnlyKey {
-            type Value = Entry<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with one method")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry<'de>, A::Error> {
-                let missing = || serde::de::Error::custom("a command names one method");
-                let (name, body) = map.next_entry()?.ok_or_else(missing)?;
-                match map.next_key::<String>()? {
-                    None => Ok(Entry { name, body }),
-                    Some(_) => Err(missing()),
-                }
-            }
-        }
-        deserializer.deserialize_map(OnlyKey)
-    }
 }
 
 /// The body of `publish`, which has `channel`, and of `broadcast`, which has `channels`.
@@ -244,15 +166,19 @@ impl Publish<'_> {
 }
 
 /// The connections that a request is about. Published clients always send `user`, so it may stand
-/// beside `client`, which alone decides then.
+/// beside `client`, which alone decides then. A session is a connection here, so `session` names
+/// one as `client` does. An identity that is not of this edge's making is nobody's.
 pub(super) fn target(
     method: Method,
     user: &Text,
-    client: &Text,
+    (client, session): (&Text, &Text),
     device: &Text,
 ) -> Result<Target, DecodeError> {
-    let wrong = |_| DecodeError::BadValue { key: "client", expected: CLIENT_FORM };
-    let client = client.get().map(|client| client.parse().map_err(wrong)).transpose()?;
+    let identity = |text: &Text| text.get().map(|it| it.parse().unwrap_or(ClientId::NOBODY));
+    let client = match (identity(client), identity(session)) {
+        (Some(client), Some(session)) if client != session => Some(ClientId::NOBODY),
+        (client, session) => client.or(session),
+    };
     let user = user.get().filter(|_| client.is_none());
     if device.get().is_some_and(|device| !is_label(device)) {
         return Err(DecodeError::BadValue { key: "device", expected: "text of 1 to 255 bytes" });
@@ -266,32 +192,57 @@ struct Disconnect {
     user: Text,
     client: Text,
     device: Text,
+    /// With a capital as Go's client sends it.
+    #[serde(alias = "Disconnect")]
     disconnect: Option<Close>,
     revoke: bool,
+    #[serde(alias = "ClientWhitelist")]
     whitelist: Option<Vec<String>>,
-    session: Unused,
+    session: Text,
 }
 
-/// How a connection ends. A code of 0 is none.
+/// How a connection ends. A code of 0 is none, and so is an empty reason.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Close {
     code: Option<u64>,
-    reason: Option<String>,
+    reason: Text,
+    /// Whether the client is to come back, as clients say it that are older than such codes.
+    reconnect: bool,
+}
+
+impl Close {
+    /// The code that tells clients to come back.
+    const RECONNECT: u64 = 3011;
+
+    fn close_code(&self) -> Result<u16, DecodeError> {
+        let code = self.code.filter(|&code| code != 0);
+        match code {
+            None if self.reconnect => argument::close_code(Some(Self::RECONNECT)),
+            Some(3500..=3999 | 4500..=4999) if self.reconnect => Err(DecodeError::BadValue {
+                key: "reconnect",
+                expected: "false with this code, which tells clients to stay away",
+            }),
+            code => argument::close_code(code),
+        }
+    }
 }
 
 impl Disconnect {
     fn request(self) -> Result<Request, Fault> {
-        refuse(&[("session", &self.session)])?;
-        let target = target(Method::Disconnect, &self.user, &self.client, &self.device)?;
-        let Close { code, reason } = self.disconnect.unwrap_or_default();
-        let code = argument::close_code(code.filter(|&code| code != 0))?;
-        let reason = argument::close_reason(reason.as_deref())?;
+        let named = (&self.client, &self.session);
+        let target = target(Method::Disconnect, &self.user, named, &self.device)?;
+        let close = self.disconnect.unwrap_or_default();
+        let code = close.close_code()?;
+        let reason = argument::close_reason(close.reason.get())?;
         let revoke = self.revoke;
         if revoke && matches!(target, Target::Client(_)) {
             return Err(DecodeError::ConflictingKeys("revoke", "client").into());
         }
-        let except = argument::clients("whitelist", &self.whitelist.unwrap_or_default())?;
+        // Who is not of this edge is not here to be closed either.
+        let mut except = self.whitelist.unwrap_or_default();
+        except.retain(|client| client.parse::<ClientId>().is_ok());
+        let except = argument::clients("whitelist", &except)?;
         let command = Command::Disconnect { target, except, code, reason, revoke };
         Ok(Request::Command(command, Form::Acted))
     }
@@ -307,13 +258,13 @@ struct Refresh<'a> {
     expire_at: Option<u64>,
     #[serde(borrow)]
     info: Option<&'a RawValue>,
-    session: Unused,
+    session: Text,
 }
 
 impl Refresh<'_> {
     fn request(self) -> Result<Request, Fault> {
-        refuse(&[("session", &self.session)])?;
-        let target = target(Method::Refresh, &self.user, &self.client, &self.device)?;
+        let named = (&self.client, &self.session);
+        let target = target(Method::Refresh, &self.user, named, &self.device)?;
         // The first second of 1970 is in the past, and the connection expires at once.
         let expires_at = match self.expired {
             Some(true) => Some(0),

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::CHANNELS_PER_COMMAND_MAX;
-use crate::protocol::centrifuge::PositionClaim;
-use crate::protocol::{ChannelGrant, ClientId, Epoch, ShardId, SubscribeOptions, Version};
+use crate::limits::{BATCH_COMMANDS_MAX, CHANNELS_PER_COMMAND_MAX};
+use crate::protocol::centrifuge::{ClientError, PositionClaim};
+use crate::protocol::http_api::{decode_batch, decode_lines};
+use crate::protocol::{ChannelGrant, Epoch, ShardId, SubscribeOptions, Version};
 use crate::token::Overrides;
 
 const CLIENT: &str = "010000000200000003";
@@ -88,6 +89,12 @@ fn targets() {
     assert_eq!(both, Ok(Target::Client(client)));
     assert_eq!(with(&format!(r#""client":"{CLIENT}""#)), Ok(Target::Client(client)));
     let personal = ChannelName::personal("42").unwrap();
+    for foreign in ["1", "0194ce2b-3b0e-7b9c-a1a8-2b7c6f1e0d55"] {
+        for key in ["client", "session"] {
+            let nobody = Ok(Target::Client(ClientId::NOBODY));
+            assert_eq!(with(&format!(r#""user":"42","{key}":"{foreign}""#)), nobody);
+        }
+    }
     let phone = Target::User { personal, device: Some("phone".into()) };
     assert_eq!(with(r#""user":"42","device":"phone""#), Ok(phone));
 }
@@ -150,6 +157,15 @@ fn subscriptions_have_some_options_otherwise() {
         force_push_join_leave: None,
     };
     assert_eq!(overrides_of(some), expected);
+    let older = r#"null,"presence":true,"join_leave":false,"position":true,"recover":true"#;
+    let expected = Overrides {
+        presence: Some(true),
+        join_leave: None,
+        force_recovery: Some(true),
+        force_positioning: Some(true),
+        force_push_join_leave: None,
+    };
+    assert_eq!(overrides_of(older), expected);
 }
 
 #[test]
@@ -167,6 +183,9 @@ fn disconnect_and_refresh() {
     assert_eq!(disconnect(r#"{"user":"42","whitelist":[],"disconnect":{"code":0}}"#), bare);
     let full = r#"{"user":"42","disconnect":{"code":4000,"reason":"bye"}}"#;
     assert_eq!(disconnect(full), (4000, "bye".to_owned()));
+    // As the client of Go has it.
+    let go = r#"{"user":"42","Disconnect":{"reason":"","reconnect":true},"ClientWhitelist":null}"#;
+    assert_eq!(disconnect(go), (3011, "disconnected".to_owned()));
     let body = format!(r#"{{"user":"42","whitelist":["{CLIENT}"]}}"#);
     let (Command::Disconnect { except, .. }, _) = decode(Method::Disconnect, &body).unwrap() else {
         panic!("not a disconnect")
@@ -319,9 +338,7 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Subscribe, r#"{"channel":"a"}"#, "user` or `client"),
         (M::Subscribe, r#"{"user":"u"}"#, "channel"),
         (M::Subscribe, r##"{"user":"u","channel":"#u"}"##, "personal"),
-        (M::Subscribe, r#"{"user":"u","channel":"a","client":"1"}"#, "client"),
         (M::Subscribe, r#"{"channel":"a","client":"010000000200000003","device":"d"}"#, "device"),
-        (M::Subscribe, r#"{"user":"u","channel":"a","session":"s"}"#, "session"),
         (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":-1}"#, "u64"),
         (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":1893456000000}"#, "expire_at"),
         (M::Subscribe, r#"{"user":"u","channel":"a","data":1,"b64data":"MQ=="}"#, "exclude"),
@@ -340,11 +357,11 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Unsubscribe, r#"{"user":"u"}"#, "channel"),
         (M::Unsubscribe, r#"{"user":"u","channel":"a","data":1}"#, "data"),
         (M::Disconnect, "{}", "user` or `client"),
-        (M::Disconnect, r#"{"user":"u","whitelist":["1"]}"#, "whitelist"),
+        (M::Disconnect, r#"{"user":"u","disconnect":{},"Disconnect":{}}"#, "duplicate"),
         (M::Disconnect, r#"{"user":"u","disconnect":{"code":1005}}"#, "1005"),
         (M::Disconnect, r#"{"user":"u","disconnect":{"code":-1}}"#, "u64"),
         (M::Disconnect, r#"{"user":"u","disconnect":{"reason":"{}"}}"#, "JSON"),
-        (M::Disconnect, r#"{"user":"u","disconnect":{"reconnect":true}}"#, "reconnect"),
+        (M::Disconnect, r#"{"user":"u","disconnect":{"code":4500,"reconnect":true}}"#, "stay away"),
         (M::Disconnect, &reason, "123"),
         (M::Refresh, r#"{"expired":true}"#, "user` or `client"),
         (M::Refresh, r#"{"user":"u","expire_at":-1}"#, "u64"),
@@ -422,11 +439,13 @@ proptest! {
         let fields: Vec<_> =
             keys.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
         let body = format!("{{{}}}", fields.join(","));
+        let _ = decode_lines(&bytes, 0);
         for result in [
+            decode_lines(body.as_bytes(), 0).err(),
             decode_request(method, body.as_bytes(), 0).err(),
             decode_batch(body.as_bytes(), 0).err(),
         ].into_iter().flatten() {
-            prop_assert!(!result.message.is_empty() && result.message.len() < 320);
+            prop_assert!(!result.message.is_empty() && result.message.len() < 340);
         }
     }
 }
