@@ -39,6 +39,7 @@ STEPS = {
         [PYTHON, CLIENTS / "sdk_java/run.py"],
         [PYTHON, CLIENTS / "snippets/run.py"],
         [PYTHON, CLIENTS / "production/run.py"],
+        [PYTHON, CLIENTS / "promtool.py"],
         [PYTHON, ROOT / "examples/flash-sale/run.py"],
     ],
     "browser": [
