@@ -183,7 +183,8 @@ impl Table {
             let ticket = Some(Ticket { asker: Asker::Control.place(), number });
             let link = &port.shards[shard.index()];
             let envelope = Envelope::Command { command: Box::new(command), ticket };
-            link.try_send(envelope).expect("the link had room and has one producer");
+            let bytes = envelope.bytes();
+            link.try_send_bytes(envelope, bytes).expect("the link had room and has one producer");
             link.ring();
         }
     }
@@ -205,7 +206,9 @@ fn has_room(parts: &[(ShardId, Command, u32)], port: &AskerPort) -> bool {
     for (shard, _, _) in parts {
         counts[shard.index()] += 1;
     }
-    counts.iter().zip(&port.shards).all(|(count, link)| link.len() + count <= link.capacity())
+    counts.iter().zip(&port.shards).all(|(count, link)| {
+        *count == 0 || (link.len() + count <= link.capacity() && !link.is_heavy())
+    })
 }
 
 /// How much of an answer is there. Parts arrive in any order, so what a first answer announces

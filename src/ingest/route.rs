@@ -17,6 +17,8 @@ pub(super) struct Route {
     links: Vec<Link<Envelope>>,
     /// True exactly when a shard was sent something since the last ring.
     touched: Vec<bool>,
+    /// Whether some link held too many bytes when it was looked at last.
+    is_heavy: bool,
     /// What did not fit, oldest first.
     backlog: VecDeque<(ShardId, Envelope)>,
     /// Channels of one broadcast by home; empty between calls.
@@ -33,7 +35,7 @@ impl Route {
         let count = links.len();
         let groups = (0..count).map(|_| Vec::new()).collect();
         let touched = vec![false; count];
-        Self { homes, links, touched, backlog: VecDeque::new(), groups, metrics }
+        Self { homes, links, touched, is_heavy: false, backlog: VecDeque::new(), groups, metrics }
     }
 
     /// Sends a command on its way; gives how many first answers a ticket will bring.
@@ -81,16 +83,18 @@ impl Route {
         Ok(envelopes)
     }
 
-    /// True exactly when something waits for a full link.
+    /// True exactly when something waits for a full link, or a link holds too many bytes.
     pub(super) fn is_stalled(&self) -> bool {
-        !self.backlog.is_empty()
+        self.is_heavy || !self.backlog.is_empty()
     }
 
     /// Sends what waits, as far as it fits now.
     pub(super) fn retry(&mut self) {
+        self.is_heavy = self.is_heavy && self.links.iter().any(Link::is_heavy);
         while let Some((shard, envelope)) = self.backlog.pop_front() {
             self.touched[shard.index()] = true;
-            if let Err(envelope) = self.links[shard.index()].try_send(envelope) {
+            let bytes = envelope.bytes();
+            if let Err(envelope) = self.links[shard.index()].try_send_bytes(envelope, bytes) {
                 self.backlog.push_front((shard, envelope));
                 return;
             }
@@ -108,14 +112,17 @@ impl Route {
 
     fn push(&mut self, shard: ShardId, command: Command, ticket: Option<Ticket>) {
         let envelope = Envelope::Command { command: Box::new(command), ticket };
-        if self.is_stalled() {
+        if !self.backlog.is_empty() {
             self.backlog.push_back((shard, envelope));
             return;
         }
         self.touched[shard.index()] = true;
-        if let Err(envelope) = self.links[shard.index()].try_send(envelope) {
-            self.metrics.link_stalls.increment();
-            self.backlog.push_back((shard, envelope));
+        let (link, bytes) = (&self.links[shard.index()], envelope.bytes());
+        match link.try_send_bytes(envelope, bytes) {
+            Ok(()) if !link.is_heavy() => return,
+            Ok(()) => self.is_heavy = true,
+            Err(envelope) => self.backlog.push_back((shard, envelope)),
         }
+        self.metrics.link_stalls.increment();
     }
 }

@@ -215,6 +215,21 @@ pub enum Envelope {
 }
 
 impl Envelope {
+    /// How many bytes of a publication it holds, if it holds one.
+    pub fn bytes(&self) -> usize {
+        let publication = match self {
+            Self::Deliver { push, .. } => push.publication(),
+            Self::Command { command, .. } => match &**command {
+                Command::Publish { publication, .. }
+                | Command::Broadcast { publication, .. }
+                | Command::PublishAll { publication } => Some(publication),
+                _ => None,
+            },
+            _ => None,
+        };
+        publication.map_or(0, |publication| publication.bytes())
+    }
+
     /// Whether it adds to the logs of channels.
     pub fn is_publication(&self) -> bool {
         match self {
@@ -247,6 +262,16 @@ pub enum Outbound {
     Failed(Failure, u64),
     /// Something that backends hear of (to the ingest thread only).
     Event(Box<Event>),
+}
+
+impl Outbound {
+    /// How many bytes of a client's message it holds, if it holds one.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.bytes(),
+            Self::Answer(_) | Self::Failed(..) => 0,
+        }
+    }
 }
 
 impl Command {

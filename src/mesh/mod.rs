@@ -14,7 +14,7 @@ pub use envelope::{
     Attend, Attendance, Attended, Attendee, Enter, Envelope, Failure, Handle, Outbound, Refusal,
     Standing,
 };
-pub use link::{Inbox, Link, link};
+pub use link::{Inbox, Link, link, link_of};
 
 use std::sync::Arc;
 
@@ -108,6 +108,13 @@ pub struct ShardPort {
     pub inbox: Inbox<Envelope>,
 }
 
+/// What the messages of all links from one thread to the shards may hold before it sends no more,
+/// or of all links from the shards to one thread.
+const LINKS_BYTES_MAX: u64 = 64 << 20;
+
+/// What those of one link may always hold.
+const LINK_BYTES_MIN: u64 = 2 << 20;
+
 /// Builds all links for a number of shards; `capacity` is the bound of each.
 pub fn build(
     shards: u8,
@@ -120,10 +127,11 @@ pub fn build(
     let asker_bells = bells(Asker::ALL.len())?;
     let mut shard_queues: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut asker_queues: Vec<Vec<_>> = Asker::ALL.iter().map(|_| Vec::new()).collect();
+    let bytes_max = (LINKS_BYTES_MAX / u64::from(shards)).max(LINK_BYTES_MIN);
     let to_shards = |shard_queues: &mut Vec<Vec<_>>| {
         let mut links = Vec::with_capacity(count);
         for (bell, queues) in shard_bells.iter().zip(shard_queues) {
-            let (sender, receiver) = link(capacity, bell);
+            let (sender, receiver) = link_of(capacity, bytes_max, bell);
             links.push(sender);
             queues.push(receiver);
         }
@@ -135,7 +143,7 @@ pub fn build(
     for _ in 0..count {
         let mut links = Vec::with_capacity(Asker::ALL.len());
         for (bell, queues) in asker_bells.iter().zip(&mut asker_queues) {
-            let (sender, receiver) = link(capacity, bell);
+            let (sender, receiver) = link_of(capacity, bytes_max, bell);
             links.push(sender);
             queues.push(receiver);
         }

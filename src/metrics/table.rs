@@ -189,6 +189,8 @@ metrics! {
             "Times a client was not read because it does not read itself or its commands wait.";
         envelopes_deferred: Counter = "tidegate_link_deferrals"
             "Times a full link between shards made this shard hold back commands.";
+        link_bytes: Gauge = "tidegate_link_bytes"
+            "Bytes of publications on links to this shard.";
         envelopes_parked: Gauge = "tidegate_link_parked"
             "Envelopes that wait for room on a full link to another shard.";
     }
@@ -205,6 +207,30 @@ metrics! {
             "ZeroMQ messages received, by kind of socket.";
         bytes: Counter = "tidegate_ingest_bytes"
             "Bytes of ZeroMQ messages received.";
+        peers: Gauge = "tidegate_ingest_peers"
+            "Connections to ZeroMQ endpoints.";
+        peers_wrong_socket: Counter = "tidegate_ingest_peers_refused" [reason = "wrong_socket"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_left: Counter = "tidegate_ingest_peers_refused" [reason = "left"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_curve: Counter = "tidegate_ingest_peers_refused" [reason = "curve"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_unknown_key: Counter = "tidegate_ingest_peers_refused" [reason = "unknown_key"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_protocol: Counter = "tidegate_ingest_peers_refused" [reason = "protocol"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_too_long: Counter = "tidegate_ingest_peers_refused" [reason = "too_long"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_unfinished: Counter = "tidegate_ingest_peers_refused" [reason = "unfinished"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_silent: Counter = "tidegate_ingest_peers_refused" [reason = "silent"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_replaced: Counter = "tidegate_ingest_peers_refused" [reason = "replaced"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_not_accepted: Counter = "tidegate_ingest_peers_refused" [reason = "not_accepted"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        queued_bytes: Gauge = "tidegate_ingest_queued_bytes"
+            "Bytes of ZeroMQ messages over TCP that have come and wait to be received.";
         malformed: Counter = "tidegate_ingest_malformed"
             "ZeroMQ messages that are not a valid command.";
         refused_unknown_client: Counter = "tidegate_ingest_refused" [code = "unknown_client"]

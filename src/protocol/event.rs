@@ -25,6 +25,16 @@ pub struct Event {
     pub sequence: u64,
 }
 
+impl Event {
+    /// How many bytes of a client's message it holds, if it holds one.
+    pub fn bytes(&self) -> usize {
+        match &self.kind {
+            EventKind::Message { payload, .. } => payload.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum EventKind {

@@ -72,7 +72,7 @@ impl Shard {
     /// TCP slows the clients down.
     fn are_events_full(&self) -> bool {
         let (room, reserve) = self.event_room();
-        room < reserve
+        room < reserve || self.port.askers[usize::from(Asker::Ingest.place())].is_heavy()
     }
 
     /// How many events the link to the ingest thread takes, and how many of them are reserved.

@@ -79,6 +79,7 @@ impl Shard {
     /// The wheel's tick has completed: arm the next one.
     pub(super) fn handle_tick(&mut self) {
         self.ring.tick_after(TICK_NANOS - self.work.now_nanos % TICK_NANOS);
+        self.metrics.link_bytes.set(self.port.inbox.bytes() as i64);
     }
 
     /// The descriptor of the shard's listener, while it has one.

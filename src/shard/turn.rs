@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::hub::{Effect, Now};
-use crate::mesh::{Asker, Outbound};
+use crate::mesh::{Asker, Envelope, Outbound};
 use crate::shard::Shard;
 use crate::sys::Clock;
 use crate::sys::ring::{Completion, Kind};
@@ -126,8 +126,7 @@ impl Shard {
                 if !self.may_take_from(queue) {
                     break;
                 }
-                let held = self.work.held[queue].take();
-                let Some(envelope) = held.or_else(|| self.port.inbox.receive(queue)) else { break };
+                let Some(envelope) = self.take_envelope(queue) else { break };
                 if self.hub.is_congested() && envelope.is_publication() {
                     self.work.held[queue] = Some(envelope);
                     break;
@@ -138,6 +137,14 @@ impl Shard {
         }
     }
 
+    fn take_envelope(&mut self, queue: usize) -> Option<Envelope> {
+        self.work.held[queue].take().or_else(|| {
+            let envelope = self.port.inbox.receive(queue)?;
+            self.port.inbox.note_taken(queue, envelope.bytes());
+            Some(envelope)
+        })
+    }
+
     /// Whether what waits on a link may be taken now.
     fn may_take_from(&self, queue: usize) -> bool {
         let shards = self.port.shards.len();
@@ -145,7 +152,7 @@ impl Shard {
         let answers = &self.port.askers[asker];
         let waiting = answers.len() + self.work.answers[asker].len();
         self.work.parked.is_empty()
-            && self.port.shards.iter().all(|link| link.len() < COMMANDS_PAUSE)
+            && self.port.shards.iter().all(|link| link.len() < COMMANDS_PAUSE && !link.is_heavy())
             && waiting <= answers.capacity() / 8 * 7
     }
 
@@ -187,10 +194,11 @@ impl Shard {
         }
     }
 
-    fn pass_on(&mut self, shard: crate::protocol::ShardId, envelope: crate::mesh::Envelope) {
+    fn pass_on(&mut self, shard: crate::protocol::ShardId, envelope: Envelope) {
         self.work.is_touched[shard.index()] = true;
         let envelope = if self.work.parked.is_empty() {
-            let refused = self.port.shards[shard.index()].try_send(envelope).err();
+            let (link, bytes) = (&self.port.shards[shard.index()], envelope.bytes());
+            let refused = link.try_send_bytes(envelope, bytes).err();
             let Some(envelope) = refused else { return };
             self.metrics.envelopes_deferred.increment();
             envelope
@@ -211,7 +219,8 @@ impl Shard {
     fn send_parked(&mut self) {
         while let Some((shard, envelope)) = self.work.parked.pop_front() {
             self.work.is_touched[shard.index()] = true;
-            if let Err(envelope) = self.port.shards[shard.index()].try_send(envelope) {
+            let (link, bytes) = (&self.port.shards[shard.index()], envelope.bytes());
+            if let Err(envelope) = link.try_send_bytes(envelope, bytes) {
                 self.work.parked.push_front((shard, envelope));
                 break;
             }
@@ -231,7 +240,8 @@ impl Shard {
             event @ Outbound::Event(_) => event,
         };
         self.work.are_askers_touched = true;
-        if self.port.askers[usize::from(asker)].try_send(event).is_err() {
+        let (link, bytes) = (&self.port.askers[usize::from(asker)], event.bytes());
+        if link.try_send_bytes(event, bytes).is_err() {
             self.metrics.events_dropped.increment();
         }
     }
