@@ -75,8 +75,9 @@ options! {
         format: Format as OneOf = Format::Native;
         /// Prefixes of the topics that a sub socket asks for; "" means all.
         topics: Vec<String> as Words = vec![String::new()];
-        /// Messages that wait in memory per peer. Past it sub, pub and xpub lose messages, and
-        /// pull and router make the sender wait.
+        /// Messages that wait in memory per peer; fewer where they may be long, so that they have
+        /// no more than 128 MiB on their way in, and events no more than 256 MiB. Past it sub,
+        /// pub and xpub lose messages, and pull and router make the sender wait.
         high_water_mark: u32 as Number = 10_000, 1..=10_000_000;
         /// Longest message part. The peer of a longer one is disconnected. Where it is not
         /// written it is at most half of slow.lag_bytes_max, as it must be.

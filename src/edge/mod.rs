@@ -181,7 +181,10 @@ fn bind_ingest(
     metrics: Arc<IngestMetrics>,
     clock: Clock,
 ) -> Result<Ingest, ingest::Error> {
-    let endpoints: Vec<_> = config.ingest.endpoints.iter().map(settings::endpoint).collect();
+    let event_bytes_max = config.websocket.message_bytes_max;
+    let endpoints = config.ingest.endpoints.iter();
+    let endpoints: Vec<_> =
+        endpoints.map(|endpoint| settings::endpoint(endpoint, event_bytes_max)).collect();
     Ingest::bind(&endpoints, port, metrics, Box::new(move || clock.now_nanos()))
 }
 

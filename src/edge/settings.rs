@@ -187,8 +187,12 @@ pub(super) fn connections_max(configured: usize) -> usize {
     if configured == 0 { room } else { configured.min(room) }
 }
 
-/// One ZeroMQ endpoint.
-pub(super) fn endpoint(endpoint: &config::Endpoint) -> Endpoint {
+/// Events that wait for one backend have at most so many bytes, counted as if each were as long as
+/// one may be.
+const EVENTS_BYTES_MAX: usize = 256 << 20;
+
+/// One ZeroMQ endpoint, and how long a client's message in an event may be.
+pub(super) fn endpoint(endpoint: &config::Endpoint, event_bytes_max: usize) -> Endpoint {
     Endpoint {
         kind: match endpoint.kind {
             SocketKind::Sub => Kind::Sub,
@@ -200,7 +204,13 @@ pub(super) fn endpoint(endpoint: &config::Endpoint) -> Endpoint {
         address: endpoint.endpoint.clone(),
         bind: endpoint.mode == Mode::Bind,
         topics: endpoint.topics.clone(),
-        high_water_mark: endpoint.high_water_mark,
+        high_water_mark: match endpoint.kind {
+            SocketKind::Sub | SocketKind::Pull | SocketKind::Router => endpoint.high_water_mark,
+            SocketKind::Pub | SocketKind::Xpub => {
+                let most = EVENTS_BYTES_MAX / event_bytes_max;
+                endpoint.high_water_mark.min(u32::try_from(most.max(1)).unwrap_or(u32::MAX))
+            }
+        },
         message_bytes_max: endpoint.message_bytes_max,
         ipc_mode: endpoint.ipc_mode.unwrap_or(IPC_MODE),
         heartbeat_interval: endpoint.heartbeat_interval,

@@ -4,7 +4,10 @@
 //! owns its key. The gate is bound before any endpoint, because a CURVE server without a gate
 //! lets everybody in. Peers without CURVE never get this far: libzmq itself refuses them.
 
+use crate::ingest::peer::Reason;
+use crate::ingest::peers::say;
 use crate::ingest::{Authorized, Curve, Endpoint};
+use crate::metrics::IngestMetrics;
 use crate::sys::Complaints;
 
 /// Where libzmq looks for the gate.
@@ -16,8 +19,8 @@ const REQUESTS_PER_TURN: usize = 64;
 /// Answers libzmq's questions.
 pub(super) struct Gate {
     socket: zmq::Socket,
-    /// By ZAP domain: which endpoint lets whom in.
-    domains: Vec<(String, Authorized)>,
+    /// By ZAP domain: the endpoint's address, and whom it lets in.
+    domains: Vec<(String, String, Authorized)>,
 }
 
 /// The ZAP domain of an endpoint by its place in the configuration.
@@ -33,7 +36,9 @@ impl Gate {
     ) -> zmq::Result<Option<Self>> {
         let servers =
             endpoints.iter().enumerate().filter_map(|(place, endpoint)| match &endpoint.curve {
-                Some(Curve::Server { authorized, .. }) => Some((domain(place), authorized.clone())),
+                Some(Curve::Server { authorized, .. }) => {
+                    Some((domain(place), endpoint.address.clone(), authorized.clone()))
+                }
                 _ => None,
             });
         let domains: Vec<_> = servers.collect();
@@ -52,14 +57,19 @@ impl Gate {
     }
 
     /// Answers what was asked.
-    pub(super) fn serve(&self, complaints: &Complaints, now_nanos: u64) {
+    pub(super) fn serve(
+        &self,
+        metrics: &IngestMetrics,
+        (complaints, now_nanos): (&Complaints, u64),
+    ) {
         for _ in 0..REQUESTS_PER_TURN {
             let Ok(request) = self.socket.recv_multipart(zmq::DONTWAIT) else { return };
             let request: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
             let admitted = self.admits(&request);
-            if !admitted && let Some(suppressed) = complaints.admit(now_nanos) {
-                let address = peer(&request);
-                tracing::warn!(suppressed, address, "CURVE client refused: unknown key");
+            if !admitted {
+                let address = self.endpoint(&request);
+                let peer = peer(&request);
+                say(Reason::UnknownKey, address, &peer, metrics, (complaints, now_nanos));
             }
             let id = request.get(1).copied().unwrap_or_default();
             let (status, text): (&[u8], &[u8]) =
@@ -72,12 +82,20 @@ impl Gate {
     /// A request: version, id, domain, peer address, routing id, mechanism, credentials.
     fn admits(&self, request: &[&[u8]]) -> bool {
         let [b"1.0", _, domain, _, _, b"CURVE", key] = *request else { return false };
-        let server = self.domains.iter().find(|(name, _)| name.as_bytes() == domain);
-        match server {
-            Some((_, Authorized::Any)) => true,
-            Some((_, Authorized::Keys(keys))) => keys.iter().any(|known| known == key),
+        match self.server(domain) {
+            Some((_, _, Authorized::Any)) => true,
+            Some((_, _, Authorized::Keys(keys))) => keys.iter().any(|known| known == key),
             None => false,
         }
+    }
+
+    fn server(&self, domain: &[u8]) -> Option<&(String, String, Authorized)> {
+        self.domains.iter().find(|(name, ..)| name.as_bytes() == domain)
+    }
+
+    fn endpoint(&self, request: &[&[u8]]) -> &str {
+        let domain = request.get(2).copied().unwrap_or_default();
+        self.server(domain).map_or("", |(_, address, _)| address)
     }
 }
 
@@ -94,8 +112,8 @@ mod tests {
         let gate = Gate {
             socket: zmq::Context::new().socket(zmq::REP).unwrap(),
             domains: vec![
-                (domain(0), Authorized::Keys(vec![[1; 32], [2; 32]])),
-                (domain(3), Authorized::Any),
+                (domain(0), String::new(), Authorized::Keys(vec![[1; 32], [2; 32]])),
+                (domain(3), String::new(), Authorized::Any),
             ],
         };
         let ask = |version: &[u8], place, mechanism: &[u8], key: &[u8]| {

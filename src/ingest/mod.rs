@@ -7,13 +7,17 @@
 //! visible. Nothing that was read is ever dropped here.
 //!
 //! Bounds that libzmq keeps: message parts by size, messages by number, not the parts of one
-//! message by number. Let only trusted peers in (loopback, or CURVE with listed keys).
+//! message by number. Those are bounded by the edge, over TCP (`peers`). Let only trusted peers in
+//! all the same (loopback, or CURVE with listed keys).
 
 mod curve;
 mod endpoint;
 mod error;
 mod event;
+mod monitor;
 mod path;
+mod peer;
+mod peers;
 mod pending;
 mod receive;
 mod route;

@@ -1,9 +1,14 @@
 //! Receives one message into parts that are used again and again.
 
+use std::os::fd::RawFd;
+
 use crate::ingest::Kind;
 
 /// Parts that are kept: a ROUTER's identity and delimiter, then topic, payload and meta.
 const PARTS_KEPT: usize = 5;
+
+/// libzmq's name for the descriptor that a message came over.
+const SOURCE: &str = "__fd";
 
 /// The parts of the message received last.
 pub(super) struct Receiver {
@@ -60,6 +65,13 @@ impl Receiver {
                 return Some(self.received(kind));
             }
         }
+    }
+
+    /// The descriptor of the connection that the last message came over, where libzmq says so.
+    pub(super) fn source(&mut self) -> Option<RawFd> {
+        let last = self.count.checked_sub(1)?;
+        let part = self.parts.get_mut(last).unwrap_or(&mut self.surplus);
+        part.gets(SOURCE)?.parse().ok()
     }
 
     fn received(&self, kind: Kind) -> Received<'_> {

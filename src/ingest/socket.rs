@@ -6,18 +6,32 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::ingest::curve::domain;
+use crate::ingest::monitor::Monitor;
 use crate::ingest::{Curve, Endpoint, Error, Kind, path};
+
+/// What waits of one peer on its way in has at most so many bytes, counted as if each message were
+/// as long as one may be: libzmq's mark is a number of messages.
+const QUEUE_BYTES_MAX: usize = 128 << 20;
 
 /// How long answers and events that were handed to libzmq may delay the end of the process.
 const LINGER_MS: i32 = 100;
 
-/// Opens one endpoint; gives the socket and the address it really has. `zap_domain` names the
-/// endpoint to the gate that checks CURVE clients.
+/// An endpoint that is open.
+pub(super) struct Opened {
+    pub(super) socket: zmq::Socket,
+    /// Tells of its connections, from the first one on.
+    pub(super) monitor: Monitor,
+    /// The address that it really has.
+    pub(super) address: String,
+}
+
+/// Opens the endpoint at a place of the configuration.
 pub(super) fn open(
     context: &zmq::Context,
     endpoint: &Endpoint,
-    zap_domain: &str,
-) -> Result<(zmq::Socket, String), Error> {
+    place: usize,
+) -> Result<Opened, Error> {
     check_address(endpoint)?;
     if endpoint.curve.is_some() && zmq::has("curve") != Some(true) {
         return Err(Error::NoCurve { address: endpoint.address.clone() });
@@ -34,10 +48,11 @@ pub(super) fn open(
         move |source| Error::Open { address, remedy, source }
     };
     set_options(&socket, endpoint).map_err(failed("an option of the endpoint is out of range"))?;
-    set_curve(&socket, endpoint, zap_domain).map_err(failed("check its CURVE keys"))?;
+    set_curve(&socket, endpoint, &domain(place)).map_err(failed("check its CURVE keys"))?;
+    let monitor = Monitor::open(context, &socket, place)?;
     if !endpoint.bind {
         socket.connect(&endpoint.address).map_err(failed("check its address"))?;
-        return Ok((socket, endpoint.address.clone()));
+        return Ok(Opened { socket, monitor, address: endpoint.address.clone() });
     }
     path::check_free(endpoint)?;
     path::bind(endpoint, || {
@@ -56,7 +71,7 @@ pub(super) fn open(
         true => address.replace("tcp://[::]:", "tcp://*:").replace("tcp://0.0.0.0:", "tcp://*:"),
         false => address,
     };
-    Ok((socket, address))
+    Ok(Opened { socket, monitor, address })
 }
 
 /// Refuses what the `zmq` crate would panic on, and what libzmq reports in riddles.
@@ -83,9 +98,11 @@ fn check_address(endpoint: &Endpoint) -> Result<(), Error> {
 }
 
 fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
-    let high_water_mark = i32::try_from(endpoint.high_water_mark).unwrap_or(i32::MAX);
-    socket.set_rcvhwm(high_water_mark)?;
-    socket.set_sndhwm(high_water_mark)?;
+    let longest = QUEUE_BYTES_MAX / endpoint.message_bytes_max.max(1);
+    let mark = |most: usize| i32::try_from(most.max(1)).unwrap_or(i32::MAX);
+    let high_water_mark = endpoint.high_water_mark as usize;
+    socket.set_rcvhwm(mark(high_water_mark.min(longest)))?;
+    socket.set_sndhwm(mark(high_water_mark))?;
     socket.set_maxmsgsize(i64::try_from(endpoint.message_bytes_max).unwrap_or(i64::MAX))?;
     socket.set_heartbeat_ivl(milliseconds(endpoint.heartbeat_interval))?;
     socket.set_heartbeat_timeout(milliseconds(endpoint.heartbeat_timeout))?;
@@ -104,8 +121,12 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
                 socket.set_subscribe(topic.as_bytes())?;
             }
         }
-        // Otherwise an answer to a peer that is gone would vanish uncounted.
-        Kind::Router => socket.set_router_mandatory(true)?,
+        // Otherwise an answer to a peer that is gone would vanish uncounted, and a backend that
+        // comes back before its old connection is given up would never be heard.
+        Kind::Router => {
+            socket.set_router_mandatory(true)?;
+            socket.set_router_handover(true)?;
+        }
         Kind::Pull | Kind::Pub | Kind::Xpub => {}
     }
     socket.set_linger(match endpoint.kind {

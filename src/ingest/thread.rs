@@ -8,8 +8,10 @@ use std::fmt;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use crate::ingest::curve::{Gate, domain};
+use crate::ingest::curve::Gate;
 use crate::ingest::event::Outputs;
+use crate::ingest::monitor::Monitor;
+use crate::ingest::peers::Peers;
 use crate::ingest::pending::Pending;
 use crate::ingest::receive::Receiver;
 use crate::ingest::route::Route;
@@ -41,6 +43,7 @@ pub struct Ingest {
     /// Places of the XPUB sockets among the outputs.
     xpubs: Vec<usize>,
     gate: Option<Gate>,
+    monitors: Vec<Monitor>,
     addresses: Vec<String>,
     stop: Stop,
     state: State,
@@ -72,12 +75,15 @@ impl Ingest {
         let mut inputs = Vec::new();
         let mut outputs = Outputs::default();
         let mut xpubs = Vec::new();
+        let mut monitors = Vec::with_capacity(endpoints.len());
         let mut addresses = Vec::with_capacity(endpoints.len());
         for (place, endpoint) in endpoints.iter().enumerate() {
-            let (socket, address) = open(&context, endpoint, &domain(place))?;
+            let opened = open(&context, endpoint, place)?;
+            let (socket, address) = (opened.socket, opened.address);
+            monitors.push(opened.monitor);
             addresses.push(address.clone());
             if endpoint.kind.is_input() {
-                inputs.push(Input { socket, kind: endpoint.kind, address });
+                inputs.push(Input { socket, kind: endpoint.kind, address, endpoint: place });
                 continue;
             }
             if endpoint.kind == Kind::Xpub {
@@ -92,10 +98,11 @@ impl Ingest {
             clock,
             sources: Sources::default(),
             complaints: Complaints::default(),
+            peers: Peers::new(endpoints, Arc::clone(&metrics)),
             metrics,
         };
         let stop = Stop(Arc::new(EventFd::new()?));
-        Ok(Self { inputs, outputs, xpubs, gate, addresses, stop, state })
+        Ok(Self { inputs, outputs, xpubs, gate, monitors, addresses, stop, state })
     }
 
     /// The addresses of the endpoints, in their order, with wildcards resolved.
@@ -110,13 +117,15 @@ impl Ingest {
 
     /// Serves until it is stopped; then takes at most about a second.
     pub fn run(self) -> Result<(), Error> {
-        let Self { inputs, outputs, xpubs, gate, stop, mut state, .. } = self;
+        let Self { inputs, outputs, xpubs, gate, monitors, stop, mut state, .. } = self;
         let bell = state.inbox.bell().as_raw_fd();
         let mut items = vec![
             zmq::PollItem::from_fd(bell, zmq::POLLIN),
             zmq::PollItem::from_fd(stop.0.as_raw_fd(), zmq::POLLIN),
         ];
         items.extend(gate.iter().map(|gate| gate.socket().as_poll_item(zmq::POLLIN)));
+        let first_monitor = items.len();
+        items.extend(monitors.iter().map(|monitor| monitor.socket().as_poll_item(zmq::POLLIN)));
         let first_xpub = items.len();
         let subscribed = xpubs.iter().map(|&place| &outputs.sockets[place]);
         items.extend(subscribed.map(|socket| socket.as_poll_item(zmq::POLLIN)));
@@ -133,8 +142,14 @@ impl Ingest {
             if let Some(gate) = &gate
                 && items[2].is_readable()
             {
-                gate.serve(&state.complaints, (state.clock)());
+                let now_nanos = (state.clock)();
+                gate.serve(&state.metrics, (&state.complaints, now_nanos));
             }
+            let happened = items[first_monitor..first_xpub].iter().enumerate();
+            for (place, _) in happened.filter(|(_, item)| item.is_readable()) {
+                state.hear_monitor(&monitors[place], place);
+            }
+            state.check_peers();
             for (item, &place) in items[first_xpub..first_input].iter().zip(&xpubs) {
                 if item.is_readable() {
                     outputs.drain_subscriptions(place);
@@ -144,7 +159,9 @@ impl Ingest {
             state.expire(&inputs);
             state.route.retry();
             for (place, item) in items[first_input..awaited].iter().enumerate() {
-                if item.is_readable() && !state.route.is_stalled() {
+                if !item.is_readable() {
+                    state.peers.note_empty(inputs[place].endpoint);
+                } else if !state.route.is_stalled() {
                     state.receive(&mut receiver, &inputs, place);
                 }
             }
@@ -177,10 +194,11 @@ fn farewell(
 
 /// Waits until there is something to do.
 fn wait(state: &State, items: &mut [zmq::PollItem<'_>], stalled: bool) -> Result<(), Error> {
-    let longest_ms = match (stalled, state.pending.is_empty()) {
-        (true, _) => STALL_WAIT_MS,
-        (false, false) => PENDING_WAIT_MS,
-        (false, true) => -1,
+    let pending_ms = (!state.pending.is_empty()).then_some(PENDING_WAIT_MS);
+    let peers_ms = state.peers.interval_nanos().map(|nanos| (nanos / 1_000_000) as i64);
+    let longest_ms = match stalled {
+        true => STALL_WAIT_MS,
+        false => pending_ms.into_iter().chain(peers_ms).min().unwrap_or(-1),
     };
     sleep(state, items, longest_ms)
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::ingest::event::Outputs;
+use crate::ingest::monitor::Monitor;
+use crate::ingest::peers::Peers;
 use crate::ingest::pending::{Asked, Pending, Request};
 use crate::ingest::receive::{Received, Receiver};
 use crate::ingest::route::Route;
@@ -27,6 +29,8 @@ pub(super) struct Input {
     pub(super) socket: zmq::Socket,
     pub(super) kind: Kind,
     pub(super) address: String,
+    /// Its place among all endpoints.
+    pub(super) endpoint: usize,
 }
 
 /// Everything the thread keeps between turns but the sockets, which waiting has to borrow.
@@ -37,6 +41,7 @@ pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) sources: Sources,
     pub(super) complaints: Complaints,
+    pub(super) peers: Peers,
     pub(super) metrics: Arc<IngestMetrics>,
 }
 
@@ -60,7 +65,10 @@ impl State {
                         }
                     }
                     Some(Outbound::Failed(failure, count)) => self.note_failure(&failure, count),
-                    Some(Outbound::Event(event)) => outputs.publish(&event, &self.metrics),
+                    Some(Outbound::Event(event)) => {
+                        self.inbox.note_taken(queue, event.bytes());
+                        outputs.publish(&event, &self.metrics);
+                    }
                     // Whoever asked for the drain waits for it; events may follow from others.
                     None => break,
                 }
@@ -74,7 +82,10 @@ impl State {
         let input = &inputs[place];
         let now_nanos = (self.clock)();
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(received) = receiver.receive(&input.socket, input.kind) else { break };
+            let Some(received) = receiver.receive(&input.socket, input.kind) else {
+                self.peers.note_empty(input.endpoint);
+                break;
+            };
             match input.kind {
                 Kind::Sub => self.metrics.messages_sub.increment(),
                 Kind::Pull => self.metrics.messages_pull.increment(),
@@ -83,6 +94,16 @@ impl State {
             self.metrics.bytes.add(received.bytes as u64);
             self.metrics.surplus_parts.add(received.surplus as u64);
             self.handle_message(inputs, place, &received, now_nanos);
+            let bytes = received.bytes;
+            self.peers.note_message(input.endpoint, bytes);
+            let routing_id = received.sender.map(|sender| sender.identity);
+            if self.peers.asks_for_source(input.endpoint, routing_id) {
+                let routing_id = routing_id.map(Box::<[u8]>::from);
+                if let Some(fd) = receiver.source() {
+                    let source = (fd, routing_id.as_deref());
+                    self.peers.note_source(input.endpoint, source, (&self.complaints, now_nanos));
+                }
+            }
             if self.route.is_stalled() {
                 break;
             }
@@ -167,6 +188,18 @@ impl State {
             self.metrics.refused_timeout.increment();
             self.answer(inputs, &asked, Err(TIMEOUT));
         }
+    }
+
+    /// Takes in what libzmq tells of an endpoint's connections.
+    pub(super) fn hear_monitor(&mut self, monitor: &Monitor, place: usize) {
+        let now_nanos = (self.clock)();
+        self.peers.hear(monitor, place, (&self.complaints, now_nanos));
+    }
+
+    /// Looks at all connections now and then.
+    pub(super) fn check_peers(&mut self) {
+        let now_nanos = (self.clock)();
+        self.peers.check((&self.complaints, now_nanos));
     }
 
     /// Answers everybody who still waits when the thread ends.

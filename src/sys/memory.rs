@@ -10,6 +10,16 @@ pub fn give_back() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
+/// The same for what C libraries hold free, such as libzmq.
+pub fn give_back_all() {
+    give_back();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call may be made on any thread at any time; it frees only what is free already.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Returns the memory behind the last element of a table, which keeps its place. An allocator
 /// keeps a freed table of less than a few megabytes for the next one.
 pub fn give_back_spare<T>(table: &mut Vec<T>) {

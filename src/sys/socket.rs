@@ -4,7 +4,8 @@
 //! to be readable is cheaper as a direct call.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Reads what is there. `WouldBlock` when nothing is, zero at the end of the stream.
 pub fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
@@ -41,6 +42,60 @@ pub fn choose_port_at_connect(fd: RawFd) -> io::Result<()> {
     // SAFETY: the value is an int of ours and the size is its size.
     let result = unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, option, value, size) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Another descriptor of the same file.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl takes three integers here.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// What a TCP connection has brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Bytes that have come.
+    pub come: u64,
+    /// Those of them that have been read.
+    pub taken: u64,
+    /// Time since the last byte came.
+    pub quiet: Duration,
+}
+
+/// Places in the kernel's `struct tcp_info`, which only ever grows at its end: the `libc` crate has
+/// its first part alone.
+const LAST_DATA_MILLIS_AT: usize = 52;
+const BYTES_RECEIVED_AT: usize = 128;
+const TCP_INFO_BYTES: usize = BYTES_RECEIVED_AT + size_of::<u64>();
+
+/// What a TCP connection has brought; none for a socket of another kind.
+pub fn received(fd: RawFd) -> Option<Received> {
+    let mut info = [0u8; TCP_INFO_BYTES];
+    let mut size = info.len() as libc::socklen_t;
+    let place = info.as_mut_ptr().cast();
+    // SAFETY: the kernel writes no more than `size` bytes, which is the length of the buffer.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut size) };
+    if result < 0 || (size as usize) < info.len() {
+        return None;
+    }
+    let mut unread: libc::c_int = 0;
+    // SAFETY: the request writes one int, to a place that is ours.
+    let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut unread) };
+    if result < 0 {
+        return None;
+    }
+    let millis = info[LAST_DATA_MILLIS_AT..].first_chunk().copied().map(u32::from_ne_bytes)?;
+    let bytes = info[BYTES_RECEIVED_AT..].first_chunk().copied().map(u64::from_ne_bytes)?;
+    Some(Received {
+        come: bytes,
+        taken: bytes.saturating_sub(unread.unsigned_abs().into()),
+        quiet: Duration::from_millis(millis.into()),
+    })
 }
 
 /// Runs something while what this process creates lacks these permissions. Files that other

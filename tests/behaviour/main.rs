@@ -9,6 +9,7 @@
 mod harness;
 
 mod answers;
+mod backends;
 mod closing;
 mod comebacks;
 mod commands;

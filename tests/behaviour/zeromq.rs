@@ -84,7 +84,7 @@ fn commands_that_fail_with_nobody_waiting_are_counted_and_logged() {
     edge.expect_metric("tidegate_ingest_malformed_total", 0);
     eventually("the log says so", || {
         let log = edge.log();
-        log.contains("unknown_namespace") && log.contains("nowhere:x")
+        log.contains("unknown_namespace") && log.contains("nowhere:")
     });
     // A flood of them does not fill the log.
     (0..5000).for_each(|_| send(&[b"nowhere:flood", b""]));

@@ -1,0 +1,190 @@
+//! One connection to a ZeroMQ endpoint, seen from outside libzmq: whose it is, how much it has
+//! brought, and why it ended.
+//!
+//! libzmq says that a connection ended but not why: a part that is too long looks like a peer that
+//! went home. The edge holds a descriptor of its own of each connection, and what the kernel says
+//! of it tells the two apart. The descriptor goes as soon as libzmq says that the connection has
+//! ended.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Shutdown};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use socket2::Socket;
+
+use crate::metrics::{Counter, IngestMetrics};
+use crate::sys::socket::{duplicate, received};
+
+/// How many parts of the greatest length one message may have the bytes of.
+const PARTS_MAX: u64 = 4;
+
+/// Why a peer was not let in, or did not stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Its kind of socket does not fit.
+    WrongSocket,
+    /// It went in the handshake, too fast to be looked at.
+    Left,
+    /// One side wants CURVE, or the peer knows another server.
+    Curve,
+    /// Its CURVE key is not listed.
+    UnknownKey,
+    /// It does not speak ZeroMQ.
+    Protocol,
+    /// It sent a part that is too long.
+    TooLong,
+    /// It sent parts without an end.
+    Unfinished,
+    /// It gave no sign of life.
+    Silent,
+    /// Another connection has taken its routing id.
+    Replaced,
+    /// The process has no descriptor left.
+    NotAccepted,
+}
+
+impl Reason {
+    /// In words, for the log.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::WrongSocket => {
+                "its kind of socket does not fit this one, as PUB does not fit PULL"
+            }
+            Self::Left => "it went in the handshake: its kind of socket or its CURVE may not fit",
+            Self::Curve => "only one side has CURVE, or it knows another server key",
+            Self::UnknownKey => "its CURVE key is not among authorized_keys",
+            Self::Protocol => "what it sends is not ZeroMQ",
+            Self::TooLong => "it sent a part longer than message_bytes_max",
+            Self::Unfinished => {
+                "it sent a message that is longer than four times message_bytes_max"
+            }
+            Self::Silent => "it gave no sign of life within heartbeat_timeout",
+            Self::Replaced => {
+                "another connection has its routing id: it came back, or two backends share one"
+            }
+            Self::NotAccepted => "no descriptor is left; raise the limit of open files",
+        }
+    }
+
+    /// Where it is counted.
+    pub(super) fn counter(self, metrics: &IngestMetrics) -> &Counter {
+        match self {
+            Self::WrongSocket => &metrics.peers_wrong_socket,
+            Self::Left => &metrics.peers_left,
+            Self::Curve => &metrics.peers_curve,
+            Self::UnknownKey => &metrics.peers_unknown_key,
+            Self::Protocol => &metrics.peers_protocol,
+            Self::TooLong => &metrics.peers_too_long,
+            Self::Unfinished => &metrics.peers_unfinished,
+            Self::Silent => &metrics.peers_silent,
+            Self::Replaced => &metrics.peers_replaced,
+            Self::NotAccepted => &metrics.peers_not_accepted,
+        }
+    }
+}
+
+/// One connection.
+pub(super) struct Peer {
+    socket: Socket,
+    /// Its address.
+    pub(super) name: String,
+    /// Its routing id, where it chose one and the endpoint has use for it.
+    pub(super) routing_id: Option<Box<[u8]>>,
+    /// Bytes that libzmq has read of it.
+    taken: u64,
+    /// What `taken` was when the last message that is known of was complete, or when the watch
+    /// began.
+    since: u64,
+    /// Whether messages of it are looked for.
+    pub(super) is_watched: bool,
+    /// Whether a message of it has come since the last measurement.
+    pub(super) has_completed: bool,
+    /// Whether the edge has ended the connection, and libzmq has still to see it.
+    pub(super) is_shut: bool,
+}
+
+impl Peer {
+    /// The connection on a descriptor of libzmq's, if it is still there.
+    pub(super) fn on(fd: RawFd) -> io::Result<Self> {
+        let socket = Socket::from(duplicate(fd)?);
+        let address = socket.peer_addr()?.as_socket();
+        let name = address.map_or_else(
+            || "a local process".to_owned(),
+            |mut address| {
+                // IPv4 on a socket of both protocols.
+                let ip: IpAddr = address.ip().to_canonical();
+                address.set_ip(ip);
+                address.to_string()
+            },
+        );
+        Ok(Self {
+            socket,
+            name,
+            routing_id: None,
+            taken: 0,
+            since: 0,
+            is_watched: false,
+            has_completed: false,
+            is_shut: false,
+        })
+    }
+
+    /// How many bytes have come of it.
+    pub(super) fn received(&self) -> u64 {
+        received(self.socket.as_raw_fd()).map_or(0, |received| received.come)
+    }
+
+    /// How many bytes it has sent and libzmq has read.
+    pub(super) fn taken(&self) -> u64 {
+        received(self.socket.as_raw_fd()).map_or(0, |received| received.taken)
+    }
+
+    /// Why the edge ended a connection that libzmq says has ended; none if the peer did.
+    pub(super) fn why_ended(&self, heartbeat_timeout: Duration) -> Option<Reason> {
+        match self.socket.peek(&mut [MaybeUninit::uninit()]) {
+            // The end of what it had to say.
+            Ok(0) => None,
+            Ok(_) => Some(Reason::TooLong),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let quiet = received(self.socket.as_raw_fd()).map(|received| received.quiet);
+                let is_silent = quiet.is_none_or(|quiet| quiet >= heartbeat_timeout);
+                Some(if is_silent { Reason::Silent } else { Reason::TooLong })
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Looks how much it has brought since the last time; `free_bytes` are not counted against it.
+    /// `was_drained` says that all complete messages which were there then have been received.
+    /// Gives how much, and whether it goes on and on with one message.
+    pub(super) fn measure(
+        &mut self,
+        part_bytes_max: u64,
+        free_bytes: u64,
+        was_drained: bool,
+    ) -> (u64, bool) {
+        let received = received(self.socket.as_raw_fd()).filter(|_| !self.is_shut);
+        let Some(received) = received else { return (0, false) };
+        let before = self.taken;
+        self.taken = received.taken.max(before);
+        self.since = (self.since + free_bytes).min(before);
+        let mut is_endless = false;
+        if std::mem::take(&mut self.has_completed) {
+            (self.is_watched, self.since) = (false, self.taken);
+        } else if self.is_watched {
+            is_endless = was_drained && before - self.since > PARTS_MAX * part_bytes_max;
+        } else if self.taken - self.since > part_bytes_max {
+            (self.is_watched, self.since) = (true, self.taken);
+        }
+        (self.taken - before, is_endless)
+    }
+
+    /// Ends the connection; libzmq finds that out by itself.
+    pub(super) fn shut(&mut self) {
+        (self.is_shut, self.is_watched, self.routing_id) = (true, false, None);
+        // A peer that is gone already is as well.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,323 @@
+//! The connections of all ZeroMQ endpoints: which there are, which were ended and why, and how many
+//! bytes of theirs wait in libzmq.
+//!
+//! A message of several parts arrives whole, so libzmq keeps the parts of one that is not complete,
+//! however many they are. A peer that goes on and on is found by what the kernel has given to
+//! libzmq of it while no message of it came out, and is disconnected, which frees what it brought.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::ingest::Endpoint;
+use crate::ingest::monitor::{Happening, Monitor};
+use crate::ingest::peer::{Peer, Reason};
+use crate::metrics::IngestMetrics;
+use crate::sys::{Complaints, memory};
+
+const SECOND_NANOS: u64 = 1_000_000_000;
+
+/// How often connections are looked at while there are any, and while one is watched.
+const INTERVAL_NANOS: u64 = 100_000_000;
+const WATCH_INTERVAL_NANOS: u64 = 10_000_000;
+
+/// How long ZeroMQ's greeting is, behind which peers say what they are (ZeroMQ RFC 23).
+const GREETING_BYTES: u64 = 64;
+
+/// What a peer may send in a second beside messages: heartbeats.
+const FREE_BYTES_PER_SECOND: u64 = 256;
+
+/// When so many bytes have come and few more come, memory that they took is given back.
+const GIVE_BACK_BYTES: u64 = 8 << 20;
+const QUIET_BYTES: u64 = 64 << 10;
+
+/// All connections, by endpoint.
+pub(super) struct Peers {
+    sockets: Vec<Watched>,
+    metrics: Arc<IngestMetrics>,
+    checked_nanos: u64,
+    next_check_nanos: u64,
+    /// Bytes that waited when that was looked at last.
+    queued: u64,
+    /// Bytes that have come since memory was given back.
+    unreturned: u64,
+}
+
+/// What is known of the connection that ends next.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// Nothing.
+    Unknown,
+    /// The peer went, or was silent, before it might send messages.
+    Left,
+    /// It may not be, and why.
+    Refused(Reason),
+}
+
+/// One endpoint.
+struct Watched {
+    is_input: bool,
+    address: String,
+    message_bytes_max: u64,
+    heartbeat_timeout: Duration,
+    peers: HashMap<RawFd, Peer>,
+    /// Connections that may not send messages yet.
+    shaking: Vec<RawFd>,
+    /// What is known of the connection that ends next.
+    ending: Ending,
+    /// Whose a routing id is.
+    routing_ids: HashMap<Box<[u8]>, RawFd>,
+    is_watching: bool,
+    /// Whether what a peer brought that the edge has ended was freed of late.
+    has_freed: bool,
+    /// Whether all messages that had arrived at the last check have been received since.
+    is_drained: bool,
+    /// Bytes that came in and that went out since it was empty.
+    arrived: u64,
+    delivered: u64,
+}
+
+impl Peers {
+    pub(super) fn new(endpoints: &[Endpoint], metrics: Arc<IngestMetrics>) -> Self {
+        let sockets = endpoints.iter().map(|endpoint| Watched {
+            is_input: endpoint.kind.is_input(),
+            address: endpoint.address.clone(),
+            message_bytes_max: endpoint.message_bytes_max as u64,
+            heartbeat_timeout: endpoint.heartbeat_timeout,
+            peers: HashMap::new(),
+            shaking: Vec::new(),
+            ending: Ending::Unknown,
+            routing_ids: HashMap::new(),
+            is_watching: false,
+            has_freed: false,
+            is_drained: false,
+            arrived: 0,
+            delivered: 0,
+        });
+        let sockets = sockets.collect();
+        Self { sockets, metrics, checked_nanos: 0, next_check_nanos: 0, queued: 0, unreturned: 0 }
+    }
+
+    /// Whether there is anybody to look at from time to time, and if so how often.
+    pub(super) fn interval_nanos(&self) -> Option<u64> {
+        if self.sockets.iter().any(|socket| socket.is_watching) {
+            return Some(WATCH_INTERVAL_NANOS);
+        }
+        let is_anybody = self.sockets.iter().any(|socket| !socket.peers.is_empty());
+        let has_freed = self.sockets.iter().any(|socket| socket.has_freed);
+        let is_anything = has_freed || self.queued > 0 || self.unreturned >= GIVE_BACK_BYTES;
+        (is_anybody || is_anything).then_some(INTERVAL_NANOS)
+    }
+
+    /// Takes in what happened at an endpoint.
+    pub(super) fn hear(
+        &mut self,
+        monitor: &Monitor,
+        place: usize,
+        (complaints, now_nanos): (&Complaints, u64),
+    ) {
+        while let Some(happening) = monitor.next() {
+            let socket = &mut self.sockets[place];
+            let ended = match happening {
+                Happening::Connected(fd) => socket.begin(fd),
+                Happening::Disconnected(fd) => socket.end(fd),
+                Happening::Admitted => {
+                    socket.admit();
+                    None
+                }
+                Happening::Left => {
+                    socket.ending = Ending::Left;
+                    None
+                }
+                Happening::Refused(reason) => {
+                    socket.ending = Ending::Refused(reason);
+                    None
+                }
+                Happening::NotAccepted => Some((Reason::NotAccepted, String::new())),
+            };
+            if let Some((reason, peer)) = ended {
+                let address = &socket.address;
+                say(reason, address, &peer, &self.metrics, (complaints, now_nanos));
+            }
+        }
+        let count: usize = self.sockets.iter().map(|socket| socket.peers.len()).sum();
+        self.metrics.peers.set(count as i64);
+    }
+
+    /// Looks at all connections, when it is time.
+    pub(super) fn check(&mut self, (complaints, now_nanos): (&Complaints, u64)) {
+        let Some(interval) = self.interval_nanos() else { return };
+        if now_nanos < self.next_check_nanos {
+            return;
+        }
+        self.next_check_nanos = now_nanos + interval;
+        let elapsed = now_nanos - std::mem::replace(&mut self.checked_nanos, now_nanos);
+        let free_bytes = elapsed.min(SECOND_NANOS) * FREE_BYTES_PER_SECOND / SECOND_NANOS;
+        let (mut queued, mut moved) = (0, 0);
+        for socket in &mut self.sockets {
+            let (bytes, endless) = socket.measure(free_bytes);
+            for (reason, peer) in endless {
+                say(reason, &socket.address, &peer, &self.metrics, (complaints, now_nanos));
+            }
+            if std::mem::take(&mut socket.has_freed) {
+                self.unreturned += GIVE_BACK_BYTES;
+            }
+            queued += socket.queued();
+            moved += bytes;
+        }
+        self.queued = queued;
+        self.metrics.queued_bytes.set(queued as i64);
+        self.unreturned += moved;
+        if self.unreturned >= GIVE_BACK_BYTES && moved < QUIET_BYTES && queued == 0 {
+            self.unreturned = 0;
+            memory::give_back_all();
+        }
+    }
+
+    /// Whether it matters whose the message is that came out; the routing id is that of a ROUTER.
+    pub(super) fn asks_for_source(&self, place: usize, routing_id: Option<&[u8]>) -> bool {
+        self.sockets[place].is_watching || routing_id.is_some_and(is_chosen)
+    }
+
+    /// A message came out.
+    pub(super) fn note_message(&mut self, place: usize, bytes: usize) {
+        self.sockets[place].delivered += bytes as u64;
+    }
+
+    /// It came over this connection.
+    pub(super) fn note_source(
+        &mut self,
+        place: usize,
+        (fd, routing_id): (RawFd, Option<&[u8]>),
+        (complaints, now_nanos): (&Complaints, u64),
+    ) {
+        let socket = &mut self.sockets[place];
+        if let Some(peer) = socket.peers.get_mut(&fd) {
+            peer.has_completed = true;
+        }
+        let id = routing_id.filter(|id| is_chosen(id));
+        if let Some((reason, peer)) = id.and_then(|id| socket.claim(id, fd)) {
+            say(reason, &socket.address, &peer, &self.metrics, (complaints, now_nanos));
+        }
+    }
+
+    /// There is no message left.
+    pub(super) fn note_empty(&mut self, place: usize) {
+        self.sockets[place].is_drained = true;
+    }
+}
+
+/// An end that the edge made, and of whom.
+type Ended = (Reason, String);
+
+impl Watched {
+    fn begin(&mut self, fd: RawFd) -> Option<Ended> {
+        self.shaking.push(fd);
+        // One that is gone already will be told of next.
+        if let Ok(peer) = Peer::on(fd) {
+            self.peers.insert(fd, peer);
+        }
+        None
+    }
+
+    /// libzmq does not say which: the one that has said most, of those that have said all that a
+    /// handshake takes.
+    fn admit(&mut self) {
+        let taken = |fd: &RawFd| self.peers.get(fd).map_or(0, Peer::taken);
+        let most = self.shaking.iter().enumerate().max_by_key(|(_, fd)| taken(fd));
+        if let Some(place) = most.map(|(place, _)| place) {
+            self.shaking.swap_remove(place);
+        }
+    }
+
+    fn end(&mut self, fd: RawFd) -> Option<Ended> {
+        let place = self.shaking.iter().position(|&shaking| shaking == fd);
+        let is_shaking = place.map(|place| self.shaking.swap_remove(place)).is_some();
+        let peer = self.peers.remove(&fd);
+        if let Some(id) = peer.as_ref().and_then(|peer| peer.routing_id.as_ref()) {
+            self.routing_ids.remove(id);
+        }
+        let is_shut = peer.as_ref().is_some_and(|peer| peer.is_shut);
+        self.has_freed |= is_shut;
+        let why = || peer.as_ref().and_then(|peer| peer.why_ended(self.heartbeat_timeout));
+        let reason = match std::mem::replace(&mut self.ending, Ending::Unknown) {
+            // That was said when the edge ended it.
+            _ if is_shut => None,
+            Ending::Refused(reason) => Some(reason),
+            // It was told the kind of the endpoint's socket and went, or only knocked.
+            Ending::Left => match &peer {
+                Some(peer) if peer.received() <= GREETING_BYTES => None,
+                Some(_) => Some(Reason::WrongSocket),
+                None => Some(Reason::Left),
+            },
+            // The only refusal in a handshake of which libzmq says nothing.
+            Ending::Unknown if is_shaking => Some(Reason::WrongSocket),
+            Ending::Unknown => why(),
+        };
+        Some((reason?, peer.map_or_else(String::new, |peer| peer.name)))
+    }
+
+    /// Whose the routing id of a message is now; ends the connection that had it before. libzmq
+    /// hears it no more, and would not tell its peer.
+    fn claim(&mut self, id: &[u8], fd: RawFd) -> Option<Ended> {
+        let before = self.routing_ids.get(id).copied();
+        if before == Some(fd) {
+            return None;
+        }
+        self.peers.get_mut(&fd)?.routing_id = Some(id.into());
+        self.routing_ids.insert(id.into(), fd);
+        let replaced = self.peers.get_mut(&before?)?;
+        replaced.shut();
+        Some((Reason::Replaced, replaced.name.clone()))
+    }
+
+    /// Measures every peer; gives how many bytes came, and ends those that go on and on.
+    fn measure(&mut self, free_bytes: u64) -> (u64, Vec<Ended>) {
+        let was_drained = std::mem::take(&mut self.is_drained);
+        if !self.is_input {
+            return (0, Vec::new());
+        }
+        if was_drained {
+            (self.arrived, self.delivered) = (0, 0);
+        }
+        let (most, mut bytes) = (self.message_bytes_max, 0);
+        let mut endless = Vec::new();
+        for peer in self.peers.values_mut() {
+            let (came, is_endless) = peer.measure(most, free_bytes, was_drained);
+            bytes += came;
+            if is_endless {
+                peer.shut();
+                endless.push((Reason::Unfinished, peer.name.clone()));
+            }
+        }
+        self.arrived += bytes;
+        self.is_watching = self.peers.values().any(|peer| peer.is_watched);
+        (bytes, endless)
+    }
+
+    fn queued(&self) -> u64 {
+        self.arrived.saturating_sub(self.delivered)
+    }
+}
+
+/// Whether a peer chose its routing id: those that libzmq makes up begin with zero.
+fn is_chosen(routing_id: &[u8]) -> bool {
+    routing_id.first().is_some_and(|&first| first != 0)
+}
+
+/// Counts the end of a peer and says why, if it was not said often of late.
+pub(super) fn say(
+    reason: Reason,
+    address: &str,
+    peer: &str,
+    metrics: &IngestMetrics,
+    (complaints, now_nanos): (&Complaints, u64),
+) {
+    reason.counter(metrics).increment();
+    if let Some(suppressed) = complaints.admit(now_nanos) {
+        let text = reason.text();
+        tracing::warn!(endpoint = address, peer, suppressed, "ZeroMQ peer refused: {text}");
+    }
+}

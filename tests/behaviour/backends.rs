@@ -1,0 +1,211 @@
+//! The promise: a backend that the edge does not let in, or ends, is counted and logged with the
+//! reason, one that comes back is heard, and none takes memory without end.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Asker, Edge, PATIENCE, eventually};
+
+const MEGABYTE: usize = 1 << 20;
+
+fn refused(reason: &str) -> String {
+    format!("tidegate_ingest_peers_refused_total{{reason=\"{reason}\"}}")
+}
+
+/// Waits until peers were refused for a reason, and a line of the log says so.
+fn expect_refusal(edge: &Edge, reason: &str, words: &str) {
+    let counter = refused(reason);
+    eventually(&counter, || edge.metric(&counter) > 0);
+    eventually(words, || {
+        let log = edge.log();
+        log.lines().any(|line| line.contains("ZeroMQ peer refused") && line.contains(words))
+    });
+}
+
+/// Makes peers until one is refused for a reason. Some go so fast that the edge cannot see why.
+fn try_until<T>(edge: &Edge, reason: &str, connect: impl Fn() -> T) {
+    let counter = refused(reason);
+    eventually(&counter, || {
+        let known = edge.metric("tidegate_ingest_peers_refused_total");
+        let _peer = connect();
+        eventually("one is refused", || edge.metric("tidegate_ingest_peers_refused_total") > known);
+        edge.metric(&counter) > 0
+    });
+}
+
+#[test]
+fn a_pub_that_connects_to_a_pull_is_told_of() {
+    let edge = Edge::start();
+    try_until(&edge, "wrong_socket", || edge.socket(zmq::PUB, 1));
+    expect_refusal(&edge, "wrong_socket", "PUB does not fit PULL");
+}
+
+#[test]
+fn a_part_that_is_too_long_is_told_of() {
+    let edge = Edge::with(&[r#"ingest.endpoints=[
+        {kind="sub",endpoint="tcp://127.0.0.1:*"},
+        {kind="pull",endpoint="tcp://127.0.0.1:*",message_bytes_max="64KiB"},
+        {kind="router",endpoint="tcp://127.0.0.1:*",message_bytes_max="1KiB"}]"#]);
+    let push = edge.push();
+    push.send_multipart([&b"c"[..], &[b'x'; 100_000]], 0).unwrap();
+    expect_refusal(&edge, "too_long", "longer than message_bytes_max");
+    // So short that it has been read to its end.
+    let asker = Asker::connect(edge.endpoint(2));
+    asker.send(&[b"c", &[b'x'; 1500]]);
+    eventually("both are counted", || edge.metric(&refused("too_long")) >= 2);
+    assert!(edge.log().contains("peer=127.0.0.1:") || edge.log().contains("peer=\"127.0.0.1:"));
+}
+
+#[test]
+fn a_peer_that_goes_by_itself_is_not_refused() {
+    let edge = Edge::start();
+    for _ in 0..3 {
+        edge.push().send_multipart(["c", "hello"], 0).unwrap();
+        drop(TcpStream::connect(edge.endpoint(1).trim_start_matches("tcp://")).unwrap());
+    }
+    edge.expect_metric("tidegate_ingest_messages_total{socket=\"pull\"", 3);
+    eventually("all are gone", || edge.metric("tidegate_ingest_peers") == 0);
+    let gone = edge.metric(&refused("left"));
+    assert_eq!(edge.metric("tidegate_ingest_peers_refused_total"), gone);
+}
+
+#[test]
+fn clients_that_curve_does_not_let_in_are_told_of() {
+    let edge_keys = zmq::CurveKeyPair::new().unwrap();
+    let client_keys = zmq::CurveKeyPair::new().unwrap();
+    let z85 = |key: &[u8]| zmq::z85_encode(key).unwrap();
+    let endpoint = format!(
+        r#"ingest.endpoints=[{{kind="router",endpoint="tcp://127.0.0.1:*",curve={{role="server",
+            secret_key='{}',authorized_keys=['{}']}}}}]"#,
+        z85(&edge_keys.secret_key),
+        z85(&client_keys.public_key)
+    );
+    let edge = Edge::with(&[&endpoint]);
+    try_until(&edge, "curve", || Asker::connect(edge.endpoint(0)));
+    expect_refusal(&edge, "curve", "only one side has CURVE");
+    let stranger = zmq::CurveKeyPair::new().unwrap();
+    let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.set_curve_publickey(&stranger.public_key).unwrap();
+    socket.set_curve_secretkey(&stranger.secret_key).unwrap();
+    socket.set_curve_serverkey(&edge_keys.public_key).unwrap();
+    socket.connect(edge.endpoint(0)).unwrap();
+    expect_refusal(&edge, "unknown_key", "authorized_keys");
+}
+
+#[test]
+fn a_backend_that_comes_back_with_its_routing_id_is_heard() {
+    let edge = Edge::start();
+    let connect = || {
+        let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
+        socket.set_identity(b"shop").unwrap();
+        socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+        socket.set_linger(0).unwrap();
+        // As a stopped process, it does not come back when it has lost its connection.
+        socket.set_reconnect_ivl(-1).unwrap();
+        socket.connect(edge.endpoint(2)).unwrap();
+        socket
+    };
+    let ask = |socket: &zmq::Socket| {
+        socket.send_multipart(["c", "hello"], 0).unwrap();
+        let answer = socket.recv_multipart(0).expect("the edge answers");
+        assert!(answer[0].starts_with(b"{\"ok\":true"), "{answer:?}");
+    };
+    let before = connect();
+    ask(&before);
+    let back = connect();
+    ask(&back);
+    expect_refusal(&edge, "replaced", "routing id");
+    ask(&back);
+    edge.expect_metric("tidegate_ingest_answers_lost_total", 0);
+}
+
+/// Waits until the edge takes no more than so many bytes.
+fn expect_memory(edge: &Edge, most: usize) {
+    let start = Instant::now();
+    while edge.memory() > most {
+        assert!(start.elapsed() < PATIENCE, "{} MiB stay", edge.memory() / MEGABYTE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn long_messages_in_flight_are_bounded_in_bytes() {
+    const MESSAGES: usize = 1500;
+    let edge = Edge::with(&["shards.count=1", "slow.lag_bytes_max=64MiB"]);
+    let client = edge.connect("u", &["c"]);
+    let before = edge.memory();
+    let payload = "x".repeat(MEGABYTE - 1000);
+    let most = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let push = edge.push();
+            push.set_sndhwm(4).unwrap();
+            for _ in 0..MESSAGES {
+                push.send_multipart(["c", &payload], 0).unwrap();
+            }
+        });
+        let mut most = 0;
+        while !sender.is_finished() {
+            most = edge.memory().max(most);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        most
+    });
+    let grown = most.saturating_sub(before) / MEGABYTE;
+    assert!(grown < 500, "{grown} MiB");
+    drop(client);
+    edge.expect_metric("tidegate_ingest_messages_total{socket=\"pull\"", MESSAGES as i64);
+    edge.expect_metric("tidegate_link_bytes", 0);
+    edge.expect_metric("tidegate_ingest_queued_bytes", 0);
+    expect_memory(&edge, before + 64 * MEGABYTE);
+}
+
+/// A PUSH made by hand (ZMTP 3.0, ZeroMQ RFC 23).
+fn greet(edge: &Edge) -> TcpStream {
+    let mut peer = TcpStream::connect(edge.endpoint(1).trim_start_matches("tcp://")).unwrap();
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+    greeting[12..16].copy_from_slice(b"NULL");
+    peer.write_all(&greeting).unwrap();
+    peer.read_exact(&mut greeting).unwrap();
+    peer.write_all(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH").unwrap();
+    peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    peer
+}
+
+#[test]
+fn a_message_without_an_end_is_not_kept_for_ever() {
+    let edge = Edge::with(&["heartbeat.ping_interval=1h"]);
+    let client = edge.connect("u", &["c"]);
+    let push = edge.push();
+    let before = edge.memory();
+    for part_bytes in [0usize, 200] {
+        let ended = edge.metric(&refused("unfinished"));
+        // Parts of a message with more to come.
+        let part = [&[1, part_bytes as u8][..], &vec![b'x'; part_bytes]].concat();
+        let chunk = part.repeat(MEGABYTE / 4 / part.len());
+        let (mut peer, mut sent, mut most) = (greet(&edge), 0, 0);
+        while sent < 256 * MEGABYTE && peer.write_all(&chunk).is_ok() {
+            sent += chunk.len();
+            most = edge.memory().max(most);
+            push.send_multipart(["c", "polite"], 0).unwrap();
+            client.expect("polite");
+        }
+        assert!(sent < 256 * MEGABYTE, "it went on and on");
+        edge.expect_metric(&refused("unfinished"), ended + 1);
+        let grown = most.saturating_sub(before) / MEGABYTE;
+        assert!(grown < 600, "{grown} MiB for {sent} bytes");
+    }
+    expect_memory(&edge, before + 48 * MEGABYTE);
+    // A message that is long, of few parts, and slow to come is heard.
+    let mut peer = greet(&edge);
+    peer.write_all(b"\x01\x01c\x02").unwrap();
+    let length = MEGABYTE - 100;
+    peer.write_all(&(length as u64).to_be_bytes()).unwrap();
+    for _ in 0..length / 1000 {
+        peer.write_all(&[b'y'; 1000]).unwrap();
+    }
+    peer.write_all(&vec![b'y'; length % 1000]).unwrap();
+    client.expect("y".repeat(length));
+}
