@@ -68,7 +68,10 @@ impl Edge {
     /// The next command at a shard, if there is one now.
     fn poll(&self, shard: usize) -> Option<(Command, Option<Ticket>)> {
         let from_ingest = self.shards.len() + usize::from(Asker::Ingest.place());
-        match self.shards[shard].inbox.receive(from_ingest)? {
+        let inbox = &self.shards[shard].inbox;
+        let envelope = inbox.receive(from_ingest)?;
+        inbox.note_taken(from_ingest, envelope.bytes());
+        match envelope {
             Envelope::Command { command, ticket } => Some((*command, ticket)),
             other => panic!("not a command: {other:?}"),
         }

@@ -48,6 +48,30 @@ fn a_full_link_loses_nothing() {
 }
 
 #[test]
+fn a_link_holds_no_more_than_some_bytes() {
+    const MESSAGES: u64 = 300;
+    let edge = Edge::start(&[endpoint(Kind::Pull)], 1, 4096);
+    let push = edge.connect(zmq::PUSH, 0);
+    push.set_sndhwm(1).unwrap();
+    let sender = std::thread::spawn(move || {
+        let payload = vec![b'x'; 1_000_000];
+        for _ in 0..MESSAGES {
+            push.send_multipart([b"a", &payload[..]], 0).unwrap();
+        }
+        push
+    });
+    wait_for(|| (edge.metrics.link_stalls.value() > 0).then_some(()));
+    // The link has room for thousands more, of which none is read.
+    let read = edge.metrics.messages_pull.value();
+    assert!(read < 70, "{read}");
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(edge.metrics.messages_pull.value(), read);
+    (0..MESSAGES).for_each(|_| drop(edge.command()));
+    sender.join().unwrap();
+    assert_eq!(edge.metrics.messages_pull.value(), MESSAGES);
+}
+
+#[test]
 fn a_stalled_thread_sleeps_and_still_answers() {
     let mut edge = Edge::start(&[endpoint(Kind::Router)], 1, 1);
     let dealer = edge.connect(zmq::DEALER, 0);
