@@ -14,7 +14,7 @@ use tidegate::protocol::{
 
 /// The only shard of an edge.
 pub(crate) struct Stage {
-    hub: Hub,
+    pub(crate) hub: Hub,
     batch: Batch,
 }
 
@@ -33,22 +33,20 @@ impl Stage {
     }
 
     /// A client of a user connects and subscribes to some channels. Nobody in particular is the
-    /// empty user.
-    pub(crate) fn enter(&mut self, variant: Variant, user: &str, channels: Vec<ChannelName>) {
+    /// empty user. Returns its row.
+    pub(crate) fn enter(
+        &mut self,
+        variant: Variant,
+        user: &str,
+        channels: Vec<ChannelName>,
+    ) -> u32 {
         let row = self.hub.attach(0);
         if variant.is_managed() {
             self.hub.open_managed(row, variant);
             let grant = Grant { user: user.into(), ..Grant::default() };
             self.hub.ask(row, Asked::Connect(1, Box::new(grant)));
             for (channel, id) in channels.into_iter().zip(2..) {
-                let subscribe = Subscribe {
-                    channel,
-                    position: PositionClaim::default(),
-                    wishes: Wishes::default(),
-                    rejects_unrecovered: false,
-                    grant: None,
-                };
-                self.hub.ask(row, Asked::Subscribe(id, Box::new(subscribe)));
+                self.hub.ask(row, Asked::Subscribe(id, Box::new(subscribe(channel))));
             }
         } else {
             let personal = ChannelName::personal(user).ok();
@@ -62,6 +60,7 @@ impl Stage {
             assert!(is_good, "{effect:?}");
         }
         self.flush();
+        row
     }
 
     /// A backend publishes.
@@ -87,4 +86,15 @@ impl Stage {
 /// The name of a channel.
 pub(crate) fn channel(number: u32) -> ChannelName {
     ChannelName::parse(format!("bench-{number}").as_bytes()).expect("a valid name")
+}
+
+/// A subscription without wishes.
+pub(crate) fn subscribe(channel: ChannelName) -> Subscribe {
+    Subscribe {
+        channel,
+        position: PositionClaim::default(),
+        wishes: Wishes::default(),
+        rejects_unrecovered: false,
+        grant: None,
+    }
 }

@@ -179,7 +179,7 @@ options! {
         /// must have moved the end.
         refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Most channels that one connection may be subscribed to.
-        channels_max: usize as Number = 128, 1..=1024;
+        channels_max: usize as Number = 128, 1..=16_384;
         /// Most bytes of replies with publications or lists of clients that may wait for one
         /// connection, beside slow.outbox_bytes_max. A longer recovery fails, a longer history is
         /// cut, a longer presence is an error.

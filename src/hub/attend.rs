@@ -24,8 +24,7 @@ impl Hub {
         let home = self.settings.homes.of(&channel);
         let is_exceptional = attendee.standing.is_announced && !self.is_on_roll(&channel, false);
         if is_exceptional
-            && let Some((_, subscription)) =
-                self.subscription_in(attendee.info.client.row, handle.row)
+            && let Some(subscription) = self.subscription_in(attendee.info.client.row, handle.row)
         {
             self.enrolled.insert(subscription);
         }

@@ -107,11 +107,8 @@ impl Hub {
             return Age::Nothing;
         }
         let mut owed = self.outboxes[connection.aside].waiting().len() as u64;
-        let mut next = connection.subscriptions;
-        while next != NONE {
-            let subscription = self.subscriptions[next];
+        for subscription in self.subscriptions_of(row).map(|at| self.subscriptions[at]) {
             owed += self.lag_of(subscription.channel, subscription.member);
-            next = subscription.next;
         }
         let everyone = everyone_in(self.connections[row].variant());
         if (row as usize) < self.channels.rows[everyone].members.len() {
@@ -127,14 +124,16 @@ impl Hub {
         channel.head.saturating_sub(channel.members[member as usize].cursor.position())
     }
 
-    /// Rounds pass a member by until its connection catches up.
-    pub(super) fn lag(&mut self, channel_row: u32, member: u32) {
+    /// Rounds pass a member by until its connection, that of a row, catches up.
+    pub(super) fn lag(&mut self, row: u32, channel_row: u32, member: u32) {
         let channel = &mut self.channels.rows[channel_row];
         let head = channel.head;
         let cursor = &mut channel.members[member as usize].cursor;
         if !cursor.lags() {
             *cursor = cursor.with_lag(true);
             channel.round.get_or_insert_with(|| Box::new(Round::new(head))).lagging += 1;
+            let aside = self.aside_of(row);
+            self.outboxes[aside].lagging.push_back(channel_row);
             self.rank_log(channel_row);
         }
     }
@@ -222,14 +221,16 @@ impl Hub {
     }
 
     pub(super) fn member_of(&self, row: u32, channel: u32) -> u32 {
+        self.find_member(row, channel).expect("the connection is subscribed")
+    }
+
+    /// A connection's place among the members of a channel, if it is one of them.
+    pub(super) fn find_member(&self, row: u32, channel: u32) -> Option<u32> {
         if is_everyone(channel) {
-            return row;
+            let is_there = (row as usize) < self.channels.rows[channel].members.len();
+            return is_there.then_some(row);
         }
-        let mut at = self.connections[row].subscriptions;
-        while self.subscriptions[at].channel != channel {
-            at = self.subscriptions[at].next;
-        }
-        self.subscriptions[at].member
+        self.subscription_in(row, channel).map(|at| self.subscriptions[at].member)
     }
 
     /// The row of a connection's outbox, which begins to exist.

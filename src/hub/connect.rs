@@ -1,5 +1,6 @@
 //! Who a managed connection is: its `connect`, its token's end, and its end as a user.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
@@ -65,7 +66,7 @@ impl Hub {
         let then = Then::Connect(row);
         let joining = self.joinings.insert(Joining::new(then));
         managed.info = Some(Arc::new(info));
-        managed.expires_at = expires_at;
+        managed.expires_at = expires_at.and_then(NonZeroU64::new);
         managed.is_insecure = is_insecure;
         let (subs, commands) = (Vec::new(), Vec::new());
         managed.stage = Stage::Connecting(Box::new(Connecting { id, joining, subs, commands }));
@@ -118,7 +119,7 @@ impl Hub {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         let stage = std::mem::replace(&mut managed.stage, Stage::Connected);
         let Stage::Connecting(connecting) = stage else { return };
-        let expires_at = managed.expires_at;
+        let expires_at = managed.expires_at.map(NonZeroU64::get);
         let result = ConnectResult {
             client,
             version: env!("CARGO_PKG_VERSION"),
@@ -198,7 +199,7 @@ impl Hub {
 
     pub(super) fn client_refresh(&mut self, row: u32, id: u32, renewal: &Renewal) {
         if let Some(managed) = self.managed.get_mut(&row) {
-            managed.expires_at = renewal.expires_at;
+            managed.expires_at = renewal.expires_at.and_then(NonZeroU64::new);
             self.queues.effects.push_back(super::Effect::Expiry(row));
         }
         if let Some(info) = &renewal.info {
@@ -225,9 +226,11 @@ impl Hub {
 
     /// Moves the end of a managed connection's subscription to the channel of a row.
     pub(super) fn move_expiry(&mut self, row: u32, channel: u32, expires_at: Option<u64>) {
-        let Some(managed) = self.managed.get_mut(&row) else { return };
-        for terms in managed.terms.iter_mut().filter(|terms| terms.channel == channel) {
-            terms.expires_at = expires_at.map(to_seconds);
+        let expires_at = expires_at.map(to_seconds);
+        let Some(terms) = self.terms_in_mut(row, channel) else { return };
+        terms.expires_at = expires_at;
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.note_end(expires_at);
         }
         self.queues.effects.push_back(super::Effect::Expiry(row));
     }
@@ -238,7 +241,7 @@ impl Hub {
             return self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
         }
         match (self.managed.get_mut(&row), expires_at) {
-            (Some(managed), _) => managed.expires_at = expires_at,
+            (Some(managed), _) => managed.expires_at = expires_at.and_then(NonZeroU64::new),
             (None, Some(at)) => {
                 self.raw_expiries.insert(row, at);
             }
@@ -249,19 +252,20 @@ impl Hub {
         self.queues.effects.push_back(super::Effect::Expiry(row));
     }
 
-    /// The Unix second at which something of a connection ends unless it is renewed.
+    /// The Unix second at which something of a connection may end unless it is renewed: nothing
+    /// ends before.
     pub fn expiry_of(&self, row: u32) -> Option<u64> {
-        let managed = self.managed.get(&row);
-        let of_subscriptions = managed.into_iter().flat_map(|managed| &managed.terms);
-        let of_subscriptions = of_subscriptions.filter_map(|terms| terms.expires_at).map(u64::from);
-        let first = self.end_of(row).into_iter().chain(of_subscriptions).min();
+        let first = match self.managed.get(&row) {
+            Some(managed) => managed.first_end(),
+            None => self.end_of(row),
+        };
         first.map(|at| at + u64::from(self.settings.refresh_grace))
     }
 
     /// The Unix second at which the connection itself expires.
     fn end_of(&self, row: u32) -> Option<u64> {
         match self.managed.get(&row) {
-            Some(managed) => managed.expires_at,
+            Some(managed) => managed.expires_at.map(NonZeroU64::get),
             None => self.raw_expiries.get(&row).copied(),
         }
     }
@@ -271,7 +275,9 @@ impl Hub {
         let limit = self.now.unix.saturating_sub(u64::from(self.settings.refresh_grace));
         if self.end_of(row).is_some_and(|at| at <= limit) {
             self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Expired);
-        } else if let Some(managed) = self.managed.get(&row) {
+        } else if let Some(managed) = self.managed.get_mut(&row)
+            && managed.first_end().is_some_and(|at| at <= limit)
+        {
             let is_over = |at: Option<u32>| at.is_some_and(|at| u64::from(at) <= limit);
             let over: Vec<u32> = managed
                 .terms
@@ -283,6 +289,9 @@ impl Hub {
                 let channel = self.channels.rows[channel].channel_name().clone();
                 self.take_away(row, &channel, &EXPIRED, Cause::Expired);
             }
+            if let Some(managed) = self.managed.get_mut(&row) {
+                managed.find_first_end();
+            }
         }
         self.run_local();
     }
@@ -291,7 +300,7 @@ impl Hub {
     /// a subscription that its home has not confirmed the client knows nothing but its own command,
     /// which is answered.
     pub(super) fn take_away(&mut self, row: u32, channel: &ChannelName, loss: &Loss, cause: Cause) {
-        if let Some((_, subscription)) = self.subscription_of(row, channel)
+        if let Some(subscription) = self.subscription_of(row, channel)
             && self.unfinished_in(row, self.subscriptions[subscription].channel).is_some()
         {
             self.finish_partial_frame(row);
@@ -313,8 +322,7 @@ impl Hub {
     /// A subscriber is too far behind in a channel. One that can recover is told to subscribe
     /// again, any other is closed. `row` is the channel's.
     pub(super) fn cut_off(&mut self, connection: u32, row: u32, cause: Cause) {
-        let terms = self.managed.get(&connection);
-        let terms = terms.and_then(|managed| managed.terms.iter().find(|at| at.channel == row));
+        let terms = self.terms_in(connection, row);
         let can_recover = terms.filter(|terms| terms.is_recoverable && terms.pending.is_none());
         let (terms, channel) = match (can_recover, self.resubscribes(row)) {
             (Some(terms), Some(channel)) => (*terms, channel),

@@ -10,7 +10,7 @@ pub(super) struct Connection {
     pub(super) token: i32,
     /// Which occupant of the row this is.
     pub(super) generation: u32,
-    /// Its subscriptions, as a list.
+    /// The first of its subscriptions, which are a ring.
     pub(super) subscriptions: u32,
     /// The row of what exists only for a while: the joining while it opens, the outbox while
     /// something waits for its socket.
@@ -108,7 +108,7 @@ impl Connection {
     }
 }
 
-/// A connection's interest in a channel, as a link of the connection's list.
+/// A connection's interest in a channel, as a link of the connection's ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subscription {
     /// The channel.

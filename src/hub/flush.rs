@@ -74,7 +74,7 @@ impl Hub {
             entry = self.log_entry(row, channel, member, lead);
         } else if !outbox.waiting().is_empty() {
             entry.length = outbox.waiting().len() as u32;
-        } else if let Some((channel, member)) = self.lagging_subscription(row) {
+        } else if let Some((channel, member)) = self.lagging_channel(row, aside) {
             entry = self.log_entry(row, channel, member, 0);
         } else {
             self.connections[row].aside = NONE;
@@ -97,20 +97,17 @@ impl Hub {
         Entry { row, token, length: length as u32, sent: length as u32, source }
     }
 
-    /// A channel that the connection lags in and lacks something of. On the way, channels that it
-    /// has caught up with are marked so.
-    fn lagging_subscription(&mut self, row: u32) -> Option<(u32, u32)> {
-        let mut next = self.connections[row].subscriptions;
-        while next != NONE {
-            let subscription = self.subscriptions[next];
-            next = subscription.next;
-            if self.still_lags(subscription.channel, subscription.member) {
-                return Some((subscription.channel, subscription.member));
+    /// A channel that the connection lags in and lacks something of, and its place there. On the
+    /// way, channels that it has caught up with are marked so.
+    fn lagging_channel(&mut self, row: u32, aside: u32) -> Option<(u32, u32)> {
+        while let Some(&channel) = self.outboxes[aside].lagging.front() {
+            let member = self.find_member(row, channel);
+            if let Some(member) = member.filter(|&member| self.still_lags(channel, member)) {
+                return Some((channel, member));
             }
+            self.outboxes[aside].lagging.pop_front();
         }
-        let everyone = everyone_in(self.connections[row].variant());
-        let in_everyone = (row as usize) < self.channels.rows[everyone].members.len();
-        (in_everyone && self.still_lags(everyone, row)).then_some((everyone, row))
+        None
     }
 
     fn still_lags(&mut self, channel_row: u32, member: u32) -> bool {
@@ -162,6 +159,7 @@ impl Hub {
             if connection.aside != NONE {
                 member.cursor = member.cursor.with_lag(true);
                 round.lagging += 1;
+                self.outboxes[connection.aside].lagging.push_back(row);
                 self.rank_log(row);
                 continue;
             }
@@ -205,7 +203,8 @@ impl Hub {
                 Source::Log { channel, member, position, lead } => {
                     self.log_sent(entry, channel, position, lead);
                     if entry.sent < entry.length {
-                        self.fall_behind(channel, member, position + u64::from(entry.sent));
+                        let position = position + u64::from(entry.sent);
+                        self.fall_behind(entry.row, channel, member, position);
                     }
                 }
             }
@@ -273,15 +272,9 @@ impl Hub {
         self.outboxes[aside].unfinished = Some((channel, rest));
     }
 
-    fn fall_behind(&mut self, channel_row: u32, member: u32, position: u64) {
-        let channel = &mut self.channels.rows[channel_row];
-        let cursor = &mut channel.members[member as usize].cursor;
-        cursor.move_to(position);
-        if !cursor.lags() {
-            *cursor = cursor.with_lag(true);
-            channel.round.as_mut().expect("it was sent from").lagging += 1;
-            self.rank_log(channel_row);
-        }
+    fn fall_behind(&mut self, row: u32, channel: u32, member: u32, position: u64) {
+        self.channels.rows[channel].members[member as usize].cursor.move_to(position);
+        self.lag(row, channel, member);
     }
 
     /// The socket is full.

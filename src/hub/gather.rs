@@ -32,7 +32,7 @@ impl Hub {
                 self.lag_of(self.subscriptions[next].channel, self.subscriptions[next].member);
             channels += u32::from(lag > 0);
             bytes += lag;
-            next = self.subscriptions[next].next;
+            next = self.next_of(row, next);
         }
         let held = (self.tally.log_bytes + self.tally.outbox_bytes) as u64;
         if channels < 2 || bytes > most || held + bytes > self.settings.memory_max as u64 {
@@ -51,7 +51,7 @@ impl Hub {
                 round.log.slices(cursor.position()).for_each(|slice| gathered.extend(slice));
                 cursor.move_to(channel.head);
             }
-            next = subscription.next;
+            next = self.next_of(row, next);
         }
         self.append(row, &gathered);
         let connection = &mut self.connections[row];

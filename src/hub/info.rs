@@ -24,7 +24,7 @@ impl Hub {
         let Some(text) = text else { return Arc::clone(info) };
         let info = ClientInfo { channel: Some(text.into()), ..ClientInfo::clone(info) };
         let info = Arc::new(info);
-        if let Some((_, subscription)) = self.subscription_in(row, channel) {
+        if let Some(subscription) = self.subscription_in(row, channel) {
             self.infos.insert(subscription, Arc::clone(&info));
         }
         info
@@ -37,7 +37,7 @@ impl Hub {
             return everywhere;
         }
         let subscription = self.subscription_of(row, channel);
-        subscription.and_then(|(_, at)| self.infos.get(&at)).unwrap_or(everywhere)
+        subscription.and_then(|at| self.infos.get(&at)).unwrap_or(everywhere)
     }
 
     /// What others see of a managed connection in all channels is now something else: at once in
@@ -45,11 +45,14 @@ impl Hub {
     pub(super) fn change_info(&mut self, row: u32, text: &str) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         let Some(info) = &mut managed.info else { return };
+        if info.connection.as_deref() == Some(text) {
+            return;
+        }
         Arc::make_mut(info).connection = Some(text.into());
         let channels: Vec<u32> = managed.terms.iter().map(|terms| terms.channel).collect();
         for channel in channels {
             let subscription = self.subscription_in(row, channel);
-            let own = subscription.and_then(|(_, at)| self.infos.get_mut(&at));
+            let own = subscription.and_then(|at| self.infos.get_mut(&at));
             if let Some(info) = own {
                 Arc::make_mut(info).connection = Some(text.into());
             }
@@ -59,7 +62,7 @@ impl Hub {
 
     /// The same for what they see in one channel alone; `channel` is its row.
     pub(super) fn change_channel_info(&mut self, row: u32, channel: u32, text: Option<&str>) {
-        let Some((_, subscription)) = self.subscription_in(row, channel) else { return };
+        let Some(subscription) = self.subscription_in(row, channel) else { return };
         let known = self.infos.get(&subscription).and_then(|info| info.channel.as_deref());
         if known == text {
             return;
@@ -72,7 +75,7 @@ impl Hub {
     /// Lets the home know if it lists the connection.
     fn tell_info(&mut self, row: u32, channel: u32) {
         let subscription = self.subscription_in(row, channel);
-        let is_exception = subscription.is_some_and(|(_, at)| self.enrolled.contains(&at));
+        let is_exception = subscription.is_some_and(|at| self.enrolled.contains(&at));
         let channel = self.channels.rows[channel].channel_name().clone();
         if self.is_on_roll(&channel, is_exception) {
             let home = self.settings.homes.of(&channel);

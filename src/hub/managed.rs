@@ -11,6 +11,7 @@
 //! while, and what comes behind waits for that too.
 
 use std::collections::VecDeque;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -159,7 +160,9 @@ pub(super) struct Managed {
     /// Who it is, from `connect` on.
     pub(super) info: Option<Arc<ClientInfo>>,
     pub(super) stage: Stage,
-    pub(super) expires_at: Option<u64>,
+    pub(super) expires_at: Option<NonZeroU64>,
+    /// None of its subscriptions ends before this Unix second.
+    first_end: Option<NonZeroU32>,
     pub(super) is_insecure: bool,
     /// The shell has a token of it to verify.
     pub(super) is_verifying: bool,
@@ -174,6 +177,26 @@ pub(super) struct Managed {
 }
 
 const _: () = assert!(size_of::<Managed>() <= 120, "every managed connection has one");
+
+impl Managed {
+    /// The Unix second before which nothing of it ends, and in which something may.
+    pub(super) fn first_end(&self) -> Option<u64> {
+        let of_subscriptions = self.first_end.map(|at| u64::from(at.get()));
+        of_subscriptions.into_iter().chain(self.expires_at.map(NonZeroU64::get)).min()
+    }
+
+    /// A subscription ends at a Unix second, if at all.
+    pub(super) fn note_end(&mut self, at: Option<u32>) {
+        let at = at.and_then(NonZeroU32::new);
+        self.first_end = self.first_end.into_iter().chain(at).min();
+    }
+
+    /// Looks at all subscriptions for the first end.
+    pub(super) fn find_first_end(&mut self) {
+        let ends = self.terms.iter().filter_map(|terms| terms.expires_at);
+        self.first_end = ends.min().and_then(NonZeroU32::new);
+    }
+}
 
 /// How far a managed connection is.
 #[derive(Debug, Default)]
@@ -337,11 +360,8 @@ impl Hub {
         if is_connecting || managed.is_verifying || managed.questions >= QUESTIONS_MAX {
             return true;
         }
-        let is_pending = |terms: &Terms| {
-            terms.pending.is_some()
-                && channel == Some(self.channels.rows[terms.channel].channel_name())
-        };
-        managed.terms.iter().any(is_pending)
+        let is_pending = |part| self.terms_in(row, part).is_some_and(|it| it.pending.is_some());
+        channel.is_some_and(|channel| self.parts_of(row, channel).any(is_pending))
     }
 
     /// Goes on with commands that waited.
@@ -391,16 +411,7 @@ impl Hub {
         frame
     }
 
-    /// What was agreed upon a subscription ends with it.
-    pub(super) fn forget_terms(&mut self, row: u32, channel: u32) {
-        if let Some(managed) = self.managed.get_mut(&row) {
-            managed.terms.retain(|terms| terms.channel != channel);
-        }
-    }
-
     pub(super) fn terms_of(&self, row: u32, channel: &ChannelName) -> Option<Terms> {
-        let managed = self.managed.get(&row)?;
-        let of = |part| managed.terms.iter().find(|terms| terms.channel == part).copied();
-        self.parts_of(row, channel).find_map(of)
+        self.parts_of(row, channel).find_map(|part| self.terms_in(row, part).copied())
     }
 }

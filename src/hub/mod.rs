@@ -32,6 +32,7 @@ mod inquire;
 mod joining;
 mod log;
 mod managed;
+mod membership;
 mod named;
 mod outbox;
 mod publish;
@@ -66,6 +67,7 @@ use crate::hub::hoard::Hoards;
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
 use crate::hub::managed::{Managed, Question};
+use crate::hub::membership::Indexes;
 use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
 use crate::hub::repeats::Repeats;
@@ -171,6 +173,7 @@ pub struct Hub {
     metrics: Arc<ShardMetrics>,
     connections: Rows<Connection>,
     subscriptions: Rows<Subscription>,
+    indexes: Indexes,
     channels: NamedRows<Channel>,
     homes: NamedRows<Home>,
     outboxes: Rows<Outbox>,
@@ -269,6 +272,7 @@ impl Hub {
             metrics,
             connections: Rows::with_capacity(expected),
             subscriptions: Rows::with_capacity(expected),
+            indexes: Indexes::default(),
             channels,
             homes: NamedRows::with_capacity(expected),
             outboxes: Rows::default(),
@@ -335,6 +339,7 @@ impl Hub {
         });
         self.connections.is_empty()
             && self.subscriptions.is_empty()
+            && self.indexes.is_empty()
             && self.channels.rows.len() == EVERYONE as usize
             && is_everyone_idle
             && self.homes.rows.is_empty()

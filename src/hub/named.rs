@@ -45,12 +45,24 @@ impl<T: Named> NamedRows<T> {
 
     /// The row of a name and a distinction.
     pub(super) fn find_distinct(&self, name: &ChannelName, distinction: u8) -> Option<u32> {
+        let [found] = self.find_each(name, [distinction]);
+        found
+    }
+
+    /// The rows of a name and each of some distinctions.
+    pub(super) fn find_each<const N: usize>(
+        &self,
+        name: &ChannelName,
+        distinctions: [u8; N],
+    ) -> [Option<u32>; N] {
         let hash = self.hasher.hash_one(name.as_str());
-        let is_it = |&row: &u32| {
-            let row = &self.rows[row];
-            row.name() == Some(name) && row.distinction() == distinction
-        };
-        self.index.find(hash, is_it).copied()
+        distinctions.map(|distinction| {
+            let is_it = |&row: &u32| {
+                let row = &self.rows[row];
+                row.distinction() == distinction && row.name() == Some(name)
+            };
+            self.index.find(hash, is_it).copied()
+        })
     }
 
     /// The rows in use.

@@ -3,6 +3,8 @@
 //! The outbox holds bytes for this one connection: replies, pongs, close frames, and frames of
 //! channels that it has left. Frames of its channels are not copied here; their cursors lag.
 
+use std::collections::VecDeque;
+
 use crate::hub::{Place, Ranked};
 use crate::ws::frame::frame_bytes;
 
@@ -28,6 +30,10 @@ pub(super) struct Outbox {
     /// How many bytes of long replies were promised room since it was empty last: they do not count
     /// against what else may wait.
     pub(super) reserved: usize,
+    /// The channels that the connection lags in, in the order in which that began, and some that it
+    /// has left or caught up with: fewer of those than bytes, because what it was owed of a channel
+    /// that it left stands in the outbox.
+    pub(super) lagging: VecDeque<u32>,
     /// What was owed when the age was measured last, and what the socket took since then.
     owed: u64,
     paid: u64,

@@ -154,14 +154,15 @@ impl Hub {
         let number = self.attend(handle, attendee, question);
         let managed = self.managed.get_mut(&row).expect("the connection is managed");
         managed.questions += 1;
-        managed.terms.push(Terms {
+        let terms = Terms {
             channel: handle.row,
             expires_at,
             pending: Some(number),
             is_server_side,
             is_granted,
             is_recoverable: conditions.is_recoverable,
-        });
+        };
+        self.add_terms(row, terms);
     }
 
     /// Member side: the home has answered.
@@ -256,15 +257,14 @@ impl Hub {
         subscription: &Subscription,
         mut attendance: Attendance,
     ) -> SubscribeResult {
-        let (_, at) = self.subscription_of(row, &subscription.channel).expect("it has terms");
+        let at = self.subscription_of(row, &subscription.channel).expect("it has terms");
         let place = self.subscriptions[at];
         self.begin_at_head(place.channel, place.member);
         if self.connections[row].is(crate::hub::connection::HELD) {
-            self.lag(place.channel, place.member);
+            self.lag(row, place.channel, place.member);
         }
         let conditions = self.conditions_of(subscription);
-        let managed = self.managed.get_mut(&row).expect("it has terms");
-        for terms in managed.terms.iter_mut().filter(|terms| terms.channel == place.channel) {
+        if let Some(terms) = self.terms_in_mut(row, place.channel) {
             terms.pending = None;
         }
         if subscription.grant.expires_at.is_some() {
@@ -440,8 +440,8 @@ impl Hub {
 
     /// Ends a subscription, if there is one.
     pub(super) fn drop_subscription(&mut self, row: u32, channel: &ChannelName, cause: Cause) {
-        if let Some((before, subscription)) = self.subscription_of(row, channel) {
-            self.remove_subscription(row, before, subscription, cause);
+        if let Some(subscription) = self.subscription_of(row, channel) {
+            self.remove_subscription(row, subscription, cause);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::hub::connection::{
     ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
 };
@@ -125,7 +127,7 @@ impl Hub {
         while next != NONE {
             let subscription = self.subscriptions[next];
             self.begin_at_head(subscription.channel, subscription.member);
-            next = subscription.next;
+            next = self.next_of(row, next);
         }
         if !is_apart {
             self.join_everyone(row);
@@ -350,9 +352,12 @@ impl Hub {
             let home = self.settings.homes.of(&personal);
             self.post(home, Envelope::Exit { personal, client });
         }
+        self.drop_index(row);
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.terms = SmallVec::new();
+        }
         while self.connections[row].subscriptions != NONE {
-            let first = self.connections[row].subscriptions;
-            self.remove_subscription(row, NONE, first, cause);
+            self.remove_subscription(row, self.connections[row].subscriptions, cause);
         }
     }
 

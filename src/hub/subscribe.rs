@@ -2,7 +2,7 @@
 
 use crate::hub::channel::Channel;
 use crate::hub::connect::UNSUBSCRIBED;
-use crate::hub::connection::{Cursor, HAS_USER, Member, Phase, Subscription};
+use crate::hub::connection::{Cursor, Member, Phase, Subscription};
 use crate::hub::home::Home;
 use crate::hub::managed::{Origin, Question};
 use crate::hub::named::Named;
@@ -69,17 +69,8 @@ impl Hub {
         let member = channel.add_member(Member { connection: row, subscription, cursor });
         channel.joining += 1;
         let handle = channel.handle(channel_row);
-        let connection = &mut self.connections[row];
-        connection.subscription_count += 1;
-        // The personal channel stays first in the list: that is how the user is known.
-        let behind_first = connection.is(HAS_USER) && connection.subscriptions != NONE;
-        let link = if behind_first {
-            &mut self.subscriptions[connection.subscriptions].next
-        } else {
-            &mut connection.subscriptions
-        };
-        let next = std::mem::replace(link, subscription);
-        self.subscriptions[subscription] = Subscription { channel: channel_row, member, next };
+        // The personal channel comes first and stays so: that is how the user is known.
+        self.link(row, subscription, channel_row, member);
         self.metrics.subscriptions.add(1);
         handle
     }
@@ -168,7 +159,7 @@ impl Hub {
         }
         let joining = self.joinings.insert(Joining::new(Then::Answer(ticket)));
         for name in channels {
-            if let Some((_, subscription)) = self.subscription_of(row, name) {
+            if let Some(subscription) = self.subscription_of(row, name) {
                 let channel = self.subscriptions[subscription].channel;
                 if self.terms_of(row, name).is_some_and(|terms| terms.is_server_side) {
                     self.move_expiry(row, channel, expires_at);
@@ -208,7 +199,7 @@ impl Hub {
 
     /// Moves what a connection is still owed of a channel to its outbox.
     pub(super) fn move_rest_of(&mut self, row: u32, channel: &ChannelName) {
-        if let Some((_, subscription)) = self.subscription_of(row, channel) {
+        if let Some(subscription) = self.subscription_of(row, channel) {
             self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
         }
     }
@@ -225,8 +216,8 @@ impl Hub {
         self.subscription_in(row, channel).is_some()
     }
 
-    /// A connection's subscription to a channel, and the one before it in the list.
-    pub(super) fn subscription_of(&self, row: u32, name: &ChannelName) -> Option<(u32, u32)> {
+    /// A connection's subscription to a channel.
+    pub(super) fn subscription_of(&self, row: u32, name: &ChannelName) -> Option<u32> {
         self.parts_of(row, name).find_map(|channel| self.subscription_in(row, channel))
     }
 
@@ -234,38 +225,18 @@ impl Hub {
     pub(super) fn parts_of(&self, row: u32, name: &ChannelName) -> impl Iterator<Item = u32> {
         let variant = self.connections[row].variant();
         let distinctions = [false, true].map(|otherwise| Channel::distinguish(variant, otherwise));
-        distinctions.into_iter().filter_map(|it| self.channels.find_distinct(name, it))
+        self.channels.find_each(name, distinctions).into_iter().flatten()
     }
 
-    /// A connection's subscription in the channel of a row, and the one before it in the list.
-    pub(super) fn subscription_in(&self, row: u32, channel: u32) -> Option<(u32, u32)> {
-        let (mut before, mut at) = (NONE, self.connections[row].subscriptions);
-        while at != NONE && self.subscriptions[at].channel != channel {
-            (before, at) = (at, self.subscriptions[at].next);
-        }
-        (at != NONE).then_some((before, at))
-    }
-
-    /// Ends a subscription, which comes after `before` in the connection's list.
-    pub(super) fn remove_subscription(
-        &mut self,
-        row: u32,
-        before: u32,
-        subscription: u32,
-        cause: Cause,
-    ) {
-        let Subscription { channel: channel_row, member, next } = self.subscriptions[subscription];
+    /// Ends a subscription.
+    pub(super) fn remove_subscription(&mut self, row: u32, subscription: u32, cause: Cause) {
+        let Subscription { channel: channel_row, member, .. } = self.subscriptions[subscription];
         let boundary = self.boundary_of(row, channel_row, member);
-        self.subscriptions.remove(subscription);
-        let connection = &mut self.connections[row];
-        connection.subscription_count -= 1;
-        if before == NONE {
-            connection.subscriptions = next;
-        } else {
-            self.subscriptions[before].next = next;
-        }
-        self.metrics.subscriptions.add(-1);
+        let is_exception = self.enrolled.remove(&subscription);
+        self.infos.remove(&subscription);
         self.forget_terms(row, channel_row);
+        self.unlink(row, subscription);
+        self.metrics.subscriptions.add(-1);
         let channel = &mut self.channels.rows[channel_row];
         let name = channel.channel_name().clone();
         let has_begun = channel.members[member as usize].cursor != Cursor::BEYOND;
@@ -284,8 +255,6 @@ impl Hub {
         if self.channels.rows[channel_row].members.is_empty() {
             self.leave(channel_row);
         }
-        let is_exception = self.enrolled.remove(&subscription);
-        self.infos.remove(&subscription);
         self.depart(&name, self.client_id(row), is_exception);
     }
 

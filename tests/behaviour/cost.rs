@@ -116,3 +116,40 @@ fn a_connect_whose_token_is_refused_leaves_nothing_to_a_second_one() {
     assert_eq!(client.expect_close(3500), "invalid token");
     assert_eq!(edge.metric("tidegate_users"), 0);
 }
+
+#[test]
+fn a_client_may_have_many_thousand_channels() {
+    let count = 16_384;
+    let options =
+        ["client.channels_max=16384", "channels.publish=everybody", "client.anonymous=true"];
+    let edge = Edge::with(&options);
+    let client = Managed::connect(&edge);
+    let channel = |number: usize| format!("c{number}");
+    for first in (0..count).step_by(256) {
+        let command = |number| {
+            json!({ "id": 2 + number, "subscribe": { "channel": channel(number) } }).to_string()
+        };
+        let commands: Vec<String> = (first..first + 256).map(command).collect();
+        client.say(&commands.join("\n"));
+        for _ in 0..256 {
+            // Several replies may come in one frame each; none is an error.
+            let reply = client.hear();
+            assert!(reply["subscribe"].is_object(), "{reply}");
+        }
+    }
+    edge.expect_metric("tidegate_subscriptions", count as i64);
+    assert_eq!(client.refused("subscribe", json!({ "channel": "more" })), 106);
+    for number in [0, 7, 8, 9, 8191, count - 1] {
+        let channel = channel(number);
+        client.done("publish", json!({ "channel": channel, "data": number }));
+        assert_eq!(client.data(), number);
+        client.done("unsubscribe", json!({ "channel": channel }));
+        assert_eq!(edge.publish(&channel, "{}"), 0);
+        client.done("subscribe", json!({ "channel": channel }));
+        assert_eq!(edge.publish(&channel, "1"), 1);
+        assert_eq!(client.data(), 1);
+    }
+    drop(client);
+    edge.expect_metric("tidegate_channels", 0);
+    edge.expect_metric("tidegate_subscriptions", 0);
+}
