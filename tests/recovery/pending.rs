@@ -182,7 +182,7 @@ fn what_a_backend_says_meanwhile_comes_behind_the_reply_to_connect() {
 #[test]
 fn nothing_follows_a_close() {
     let mut edge = Edge::connect();
-    edge.hub.ask(edge.row, Asked::History(2, edge.channel.clone(), Box::default()));
+    edge.hub.ask(edge.row, Asked::Publish(2, edge.channel.clone(), "{}".into()));
     let ticket = std::iter::from_fn(|| edge.hub.poll_effect()).find_map(|effect| match effect {
         Effect::Send(_, Envelope::Command { ticket, .. }) => ticket,
         _ => None,
