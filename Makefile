@@ -6,8 +6,8 @@
 BUILT ?= target/release/tidegate
 PREFIX ?= /usr/local
 
-.PHONY: help run build split install place test setup lint unit conformance clients browser fuzz bench million versus \
-	clean
+.PHONY: help run build split install place check test setup lint unit conformance clients browser \
+	fuzz bench million versus clean
 
 # Further options of `tidegate serve`, for example ARGS="--shards 1"; for `make versus` those of
 # benches/versus/run.py, for example ARGS="--install --peers tidegate,nchan".
@@ -61,6 +61,10 @@ test: setup ## Run every test: lint, unit, conformance, clients, browser, fuzz.
 setup: ## Install what the tests need: Debian, Python and Node packages. Repeats are quick.
 	@tests/setup.sh test
 	@$(MAKE) --no-print-directory $(PACKAGES)
+
+check: ## The quick gate before a commit: lint, unit tests of the library, style.
+	@tests/setup.sh build lint
+	@python3 tests/run.py lint quick
 
 lint: ## Formatting and clippy; warnings are errors.
 	@tests/setup.sh build lint

@@ -27,7 +27,8 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 -Cllvm-args=-sanitizer-coverage-trace-compares${SANITIZER:+ -Zsanitizer=$SANITIZER}"
 
 # An explicit target keeps the instrumentation out of build scripts and procedural macros.
-cargo $toolchain build --release --target "$triple" --bins --quiet
+echo "== building the targets"
+cargo $toolchain build --locked --release --target "$triple" --bins
 
 passed=0
 failed=0

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the steps of `make test`, each to its end, and sums up what passed and failed.
 
-Usage: run.py [STEP...]     without arguments every step
+Usage: run.py [STEP...]     without arguments every step but `quick`, which `unit` contains
 
 A step is one or more commands. What they count is read from their closing lines (cargo's, or
 `N passed, N failed[, N skipped]`); a command that counts nothing is one test that its exit status
@@ -18,14 +18,17 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv/bin/python"
-BUILD = ["cargo", "build", "--locked", "--bins", "--quiet"]
+# With the features that `cargo test` takes for the tests beside it, so that nothing is built twice.
+BUILD = ["cargo", "build", "--locked", "--bins", "--test", "wake_up"]
 CLIENTS = ROOT / "tests/clients"
 
 STEPS = {
     "lint": [
         ["cargo", "fmt", "--check"],
-        ["cargo", "clippy", "--locked", "--all-targets", "--quiet", "--", "-D", "warnings"],
+        ["cargo", "fetch", "--locked", "--quiet", "--manifest-path", "fuzz/Cargo.toml"],
+        ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"],
     ],
+    "quick": [["cargo", "test", "--locked", "--lib", "--test", "tidy"]],
     "unit": [["cargo", "test", "--locked", "--no-fail-fast"]],
     # The steps below use target/debug/tidegate, whose assertions and overflow checks are on.
     "conformance": [BUILD, [PYTHON, ROOT / "tests/conformance/run.py"]],
@@ -87,7 +90,7 @@ def run(command):
 
 
 def main():
-    chosen = sys.argv[1:] or list(STEPS)
+    chosen = sys.argv[1:] or [step for step in STEPS if step != "quick"]
     if unknown := set(chosen) - set(STEPS):
         sys.exit(f"no step {', '.join(unknown)}: there are {', '.join(STEPS)}")
     table = []
