@@ -3,9 +3,12 @@
 use crate::harness::{Client, Edge, Raw, request};
 
 #[test]
-fn five_thousand_connections_leave_nothing() {
+fn thousands_of_connections_leave_nothing() {
+    // What each may leave, which is nothing: less than the smallest object of a connection.
+    const BYTES_MAX: usize = 32;
     let edge = Edge::start();
-    let churn = |ways: usize| {
+    let ways = 500;
+    let churn = || {
         std::thread::scope(|scope| {
             for thread in 0..2 {
                 let edge = &edge;
@@ -29,13 +32,21 @@ fn five_thousand_connections_leave_nothing() {
             edge.expect_metric(&format!("tidegate_{gauge}"), 0);
         }
     };
-    churn(500);
-    let (memory, descriptors) = (edge.memory(), edge.descriptors());
-    churn(2000);
-    let grown = edge.memory().saturating_sub(memory);
-    assert!(grown < 16 << 20, "{grown} bytes more after 4,000 connections");
+    churn();
+    let descriptors = edge.descriptors();
+    // The allocator settles within some churns; a leak makes all of them grow, as much each time.
+    let grown: Vec<usize> = (0..8)
+        .map(|_| {
+            let before = edge.memory();
+            churn();
+            edge.memory().saturating_sub(before)
+        })
+        .collect();
+    let bound = 2 * ways * BYTES_MAX;
+    let settled = grown.windows(3).any(|three| three.iter().all(|&bytes| bytes <= bound));
+    assert!(settled, "1,000 connections each leave so many bytes: {grown:?}");
     assert!(edge.descriptors() <= descriptors + 8, "descriptors are closed");
-    edge.expect_metric("tidegate_handshakes_total{result=\"accepted\"", 5000);
+    edge.expect_metric("tidegate_handshakes_total{result=\"accepted\"", 9000);
 }
 
 #[test]

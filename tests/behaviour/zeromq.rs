@@ -177,7 +177,7 @@ fn answers_fit_while_half_the_high_water_mark_awaits_them() {
 #[test]
 fn a_flood_from_push_loses_nothing() {
     const MESSAGES: usize = 200_000;
-    let edge = Edge::with(&["links.capacity=64", "slow.lag_bytes_max=64MiB"]);
+    let edge = Edge::with(&["links.capacity=64", "slow.lag_bytes_max=64MiB", "slow.age_max=1h"]);
     let clients: Vec<_> = (0..3).map(|n| edge.connect(&n.to_string(), &["c"])).collect();
     let push = edge.push();
     std::thread::scope(|scope| {

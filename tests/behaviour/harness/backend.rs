@@ -63,6 +63,7 @@ impl Events {
     /// Subscribes, and makes connections until their events arrive: then all later ones do.
     pub fn listen(edge: &Edge) -> Self {
         let socket = edge.socket(zmq::SUB, 3);
+        socket.set_linger(0).unwrap();
         socket.set_subscribe(b"$event.").unwrap();
         socket.set_rcvtimeo(50).unwrap();
         // For edges that want one.

@@ -175,7 +175,7 @@ impl Edge {
         socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
         socket.set_sndtimeo(PATIENCE.as_millis() as i32).unwrap();
         // What was sent still goes out, but an edge that is gone must not hold up the test.
-        socket.set_linger(PATIENCE.as_millis() as i32).unwrap();
+        socket.set_linger(10_000).unwrap();
         socket.connect(self.endpoint(endpoint)).unwrap();
         socket
     }

@@ -22,7 +22,7 @@ pub use raw::{Raw, Response, frame, masked, request};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something holds.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -13,10 +13,11 @@ PEER = {"sub": zmq.PUB, "pull": zmq.PUSH, "router": zmq.DEALER, "pub": zmq.SUB, 
 
 
 @contextlib.asynccontextmanager
-async def backend(edge, kind, socket_type=None, keys=None):
+async def backend(edge, kind, socket_type=None, keys=None, watch=0):
     """A backend's socket, connected to the edge's endpoint of this kind.
 
-    `keys` are the public key of the server, and the public and secret key of this backend.
+    `keys` are the public key of the server, and the public and secret key of this backend. With
+    the events of libzmq to `watch`, it comes with a second socket that says when they happen.
     """
     with zmq.asyncio.Context() as context:
         socket = context.socket(PEER[kind] if socket_type is None else socket_type)
@@ -25,10 +26,13 @@ async def backend(edge, kind, socket_type=None, keys=None):
             socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = keys
         if socket.type == zmq.SUB:
             socket.subscribe(b"")
+        monitor = socket.get_monitor_socket(watch) if watch else None
         socket.connect(edge.zeromq[kind])
         try:
-            yield socket
+            yield (socket, monitor) if watch else socket
         finally:
+            if watch:
+                socket.disable_monitor()
             socket.close()
 
 
@@ -51,10 +55,10 @@ async def warm_up(publisher, client, channel=b"news"):
             await asyncio.wait_for(client.recv(), 0.05)
             break
         number += 1
-    # What was sent meanwhile is on its way, and nothing else is: it comes at once.
-    with contextlib.suppress(TimeoutError):
-        while True:
-            await asyncio.wait_for(client.recv(), 0.3)
+    # What was sent meanwhile is on its way, and nothing comes after this.
+    await publisher.send_multipart([channel, b"warm"])
+    while await client.recv() != "warm":
+        pass
 
 
 async def ask(dealer, *parts):
@@ -62,15 +66,6 @@ async def ask(dealer, *parts):
     await dealer.send_multipart(list(parts))
     (answer,) = await dealer.recv_multipart()
     return json.loads(answer)
-
-
-async def silent(client, seconds=0.2):
-    """Whether a client hears nothing for a while."""
-    try:
-        await asyncio.wait_for(client.recv(), seconds)
-    except TimeoutError:
-        return True
-    return False
 
 
 def expect(actual, expected):

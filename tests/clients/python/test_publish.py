@@ -6,7 +6,7 @@ import json
 import msgpack
 import zmq
 from edge import Edge
-from peers import ask, backend, clients, expect, silent, warm_up
+from peers import ask, backend, clients, expect, warm_up
 
 
 async def test_push_publishes():
@@ -22,10 +22,11 @@ async def test_pub_publishes_in_order():
         async with backend(edge, "sub") as publisher:
             async with clients(edge, "/websocket/42?channels=news") as (client,):
                 await warm_up(publisher, client)
-                for number in range(500):
+                # All of it fits into PUB's queue, which drops what does not.
+                for number in range(400):
                     await publisher.send_multipart([b"newsletter", b"of another channel"])
                     await publisher.send_multipart([b"news", b"%d" % number])
-                for number in range(500):
+                for number in range(400):
                     expect(await client.recv(), str(number))
 
 
@@ -86,7 +87,9 @@ async def test_every_device_of_a_user():
                 meta["device"] = "phone"
                 await ask(dealer, b"$cmd", b"one", json.dumps(meta).encode())
                 expect(await phone.recv(), "one")
-                expect([await silent(laptop), await silent(other)], [True, True])
+                # Whatever they were to hear would have come before this.
+                await ask(dealer, b"$cmd", b"end", b'{"op": "all"}')
+                expect([await laptop.recv(), await other.recv()], ["end", "end"])
 
 
 async def test_meta_as_message_pack():
