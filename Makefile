@@ -7,7 +7,7 @@ BUILT ?= target/release/tidegate
 PREFIX ?= /usr/local
 
 .PHONY: help run build split install place check test setup lint unit conformance clients browser \
-	fuzz bench million versus clean
+	fuzz bench million versus oldest-kernel clean
 
 # Further options of `tidegate serve`, for example ARGS="--shards 1"; for `make versus` those of
 # benches/versus/run.py, for example ARGS="--install --peers tidegate,nchan".
@@ -19,7 +19,7 @@ PACKAGES := .venv/installed tests/clients/node_modules/installed
 
 help: ## This list.
 	@echo "Usage: make TARGET"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
 
 run: build ## Build the edge and start it with everything open on loopback: prints a link to try it.
 	exec target/release/tidegate serve --dev $(ARGS)
@@ -86,6 +86,10 @@ browser: setup ## The try page and an SDK that goes offline, in headless Chromiu
 fuzz: ## Every fuzz target for FUZZ_SECONDS (5), from its seeds.
 	@tests/setup.sh build
 	@python3 tests/run.py fuzz
+
+oldest-kernel: ## Bench and behaviour tests on Debian 12's kernel in an emulator: minutes.
+	@tests/setup.sh build kernel
+	@python3 tests/oldest_kernel/run.py $(ARGS)
 
 bench: ## Micro benches.
 	@tests/setup.sh build

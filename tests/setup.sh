@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing for `build`, `lint` or `test`. What is there is left alone, whoever
+# Installs what is missing for `build`, `lint`, `kernel` or `test`. What is there is left alone, whoever
 # installed it: the checks ask for programs and libraries, and only what they lack is a package.
 set -eu
 
@@ -54,6 +54,11 @@ check_test() {
     need openssl sh -c 'command -v openssl'
     need default-jdk-headless sh -c 'command -v java && command -v javac'
     need maven sh -c 'command -v mvn'
+    need php-cli php --version
+    need curl curl --version
+    need mono-mcs sh -c 'command -v mcs'
+    need mono-runtime sh -c 'command -v mono'
+    need libmono-system-net-http4.0-cil sh -c 'command -v mcs'
     # Go that is older than 1.21 does not fetch the newer one that the tests need: they say so then.
     if dpkg --compare-versions "$(candidate golang-go)" ge 2:1.21; then
         need golang-go go version
@@ -63,6 +68,13 @@ check_test() {
 # The version of a package that there is to install, or nothing.
 candidate() {
     apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p'
+}
+
+check_kernel() {
+    need python3 python3 --version
+    need qemu-system-x86 sh -c 'command -v qemu-system-x86_64'
+    need cpio cpio --version
+    need busybox-static sh -c 'command -v busybox'
 }
 
 install() {
