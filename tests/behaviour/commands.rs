@@ -185,7 +185,10 @@ fn what_waits_behind_connect_is_a_frame_and_no_more() {
 
 #[test]
 fn full_links_between_shards_slow_clients_down_and_lose_nothing() {
-    let edge = Edge::with(&["links.capacity=16", "channels.history_size=1"]);
+    // Clients are read one after the other, so on a slow machine the last ones wait long.
+    let patience = ["heartbeat.ping_interval=10m", "slow.age_max=10m"];
+    let edge =
+        Edge::with(&[&["links.capacity=16", "channels.history_size=1"], &patience[..]].concat());
     let clients: Vec<Managed> = (0..40).map(|_| Managed::connect(&edge)).collect();
     for client in &clients {
         let ask = |id: u64| {

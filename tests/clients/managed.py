@@ -148,4 +148,5 @@ def java_packages():
         command = ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", pom]
         command += ["dependency:build-classpath", f"-Dmdep.outputFile={path}"]
         subprocess.run(command, check=True)
+        path.touch()
     return path.read_text().strip()

@@ -1,11 +1,15 @@
-import json, zmq
+import json, sys, zmq
 
 edge = zmq.Context().socket(zmq.DEALER)
+edge.linger, edge.rcvtimeo = 0, 3000
 edge.connect("tcp://127.0.0.1:5563")
 
 def ask(topic, payload=b"", **meta):
     edge.send_multipart([topic, payload, json.dumps(meta).encode()])
-    return json.loads(edge.recv())
+    try:
+        print(edge.recv().decode())
+    except zmq.Again:
+        sys.exit("nobody answers at tcp://127.0.0.1:5563")
 
 ask(b"news", b"hello", rid=1)
 ask(b"$cmd", b"hello", op="broadcast", channels=["news", "sport"])
