@@ -18,6 +18,12 @@ pub(super) fn settle(config: &mut Config, reader: &Reader) {
         let slow = &mut config.slow;
         slow.lag_bytes_max = slow.lag_bytes_max.min(slow.memory_max);
     }
+    if is_default("client.publishes_per_second") {
+        let client = &mut config.client;
+        let others = [client.commands_per_second, client.user_publishes_per_second];
+        let least = others.into_iter().filter(|&limit| limit > 0).min();
+        client.publishes_per_second = client.publishes_per_second.min(least.unwrap_or(u32::MAX));
+    }
     let most = config.slow.lag_bytes_max / 2;
     for (index, endpoint) in config.ingest.endpoints.iter_mut().enumerate() {
         if is_default(&format!("ingest.endpoints[{index}].message_bytes_max")) {

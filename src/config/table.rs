@@ -187,8 +187,9 @@ options! {
         /// Commands per second that one connection may send, publications among them; 0 means
         /// no limit. The commands of one second may come at once.
         commands_per_second: u32 as Number = 0, 0..=1_000_000;
-        /// Publications per second that one connection may send; 0 means no limit.
-        publishes_per_second: u32 as Number = 0, 0..=1_000_000;
+        /// Publications per second that one connection may send, one of more than 4 KiB counting
+        /// once for each 4 KiB; 0 means no limit.
+        publishes_per_second: u32 as Number = 50, 0..=1_000_000;
         /// Commands per second that all connections of one user to one shard may send together;
         /// 0 means no limit. A user on several shards may send so many to each: up to
         /// shards.count times as many.

@@ -258,11 +258,14 @@ impl Asked {
 impl Hub {
     /// A client has sent a command.
     pub fn ask(&mut self, row: u32, asked: Asked) {
-        let must_wait = self.waits(row, asked.channel()) || self.lacks_room(row, &asked);
+        let must_wait = self.waits(row, asked.channel())
+            || self.lacks_room(row, &asked)
+            || self.is_crowded_for(&asked);
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => {
                 managed.parked.push_back(asked);
                 self.metrics.commands_parked.add(1);
+                self.await_room(row);
             }
             _ => self.begin(row, asked),
         }
@@ -369,11 +372,14 @@ impl Hub {
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.parked.pop_front()
         {
-            if self.must_wait(row, asked.channel()) || self.lacks_room(row, &asked) {
+            let must_wait = self.must_wait(row, asked.channel())
+                || self.lacks_room(row, &asked)
+                || self.is_crowded_for(&asked);
+            if must_wait {
                 if let Some(managed) = self.managed.get_mut(&row) {
                     managed.parked.push_front(asked);
                 }
-                return;
+                return self.await_room(row);
             }
             self.metrics.commands_parked.add(-1);
             self.begin(row, asked);

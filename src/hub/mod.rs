@@ -20,6 +20,7 @@ mod channel;
 mod conditions;
 mod connect;
 mod connection;
+mod crowd;
 mod effect;
 mod epochs;
 mod flush;
@@ -61,6 +62,7 @@ use std::sync::Arc;
 
 use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Subscription};
+use crate::hub::crowd::Crowds;
 use crate::hub::epochs::Epochs;
 use crate::hub::history::{History, SECOND};
 use crate::hub::hoard::Hoards;
@@ -178,6 +180,7 @@ pub struct Hub {
     homes: NamedRows<Home>,
     outboxes: Rows<Outbox>,
     hoards: Hoards,
+    crowds: Crowds,
     joinings: Rows<Joining>,
     /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
@@ -267,6 +270,7 @@ impl Hub {
         let window = settings.idempotency_window.saturating_mul(SECOND);
         let repeats = Repeats::new(window, settings.idempotency_keys_max);
         let history = History::new(Epochs::new(settings.epoch_seed));
+        let crowds = Crowds::new(settings.homes.shards());
         Self {
             settings,
             metrics,
@@ -277,6 +281,7 @@ impl Hub {
             homes: NamedRows::with_capacity(expected),
             outboxes: Rows::default(),
             hoards: Hoards::default(),
+            crowds,
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
@@ -361,6 +366,7 @@ impl Hub {
             && self.queues.local.is_empty()
             && self.queues.effects.is_empty()
             && !self.has_work()
+            && !self.has_waiting_publishers()
             && !self.is_congested()
             && self.tally.everyone == [0; 3]
     }

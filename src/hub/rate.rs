@@ -41,17 +41,18 @@ pub(super) struct UserRates {
 }
 
 impl Spent {
-    /// Counts a command; false if that is one too many.
-    fn spend(&mut self, second: u32, is_publish: bool, commands: u32, publishes: u32) -> bool {
+    /// Counts a command, which publishes so much; false if that is one too many. One that begins
+    /// within the limit is never too large.
+    fn spend(&mut self, second: u32, published: u32, commands: u32, publishes: u32) -> bool {
         if self.second != second {
             *self = Self { second, ..Self::default() };
         }
         let is_left = |spent: u32, limit: u32| limit == 0 || spent < limit;
-        let is_allowed =
-            is_left(self.commands, commands) && (!is_publish || is_left(self.publishes, publishes));
+        let is_allowed = is_left(self.commands, commands)
+            && (published == 0 || is_left(self.publishes, publishes));
         if is_allowed {
             self.commands += 1;
-            self.publishes += u32::from(is_publish);
+            self.publishes = self.publishes.saturating_add(published);
         }
         is_allowed
     }
@@ -60,7 +61,7 @@ impl Spent {
 impl Hub {
     /// Whether a client may send one command more in this second, which is counted. The shell asks
     /// before it does anything for the command: to verify a token costs much more than to send it.
-    pub fn spend(&mut self, row: u32, is_publish: bool) -> Result<(), ClientError> {
+    pub fn spend(&mut self, row: u32, published: u32) -> Result<(), ClientError> {
         let rates = self.settings.rates;
         if rates == Rates::default() {
             return Ok(());
@@ -71,12 +72,12 @@ impl Hub {
         }
         let Some(managed) = self.managed.get_mut(&row) else { return Ok(()) };
         let Rates { commands, publishes, user_commands, user_publishes } = rates;
-        let mut is_allowed = managed.spent.spend(second, is_publish, commands, publishes);
+        let mut is_allowed = managed.spent.spend(second, published, commands, publishes);
         if let Some(info) = managed.info.as_ref().filter(|info| !info.user.is_empty())
             && user_commands + user_publishes > 0
         {
             let spent = self.user_rates.spent.entry(info.user.clone()).or_default();
-            is_allowed &= spent.spend(second, is_publish, user_commands, user_publishes);
+            is_allowed &= spent.spend(second, published, user_commands, user_publishes);
         }
         if is_allowed {
             return Ok(());
@@ -93,11 +94,13 @@ mod tests {
     #[test]
     fn a_second_has_so_many_commands() {
         let mut spent = Spent::default();
-        assert!(spent.spend(1, true, 2, 1));
-        assert!(!spent.spend(1, true, 2, 1), "one publication");
-        assert!(spent.spend(1, false, 2, 1));
-        assert!(!spent.spend(1, false, 2, 1), "two commands");
-        assert!(spent.spend(2, true, 2, 1), "the next second");
-        assert!((0..1000).all(|_| spent.spend(3, true, 0, 0)), "no limit");
+        assert!(spent.spend(1, 1, 2, 1));
+        assert!(!spent.spend(1, 1, 2, 1), "one publication");
+        assert!(spent.spend(1, 0, 2, 1));
+        assert!(!spent.spend(1, 0, 2, 1), "two commands");
+        assert!(spent.spend(2, 1, 2, 1), "the next second");
+        assert!(spent.spend(3, 16, 0, 10), "large, and the first");
+        assert!(!spent.spend(3, 1, 0, 10), "it counted for many");
+        assert!((0..1000).all(|_| spent.spend(4, 1, 0, 0)), "no limit");
     }
 }

@@ -14,13 +14,15 @@ use crate::sys::EventFd;
 #[derive(Debug)]
 pub struct Bell {
     asleep: AtomicBool,
+    crowded: AtomicBool,
     event: EventFd,
 }
 
 impl Bell {
     /// A bell of a thread that is awake.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { asleep: AtomicBool::new(false), event: EventFd::new()? })
+        let [asleep, crowded] = [false; 2].map(AtomicBool::new);
+        Ok(Self { asleep, crowded, event: EventFd::new()? })
     }
 
     /// Wakes the thread if it sleeps. A system call only then.
@@ -41,6 +43,16 @@ impl Bell {
     /// The thread is awake again.
     pub fn end_sleep(&self) {
         self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// The thread has more to do than it should, or no longer. Senders that can wait look at it.
+    pub fn set_crowded(&self, is_crowded: bool) {
+        self.crowded.store(is_crowded, Ordering::Relaxed);
+    }
+
+    /// Whether the thread has more to do than it should.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// The eventfd itself, for whatever the thread sleeps in.

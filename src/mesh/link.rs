@@ -103,6 +103,11 @@ impl<T> Link<T> {
         self.bell.ring();
     }
 
+    /// Whether the receiver has more to do than it should.
+    pub fn is_crowded(&self) -> bool {
+        self.bell.is_crowded()
+    }
+
     /// Whether the next [`Link::try_send`] would fail.
     pub fn is_full(&self) -> bool {
         self.queue.is_full()

@@ -139,7 +139,7 @@ metrics! {
         commands_over_rate: Counter = "tidegate_client_commands_over_rate"
             "Commands of clients beyond the number that is allowed in a second.";
         commands_parked: Gauge = "tidegate_client_commands_parked"
-            "Commands of clients that wait for earlier ones of the same client.";
+            "Commands of clients that wait for earlier ones of the same client or a crowded shard.";
         tokens_waiting: Gauge = "tidegate_tokens_waiting"
             "Tokens signed with a private key that wait until their signature is checked.";
         tokens_queued: Counter = "tidegate_tokens_queued"
@@ -184,7 +184,7 @@ metrics! {
         answers_waiting: Gauge = "tidegate_answers_waiting"
             "Answers to backends that wait for room on a full link, counted once for each request.";
         reads_deferred: Counter = "tidegate_reads_deferred"
-            "Times a readable socket waited because events or envelopes could not be passed on.";
+            "Times a readable socket waited for others or as something could not be passed on.";
         reads_paused: Counter = "tidegate_reads_paused"
             "Times a client was not read because it does not read itself or its commands wait.";
         envelopes_deferred: Counter = "tidegate_link_deferrals"

@@ -23,6 +23,9 @@ use crate::ws::close::CloseCode;
 /// The emulated header in which a client names its device.
 const DEVICE_HEADER: &str = "x-device";
 
+/// A longer publication counts against the rate once for each so many bytes of it.
+const PUBLISH_UNIT_BYTES: usize = 4 * 1024;
+
 /// Bit 1 of the flags of `subscribe`: what cannot be recovered is an error.
 const REJECT_UNRECOVERED: i64 = 2;
 
@@ -88,9 +91,13 @@ impl Shard {
         let Request { id, method } = request;
         let is_send = matches!(method, Method::Send { .. });
         self.metrics.messages_received.add(u64::from(is_send));
-        let is_publish = is_send || matches!(method, Method::Publish { .. });
+        self.work.commands_left = self.work.commands_left.saturating_sub(1);
+        let publishes = match &method {
+            Method::Publish { data, .. } => data.len().div_ceil(PUBLISH_UNIT_BYTES).max(1),
+            _ => 0,
+        };
         let is_counted = !matches!(method, Method::Connect(_) | Method::Pong);
-        if is_counted && let Err(error) = self.hub.spend(row, is_publish) {
+        if is_counted && let Err(error) = self.hub.spend(row, publishes as u32) {
             if !is_send {
                 self.hub.ask(row, Asked::Refused(id, error.into()));
             }

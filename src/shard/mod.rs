@@ -118,6 +118,8 @@ struct Work {
     input: Vec<u8>,
     /// Replies to one read.
     replies: Vec<u8>,
+    /// How many commands of clients this turn has still time for.
+    commands_left: u32,
     /// Timers may be due that the last turn did not run.
     are_timers_left: bool,
     /// Links that have something new and whose receiver must be woken.
@@ -166,6 +168,7 @@ impl Shard {
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),
+            commands_left: 0,
             are_timers_left: false,
             is_touched: vec![false; shards],
             are_askers_touched: false,

@@ -25,6 +25,9 @@ const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
 /// a quarter of it.
 const EVENT_RESERVE_MAX: usize = 256;
 
+/// How much is read of a managed connection at once: it may be hundreds of commands.
+const MANAGED_INPUT_BYTES: usize = 8 * 1024;
+
 /// The shortest message on the wire: an empty masked frame.
 const MESSAGE_BYTES_MIN: usize = 6;
 
@@ -88,6 +91,7 @@ impl Shard {
         let socket = &self.sockets[row as usize];
         match socket.state {
             State::Handshake => HEAD_BYTES_MAX,
+            State::Open if self.hub.variant(row).is_managed() => MANAGED_INPUT_BYTES,
             State::Open if !socket.is(IS_ECHO) => {
                 let (room, reserve) = self.event_room();
                 (room.saturating_sub(reserve / 2).max(1) * MESSAGE_BYTES_MIN).min(INPUT_BYTES)
@@ -183,7 +187,9 @@ impl Shard {
             State::Handshake | State::Open | State::Closing | State::Lingering => {}
         }
         let must_wait = match self.sockets[row as usize].state {
-            State::Open => self.are_events_full() || self.are_links_full(),
+            State::Open => {
+                self.work.commands_left == 0 || self.are_events_full() || self.are_links_full()
+            }
             State::Handshake => self.are_links_full(),
             _ => false,
         };

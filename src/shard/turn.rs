@@ -4,6 +4,7 @@ use std::io;
 
 use crate::hub::{Effect, Now};
 use crate::mesh::{Asker, Envelope, Outbound};
+use crate::protocol::ShardId;
 use crate::shard::Shard;
 use crate::sys::Clock;
 use crate::sys::ring::{Completion, Kind};
@@ -36,6 +37,10 @@ const PARKED_PAUSE: usize = 256;
 /// shards say to each other should not wait long behind publications.
 const COMMANDS_PAUSE: usize = 256;
 
+/// How many commands of managed clients one turn begins to look at before their connections wait
+/// for the next: they take microseconds each, and a flood of them should not keep others waiting.
+const COMMANDS_PER_TURN: u32 = 256;
+
 const BATCHES_PER_TURN: usize = 8;
 
 impl Shard {
@@ -44,6 +49,7 @@ impl Shard {
         self.work.now = super::tick_of(self.work.now_nanos);
         let unix = Clock::unix_seconds();
         self.hub.advance(Now { nanos: self.work.now_nanos, tick: self.work.now, unix });
+        self.work.commands_left = COMMANDS_PER_TURN;
         self.ring.enter()?;
         for _ in 0..COMPLETIONS_PER_TURN {
             let Some(completion) = self.ring.poll_completion() else { break };
@@ -64,6 +70,8 @@ impl Shard {
             self.flush()?;
             self.perform_effects();
         }
+        let is_crowded = self.hub.is_congested() || self.are_links_crowded();
+        self.port.inbox.bell().set_crowded(is_crowded);
         self.resume_paused();
         self.finish_farewells();
         self.send_answers();
@@ -118,8 +126,15 @@ impl Shard {
     /// held back for the sake of a third one, so no circle of full links can come about.
     fn take_envelopes(&mut self) {
         self.send_parked();
+        self.note_crowds();
         let queues = self.port.inbox.queue_count();
         self.work.first_queue = (self.work.first_queue + 1) % queues;
+        // Clients and backends take turns in coming first.
+        let are_clients_first = self.work.first_queue.is_multiple_of(2);
+        if are_clients_first {
+            self.hub.resume_publishers();
+            self.perform_effects();
+        }
         for turn in 0..queues {
             let queue = (self.work.first_queue + turn) % queues;
             for _ in 0..ENVELOPES_PER_LINK {
@@ -135,6 +150,27 @@ impl Shard {
                 self.perform_effects();
             }
         }
+        if !are_clients_first {
+            self.hub.resume_publishers();
+            self.perform_effects();
+        }
+    }
+
+    /// Which shards should get no publications of clients for now.
+    fn note_crowds(&mut self) {
+        let own = self.port.shard;
+        let are_links_crowded = self.are_links_crowded();
+        for (shard, link) in (0..).map(ShardId).zip(&self.port.shards) {
+            let is_long = link.len() >= COMMANDS_PAUSE || link.is_heavy();
+            let is_crowded = link.is_crowded() || is_long;
+            self.hub.note_crowded(shard, if shard == own { are_links_crowded } else { is_crowded });
+        }
+    }
+
+    /// Whether envelopes for other shards wait, so that what makes more of them should wait too.
+    fn are_links_crowded(&self) -> bool {
+        !self.work.parked.is_empty()
+            || self.port.shards.iter().any(|link| link.len() >= COMMANDS_PAUSE || link.is_heavy())
     }
 
     fn take_envelope(&mut self, queue: usize) -> Option<Envelope> {
@@ -151,9 +187,7 @@ impl Shard {
         let Some(asker) = queue.checked_sub(shards) else { return true };
         let answers = &self.port.askers[asker];
         let waiting = answers.len() + self.work.answers[asker].len();
-        self.work.parked.is_empty()
-            && self.port.shards.iter().all(|link| link.len() < COMMANDS_PAUSE && !link.is_heavy())
-            && waiting <= answers.capacity() / 8 * 7
+        !self.are_links_crowded() && waiting <= answers.capacity() / 8 * 7
     }
 
     /// Whether something waits on a link that may be taken now.
@@ -167,6 +201,7 @@ impl Shard {
     /// Whether something waits for another thread to make room.
     fn waits_for_room(&self) -> bool {
         !self.work.parked.is_empty()
+            || self.hub.has_waiting_publishers()
             || self.has_answers()
             || !self.work.ready.is_empty()
             || self.work.held.iter().any(Option::is_some)
@@ -194,10 +229,15 @@ impl Shard {
         }
     }
 
-    fn pass_on(&mut self, shard: crate::protocol::ShardId, envelope: Envelope) {
+    fn pass_on(&mut self, shard: ShardId, envelope: Envelope) {
         self.work.is_touched[shard.index()] = true;
+        let link = &self.port.shards[shard.index()];
+        let is_long = link.len() >= COMMANDS_PAUSE || link.is_heavy();
+        if is_long && matches!(envelope, Envelope::Command { .. }) {
+            self.hub.note_crowded(shard, true);
+        }
         let envelope = if self.work.parked.is_empty() {
-            let (link, bytes) = (&self.port.shards[shard.index()], envelope.bytes());
+            let bytes = envelope.bytes();
             let refused = link.try_send_bytes(envelope, bytes).err();
             let Some(envelope) = refused else { return };
             self.metrics.envelopes_deferred.increment();

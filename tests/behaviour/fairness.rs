@@ -135,3 +135,85 @@ fn a_message_that_never_ends_is_closed_at_its_deadline() {
     assert_eq!(steady.hear().unwrap().payload.len(), 4 * MEGABYTE);
     assert_eq!(edge.metric(HALF_READ), 1);
 }
+
+/// So many publications in one frame, with numbers from 1000 on.
+fn publications(count: u32, size: usize) -> String {
+    let data = "x".repeat(size);
+    let publish = |id: u32| {
+        let publish = json!({ "channel": "flood", "data": data });
+        json!({ "id": id, "publish": publish }).to_string()
+    };
+    (1000..1000 + count).map(publish).collect::<Vec<_>>().join("\n")
+}
+
+/// How many replies of so many are error 111.
+fn refused(client: &Managed, count: u32) -> usize {
+    (0..count).filter(|_| client.hear()["error"]["code"] == 111).count()
+}
+
+#[test]
+fn a_client_publishes_no_more_than_so_much_in_a_second() {
+    let edge = Edge::with(&["channels.publish=everybody", "websocket.message_bytes_max=1MiB"]);
+    let client = Managed::connect(&edge);
+    client.say(&publications(400, 10));
+    // A second may have ended in between.
+    let refusals = refused(&client, 400);
+    assert!((250..=350).contains(&refusals), "{refusals}");
+    let other = Managed::connect(&edge);
+    other.say(&publications(20, 40_000));
+    let refusals = refused(&other, 20);
+    assert!((5..=15).contains(&refusals), "each counts for ten: {refusals}");
+    let over_rate = edge.metric("tidegate_client_commands_over_rate_total");
+    let events = edge.events();
+    for number in 0..200 {
+        other.say(&json!({ "send": { "data": number } }).to_string());
+    }
+    for number in 0..200 {
+        while events.next().payload != number.to_string().as_bytes() {}
+    }
+    assert_eq!(edge.metric("tidegate_client_commands_over_rate_total"), over_rate);
+}
+
+#[test]
+fn a_flood_of_publications_closes_no_reader_and_holds_up_no_other_channel() {
+    const FLOODERS: usize = 8;
+    const FRAMES: usize = 8;
+    const READERS: usize = 16;
+    let edge = Edge::with(&["channels.publish=everybody", "client.publishes_per_second=0"]);
+    let (edge, is_over) = (&edge, std::sync::atomic::AtomicUsize::new(0));
+    let ready = std::sync::Barrier::new(FLOODERS + READERS);
+    std::thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                let reader = Managed::connect(edge);
+                reader.done("subscribe", json!({ "channel": "flood" }));
+                ready.wait();
+                for _ in 0..FLOODERS * FRAMES * 100 {
+                    reader.data();
+                }
+            });
+        }
+        for _ in 0..FLOODERS {
+            scope.spawn(|| {
+                let flooder = Managed::connect(edge);
+                let frame = publications(100, 200);
+                ready.wait();
+                for _ in 0..FRAMES {
+                    flooder.say(&frame);
+                }
+                assert_eq!(refused(&flooder, 100 * FRAMES as u32), 0);
+                is_over.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+        let calm = Managed::connect(edge);
+        calm.done("subscribe", json!({ "channel": "calm" }));
+        let mut rounds = 0;
+        while is_over.load(std::sync::atomic::Ordering::Relaxed) < FLOODERS {
+            calm.done("publish", json!({ "channel": "calm", "data": rounds }));
+            assert_eq!(calm.data(), rounds);
+            rounds += 1;
+        }
+    });
+    assert_eq!(edge.metric("tidegate_deliveries_dropped_total"), 0);
+    edge.expect_metric("tidegate_client_commands_parked", 0);
+}

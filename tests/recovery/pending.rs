@@ -1,5 +1,6 @@
 //! Subscriptions that are taken away before their home has confirmed them. The test plays the home.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -8,7 +9,8 @@ use tidegate::mesh::{Attend, Attendance, Attended, Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
 use tidegate::protocol::{
-    Answer, ChannelGrant, ChannelName, Command, CommandError, ShardId, Target, Variant,
+    Answer, ChannelGrant, ChannelName, Command, CommandError, Namespace, Namespaces, Publication,
+    ShardId, Target, Variant,
 };
 use tidegate::ws::CloseCode;
 
@@ -31,7 +33,10 @@ impl Edge {
             names.find(|name| homes.of(name) == ShardId(1)).expect("some number")
         };
         let (channel, personal) = (elsewhere("a"), elsewhere("#"));
-        let settings = Settings::unlimited(ShardId(0), homes.clone());
+        let rules = Namespace { history_size: 10, presence: true, ..Namespace::default() };
+        let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
+        let unlimited = Settings::unlimited(ShardId(0), homes.clone());
+        let settings = Settings { namespaces: namespaces.into(), ..unlimited };
         let mut hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
         let row = hub.attach(0);
         hub.open_managed(row, Variant::Json);
@@ -70,6 +75,16 @@ impl Edge {
             _ => None,
         };
         effects.filter_map(attend).collect()
+    }
+
+    /// What homes are asked to do.
+    fn commands(&mut self) -> Vec<Command> {
+        let effects = std::iter::from_fn(|| self.hub.poll_effect());
+        let command = |effect| match effect {
+            Effect::Send(_, Envelope::Command { command, .. }) => Some(*command),
+            _ => None,
+        };
+        effects.filter_map(command).collect()
     }
 
     fn answer(&mut self, number: u32, result: Result<Attendance, CommandError>) {
@@ -200,4 +215,59 @@ fn nothing_follows_a_close() {
     };
     edge.hub.handle(Envelope::Answered(Box::new(answer)));
     assert_eq!(edge.replies(), [Value::Null], "a close frame is no JSON");
+}
+
+#[test]
+fn a_publication_waits_for_its_crowded_home_and_what_is_behind_it_too() {
+    let mut edge = Edge::connect();
+    let (row, channel) = (edge.row, edge.channel.clone());
+    edge.hub.note_crowded(ShardId(1), true);
+    edge.hub.ask(row, Asked::Publish(2, channel.clone(), "1".into()));
+    edge.hub.ask(row, Asked::PresenceStats(3, channel.clone()));
+    edge.hub.resume_publishers();
+    assert!(edge.commands().is_empty());
+    assert!(edge.hub.is_parked(row) && edge.hub.has_waiting_publishers());
+    edge.hub.note_crowded(ShardId(1), false);
+    edge.hub.resume_publishers();
+    let commands = edge.commands();
+    assert!(matches!(commands[..], [Command::Publish { .. }, Command::PresenceStats { .. }]));
+    assert!(!edge.hub.is_parked(row) && !edge.hub.has_waiting_publishers());
+    // Only publications make more to do.
+    edge.hub.note_crowded(ShardId(1), true);
+    edge.hub.ask(row, Asked::PresenceStats(4, channel));
+    assert_eq!(edge.commands().len(), 1);
+}
+
+#[test]
+fn a_publication_waits_while_its_own_shard_is_congested() {
+    let mut edge = Edge::connect();
+    let homes = Homes::new(2, 1);
+    let name = |number: u32| ChannelName::parse(format!("c{number}").as_bytes()).expect("a name");
+    let here = |name: &ChannelName| homes.of(name) == ShardId(0);
+    let channel = (0..).map(name).find(here).expect("some number");
+    let subscribe = Subscribe {
+        channel: channel.clone(),
+        position: PositionClaim::default(),
+        wishes: Wishes::default(),
+        rejects_unrecovered: false,
+        grant: None,
+    };
+    edge.hub.ask(edge.row, Asked::Subscribe(2, Box::new(subscribe)));
+    assert_eq!(edge.replies().len(), 1);
+    let publication = Arc::new(Publication::new(true, &[b'1'; 100_000], 0));
+    while !edge.hub.is_congested() {
+        let (channel, publication) = (channel.clone(), Arc::clone(&publication));
+        let command = Box::new(Command::Publish { channel, publication, key: None });
+        edge.hub.handle(Envelope::Command { command, ticket: None });
+    }
+    for id in 3..6 {
+        edge.hub.ask(edge.row, Asked::Publish(id, channel.clone(), "2".into()));
+    }
+    edge.hub.resume_publishers();
+    assert!(edge.hub.is_parked(edge.row));
+    let before = edge.replies().len();
+    edge.hub.resume_publishers();
+    assert!(!edge.hub.is_parked(edge.row));
+    let replies = edge.replies();
+    assert_eq!((before, replies.len()), (3, 6), "three answers and three pushes: {replies:?}");
 }
