@@ -4,6 +4,7 @@ go 1.25.0
 
 require (
 	github.com/centrifugal/centrifuge-go v0.12.1
+	github.com/centrifugal/gocent/v3 v3.3.0
 	github.com/pebbe/zmq4 v1.4.0
 )
 
