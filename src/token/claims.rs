@@ -187,8 +187,10 @@ impl Subscription<'_> {
 
 fn user(payload: &Payload<'_>) -> Result<String, Flaw> {
     let user = text("sub", payload.sub)?.unwrap_or_default();
-    if user.len() > USER_BYTES_MAX {
-        return Err(Flaw::Claim { name: "sub", expected: "at most 254 bytes" });
+    // Nobody else can name a user with control characters, a backend that wants it out included.
+    if user.len() > USER_BYTES_MAX || user.chars().any(char::is_control) {
+        let expected = "at most 254 bytes without control characters";
+        return Err(Flaw::Claim { name: "sub", expected });
     }
     Ok(user)
 }

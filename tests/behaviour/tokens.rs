@@ -54,6 +54,22 @@ fn a_token_names_the_user_of_a_raw_connection_whose_path_does_not() {
 }
 
 #[test]
+fn nobody_is_let_in_whom_backends_cannot_name() {
+    let edge = Edge::with(&[HMAC_SECRET, "client.anonymous=true"]);
+    for user in ["4\n2", "\u{85}", "u\0"] {
+        let client = Managed::open(&edge);
+        client.begin("connect", json!({ "token": token(json!({ "sub": user })) }));
+        client.expect_close(3500);
+        let path = format!("/websocket?token={}", token(json!({ "sub": user })));
+        assert_eq!(Client::try_open(edge.public, &path).map(drop).unwrap_err(), "401");
+        let client = Managed::connect(&edge);
+        let claims = json!({ "sub": user, "channel": "news" });
+        let subscribe = json!({ "channel": "news", "token": token(claims) });
+        assert_eq!(client.refused("subscribe", subscribe), 103);
+    }
+}
+
+#[test]
 fn a_managed_connection_that_expires_is_counted_as_such() {
     let edge = Edge::with(&[HMAC_SECRET, "client.refresh_grace=1s"]);
     let client = Managed::open(&edge);

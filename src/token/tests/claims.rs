@@ -249,7 +249,9 @@ fn channels_are_bounded() {
         assert_invalid(connect(&json!({ "channels": [name] }).to_string()), Flaw::ChannelName);
         assert_invalid(connect(&json!({ "subs": { name: {} } }).to_string()), Flaw::ChannelName);
     }
-    assert_eq!(wrong_claim(&json!({ "sub": "u".repeat(255) }).to_string()), "sub");
+    for user in ["u".repeat(255), "4\n2".to_owned(), "\u{85}".to_owned()] {
+        assert_eq!(wrong_claim(&json!({ "sub": user }).to_string()), "sub");
+    }
 }
 
 #[test]
