@@ -15,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::http::host::is_local;
 
 /// Lets requests through that no foreign page can read the answer of.
-pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     if !is_local_host(headers) {
         return Err(ApiError::ForeignHost);
     }

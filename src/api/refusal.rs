@@ -1,7 +1,9 @@
-//! `GET /try/refusal`: why the public address refuses the WebSocket that the try page asked for.
+//! `POST /try/refusal`: why the public address refuses the WebSocket that the try page asked for.
 //!
 //! A browser keeps that from its pages. So the edge sends itself the same opening handshake over
-//! HTTP and passes on what it is told; one that succeeds is dropped at once.
+//! HTTP and passes on what it is told; one that succeeds is dropped at once. Until then it is a
+//! session of its user like any other and can take the place of another, so no foreign page may
+//! make the edge ask (see `head`).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
+use axum::extract::{self, State};
 use axum::http::{HeaderMap, Request, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,11 +19,14 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use crate::api::error::ApiError;
-use crate::api::head::check_origin;
+use crate::api::head::{check_page, read_body};
 use crate::api::router::Shared;
 
 /// The longest that the public address may take.
 const TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Most bytes of a body: no head that the public address takes is longer.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Most bytes of its answer: it says one sentence.
 const REASON_BYTES_MAX: usize = 4096;
@@ -31,7 +36,8 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// The handshake that failed.
 #[derive(Debug, Deserialize)]
-pub(super) struct Handshake {
+#[serde(deny_unknown_fields)]
+struct Handshake {
     path: String,
     #[serde(default)]
     protocols: String,
@@ -47,12 +53,15 @@ pub(super) struct Refusal {
 /// Asks the public address as the page did.
 pub(super) async fn refusal(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    Query(handshake): Query<Handshake>,
+    asked: extract::Request,
 ) -> Result<Json<Refusal>, ApiError> {
-    check_origin(&headers)?;
+    let (head, body) = asked.into_parts();
+    check_page(&head.headers)?;
+    let body = read_body(&head.headers, body, BODY_BYTES_MAX, shared.request_time_max).await?;
+    let handshake =
+        serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?;
     let public = reachable(shared.facts.public);
-    let request = request(&handshake, public, &headers)
+    let request = request(&handshake, public, &head.headers)
         .ok_or_else(|| ApiError::Invalid("`path` and `protocols` are no handshake".to_owned()))?;
     match tokio::time::timeout(TIME_MAX, ask(public, request)).await {
         Ok(Some(refusal)) => Ok(Json(refusal)),

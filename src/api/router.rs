@@ -68,7 +68,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/centrifuge.js", get(([(header::CONTENT_TYPE, script)], SDK)))
         .route("/app.css", get(([(header::CONTENT_TYPE, style)], include_str!("page/app.css"))))
         .route("/info", get(info))
-        .route("/try/refusal", get(refusal))
+        .route("/try/refusal", post(refusal))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route(DESCRIPTION, get(([(header::CONTENT_TYPE, json)], OPENAPI)))

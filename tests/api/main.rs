@@ -215,20 +215,27 @@ fn other_sites_cannot_publish() {
 #[test]
 fn only_the_own_page_asks_why_it_was_refused() {
     let edge = Edge::start(false);
-    let path = "/try/refusal?path=/websocket/42&protocols=";
+    let json = ("Content-Type", "application/json");
+    let ask = |headers: &[(&str, &str)], body: &str| {
+        edge.request("POST", "/try/refusal", headers, body)
+    };
+    let handshake = r#"{"path":"/websocket/42","protocols":""}"#;
     for (header, code) in [
         (("Host", "evil.example"), "foreign_host"),
         (("Origin", "http://evil.example"), "foreign_origin"),
     ] {
-        edge.request("GET", path, &[header], "").assert_error(403, code);
+        ask(&[json, header], handshake).assert_error(403, code);
     }
+    // A picture or a form of a foreign page says no Origin, but it cannot send JSON.
+    edge.get("/try/refusal?path=/websocket/42").assert_error(405, "method_not_allowed");
+    ask(&[("Content-Type", "text/plain")], handshake).assert_error(415, "unsupported_media_type");
     // Nothing but a handshake on the public address can be asked for.
-    for odd in ["http://evil.example/", "/a%20b", "/a%0d%0aX:%20y", ""] {
-        edge.get(&format!("/try/refusal?path={odd}")).assert_error(400, "invalid");
+    for odd in ["http://evil.example/", "/a b", r"/a\r\nX: y", ""] {
+        ask(&[json], &format!(r#"{{"path":"{odd}"}}"#)).assert_error(400, "invalid");
     }
-    edge.get("/try/refusal?path=/&protocols=a%0d%0ab").assert_error(400, "invalid");
+    ask(&[json], r#"{"path":"/","protocols":"a\r\nb"}"#).assert_error(400, "invalid");
     // Nobody is at the public address of this edge.
-    edge.get(path).assert_error(504, "silent");
+    ask(&[json], handshake).assert_error(504, "silent");
 }
 
 fn post_head(rest: &str) -> String {

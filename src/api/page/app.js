@@ -105,8 +105,12 @@ async function refused(event) {
 
 async function askWhy(path, protocols) {
   try {
-    const query = new URLSearchParams({ path, protocols: protocols.join(", ") });
-    const answer = await (await fetch(`/try/refusal?${query}`)).json();
+    const response = await fetch("/try/refusal", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ path, protocols: protocols.join(", ") }),
+    });
+    const answer = await response.json();
     return answer.error ? { status: null, reason: answer.error.message } : answer;
   } catch (error) {
     return { status: null, reason: `the edge does not answer (${error.message})` };
