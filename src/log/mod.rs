@@ -15,6 +15,7 @@ use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::time::Duration;
 
+use signal_hook::consts::SIGXFSZ;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -38,12 +39,14 @@ impl Logger {
     /// process gets them.
     ///
     /// # Errors
-    /// The thread that writes cannot be had.
+    /// The thread that writes, or the signal handler, cannot be had.
     pub fn start(options: &config::Log) -> io::Result<Self> {
         let stderr = io::stderr();
         let with_colours = stderr.is_terminal();
         // Written to past the standard library's lock, which a write that never ends would hold.
         let sink = Sink::start(File::from(stderr.as_fd().try_clone_to_owned()?))?;
+        // Where a file may not grow (RLIMIT_FSIZE) the write fails, instead of the process.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let lines = Arc::clone(&sink);
         let builder = tracing_subscriber::fmt()
             .with_max_level(level(options.level))

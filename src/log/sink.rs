@@ -103,9 +103,15 @@ impl Sink {
         std::mem::swap(&mut state.waiting, lines);
     }
 
-    /// Says how many lines are missing, now that they would be read.
+    /// Says how many lines are missing, now that it would be read; but not while there is hardly
+    /// room for the line that says so.
     fn tell(&self) {
-        let missing = std::mem::take(&mut self.lock().missing);
+        let mut state = self.lock();
+        if state.waiting.len() > WAITING_BYTES_MAX / 2 {
+            return;
+        }
+        let missing = std::mem::take(&mut state.missing);
+        drop(state);
         if missing > 0 {
             tracing::warn!(
                 lines = missing,
@@ -227,6 +233,22 @@ mod tests {
         script.expect(&line.repeat(4), Ok(WAITING_BYTES_MAX));
         script.sink.flush(PATIENCE);
         assert_eq!(script.dropped(), 2);
+    }
+
+    #[test]
+    fn how_many_lines_are_missing_is_said_when_there_is_room_to_say_it() {
+        let script = Script::start();
+        script.sink.push(b"first\n");
+        assert_eq!(script.heard.recv().unwrap(), b"first\n");
+        let line = vec![b'x'; WAITING_BYTES_MAX];
+        script.sink.push(&line);
+        script.sink.push(b"one too many\n");
+        script.answers.send(Ok(6)).unwrap();
+        assert_eq!(script.heard.recv().unwrap().len(), WAITING_BYTES_MAX);
+        assert_eq!(script.sink.lock().missing, 1, "the line that says so would be missing too");
+        script.answers.send(Ok(WAITING_BYTES_MAX)).unwrap();
+        script.sink.flush(PATIENCE);
+        assert_eq!(script.sink.lock().missing, 0);
     }
 
     #[test]

@@ -63,6 +63,17 @@ fn a_log_on_a_full_disk() {
 }
 
 #[test]
+fn a_log_file_that_may_not_grow() {
+    let path = std::env::temp_dir().join(format!("tidegate-log-file-{}", std::process::id()));
+    let edge = Edge::logging_to(File::create_new(&path).unwrap(), OPEN);
+    std::fs::remove_file(&path).unwrap();
+    edge.limit("fsize=0");
+    make_lines(&edge);
+    eventually("lines are counted", || edge.metric("tidegate_log_lines_dropped_total") > 0);
+    serves_and_drains(edge);
+}
+
+#[test]
 fn a_log_that_nobody_reads() {
     let (_unread, writer) = full_pipe();
     serves_and_drains(Edge::logging_to(writer, OPEN));

@@ -247,6 +247,13 @@ impl Edge {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// Sets a limit of the process that runs, such as `fsize=0`.
+    pub fn limit(&self, limit: &str) {
+        let pid = self.child.id().to_string();
+        let arguments = [format!("--{limit}"), "--pid".to_owned(), pid];
+        assert!(Command::new("prlimit").args(arguments).status().unwrap().success());
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
