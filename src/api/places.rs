@@ -11,12 +11,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::Timing;
 use crate::metrics::HttpMetrics;
+
+/// Probes and scrapes are further apart than this.
+const EAGER: Duration = Duration::from_millis(100);
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub(super) struct Place {
     /// Since when it is in this phase.
     since: Cell<Instant>,
     timing: Timing,
+    /// When its last answer was ready.
+    answered: Cell<Option<Instant>>,
     is_displaced: Cell<bool>,
     changed: Notify,
     flushed: Notify,
@@ -78,17 +84,26 @@ impl Place {
         }
     }
 
-    /// A request has come. The answer to the one before is to be taken first, so that nobody makes
-    /// answers pile up.
-    pub(super) async fn begin(&self) {
+    /// Waits until the last answer is taken, so that nobody makes answers pile up.
+    pub(super) async fn ready(&self) {
         while self.phase.get() == Phase::Answer {
             self.flushed.notified().await;
         }
+    }
+
+    /// Whether this request follows the last answer closely.
+    pub(super) fn is_eager(&self) -> bool {
+        self.answered.get().is_some_and(|answered| answered.elapsed() < EAGER)
+    }
+
+    /// A request is being served.
+    pub(super) fn begin(&self) {
         self.enter(Phase::Serving);
     }
 
     /// The answer is ready.
     pub(super) fn finish(&self) {
+        self.answered.set(Some(Instant::now()));
         self.enter(Phase::Answer);
     }
 
@@ -151,6 +166,7 @@ impl Places {
             phase: Cell::new(Phase::Head),
             since: Cell::new(Instant::now()),
             timing: self.timing,
+            answered: Cell::new(None),
             is_displaced: Cell::new(false),
             changed: Notify::new(),
             flushed: Notify::new(),
@@ -214,7 +230,7 @@ mod tests {
     fn who_is_served_keeps_the_place_and_the_oldest_other_gives_way() {
         let places = places(3);
         let (served, old, young) = (places.take(), places.take(), places.take());
-        assert_eq!(poll(served.begin()), Poll::Ready(()));
+        served.begin();
         old.finish();
         young.finish();
         let newest = places.take();
@@ -232,13 +248,15 @@ mod tests {
     fn the_next_request_waits_until_the_last_answer_is_taken() {
         let places = places(3);
         let place = places.take();
-        assert_eq!(poll(place.begin()), Poll::Ready(()));
-        place.finish();
-        assert_eq!(poll(place.begin()), Poll::Pending);
-        place.note_flush();
-        assert_eq!(poll(place.begin()), Poll::Ready(()));
-        assert_eq!(place.phase.get(), Phase::Serving);
+        assert_eq!(poll(place.ready()), Poll::Ready(()));
+        place.begin();
         // Whoever is served has no deadline here.
         assert_eq!(place.deadline(), None);
+        assert!(!place.is_eager());
+        place.finish();
+        assert_eq!(poll(place.ready()), Poll::Pending);
+        place.note_flush();
+        assert_eq!(poll(place.ready()), Poll::Ready(()));
+        assert!(place.is_eager());
     }
 }

@@ -51,6 +51,13 @@ const CONNECTIONS_MAX: usize = 320;
 /// has nothing under way gives up for whoever comes, and so for probes.
 const API_REQUESTS_MAX: usize = 256;
 
+/// How many that ask this thread again at once are served in one [`TURN`], so that nobody who
+/// comes waits behind all that they ask.
+const TURNS: usize = 4;
+
+/// How long they wait, each time.
+const TURN: Duration = Duration::from_millis(5);
+
 /// Most bytes of a request head, and of a body that is read ahead.
 const READ_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
@@ -99,6 +106,7 @@ pub fn serve(
         shared,
         api: api.handle.clone(),
         api_requests: Semaphore::new(API_REQUESTS_MAX),
+        turns: Semaphore::new(TURNS),
         timing: control.timing,
         metrics: http,
     });
@@ -153,6 +161,8 @@ struct Server {
     shared: Arc<Shared>,
     api: Handle,
     api_requests: Semaphore,
+    /// For those who ask this thread again at once.
+    turns: Semaphore,
     timing: Timing,
     metrics: Arc<HttpMetrics>,
 }
@@ -203,8 +213,13 @@ impl Server {
         place: &Place,
         mut request: Request<Incoming>,
     ) -> Result<Response, Infallible> {
-        place.begin().await;
         trim_path(&mut request);
+        place.ready().await;
+        if place.is_eager() && !is_for_api(request.uri().path()) {
+            let _turn = self.turns.acquire().await;
+            sleep(TURN).await;
+        }
+        place.begin();
         let (request, body) = Unread::watch(request);
         let mut response = self.respond(request).await;
         let is_last = body.is_left() || self.is_ending();

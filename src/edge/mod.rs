@@ -101,6 +101,10 @@ pub struct Addresses {
     pub room: usize,
 }
 
+/// Connections to the internal address that the kernel holds ready: beyond it a probe would be
+/// passed over and come again after a second. `net.core.somaxconn` is an upper bound too.
+const INTERNAL_BACKLOG: u32 = 4096;
+
 /// A thread has ended: what it was for, and how.
 type Ended = (&'static str, Result<(), String>);
 
@@ -263,7 +267,7 @@ fn join(threads: Vec<JoinHandle<()>>) {
 fn public_listeners(config: &Config, count: usize) -> Result<Vec<TcpListener>, Error> {
     let (address, backlog) = (config.public.address, config.public.backlog);
     let failed = |source| listen_error(address, "public.address", source);
-    let first = public_listener(address, backlog, false).map_err(failed)?;
+    let first = listener(address, backlog, false).map_err(failed)?;
     // Nobody else listens here, or listening would have failed. Whoever begins like this from now
     // on fails, whichever options he sets, and only then may the other shards join.
     SockRef::from(&first).set_reuse_port(true).map_err(failed)?;
@@ -271,12 +275,12 @@ fn public_listeners(config: &Config, count: usize) -> Result<Vec<TcpListener>, E
     let address = address_of(&first, address);
     let mut listeners = vec![first];
     for _ in 1..count {
-        listeners.push(public_listener(address, backlog, true).map_err(failed)?);
+        listeners.push(listener(address, backlog, true).map_err(failed)?);
     }
     Ok(listeners)
 }
 
-fn public_listener(address: SocketAddr, backlog: u32, is_shared: bool) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr, backlog: u32, is_shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
@@ -289,7 +293,8 @@ fn public_listener(address: SocketAddr, backlog: u32, is_shared: bool) -> io::Re
 
 fn internal_listener(config: &Config) -> Result<TcpListener, Error> {
     let address = config.internal.address;
-    TcpListener::bind(address).map_err(|source| listen_error(address, "internal.address", source))
+    listener(address, INTERNAL_BACKLOG, false)
+        .map_err(|source| listen_error(address, "internal.address", source))
 }
 
 fn addresses(

@@ -216,9 +216,8 @@ fn other_sites_cannot_publish() {
 fn only_the_own_page_asks_why_it_was_refused() {
     let edge = Edge::start(false);
     let json = ("Content-Type", "application/json");
-    let ask = |headers: &[(&str, &str)], body: &str| {
-        edge.request("POST", "/try/refusal", headers, body)
-    };
+    let ask =
+        |headers: &[(&str, &str)], body: &str| edge.request("POST", "/try/refusal", headers, body);
     let handshake = r#"{"path":"/websocket/42","protocols":""}"#;
     for (header, code) in [
         (("Host", "evil.example"), "foreign_host"),

@@ -111,6 +111,19 @@ fn probes_are_answered_whatever_http_clients_do() {
 }
 
 #[test]
+fn who_asks_for_probes_again_and_again_waits() {
+    const COUNT: u32 = 50;
+    let edge = Edge::patient();
+    let mut stream = edge.connect();
+    let begin = Instant::now();
+    stream.write_all(HEALTH.repeat(COUNT as usize).as_bytes()).unwrap();
+    for _ in 0..COUNT {
+        assert_eq!(answer(&mut stream).status, 200);
+    }
+    assert!(begin.elapsed() >= (COUNT - 1) * Duration::from_millis(4), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn answers_that_are_not_read_hold_up_the_next_request() {
     let mut edge = Edge::patient();
     let body = r#"{"channel":"news","limit":-1}"#;

@@ -196,3 +196,15 @@ fn a_crowd_of_half_messages_is_bounded() {
     }
     edge.expect_metric("tidegate_half_read_bytes", 0);
 }
+
+#[test]
+fn a_crowd_at_the_internal_address_does_not_make_probes_come_again() {
+    let edge = Edge::start();
+    // The edge accepts nobody now, as if it were busy for a moment.
+    edge.signal("STOP");
+    let connect = |_| TcpStream::connect_timeout(&edge.internal, Duration::from_secs(20));
+    let crowd: Result<Vec<_>, _> = (0..300).map(connect).collect();
+    edge.signal("CONT");
+    assert!(crowd.is_ok(), "the kernel has no place: a probe would try again after a second");
+    assert_eq!(edge.get("/health").unwrap().0, 200);
+}
