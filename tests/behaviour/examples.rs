@@ -52,6 +52,8 @@ impl Example {
         let name = format!("tidegate-example-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
+        // Files that a service manager hands over lie beside the configuration here.
+        let block = block.replace("$CREDENTIALS_DIRECTORY/", "");
         for name in block.split("\"file:").skip(1) {
             let name = name.split('"').next().unwrap();
             std::fs::write(directory.join(name), content(name)).unwrap();
