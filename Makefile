@@ -41,13 +41,14 @@ split:
 
 install: build place ## Build it and install it below PREFIX (/usr/local) with unit, man pages, first configuration.
 
-# What an operator has in /etc/tidegate stays as it is.
+# What an operator has in /etc/tidegate stays as it is. Whoever installs with a stricter umask still
+# wants man pages that everybody can read.
 place:
 	install -D -m 755 $(BUILT) $(DESTDIR)$(PREFIX)/bin/tidegate
 	install -D -m 644 $(BUILT).debug $(DESTDIR)$(PREFIX)/bin/.debug/tidegate.debug
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
-	$(BUILT) man $(DESTDIR)$(PREFIX)/share/man/man1
-	sed 's|/usr/local/|$(PREFIX)/|' tuning/tidegate.service \
+	umask 022 && $(BUILT) man $(DESTDIR)$(PREFIX)/share/man/man1
+	umask 022 && sed 's|/usr/local/|$(PREFIX)/|' tuning/tidegate.service \
 		> $(DESTDIR)$(PREFIX)/lib/systemd/system/tidegate.service
 	install -d $(DESTDIR)/etc/tidegate
 	test -e $(DESTDIR)/etc/tidegate/tidegate.toml || \

@@ -26,8 +26,10 @@ impl Root {
         if !built.exists() {
             fs::copy(env!("CARGO_BIN_EXE_tidegate"), &built).unwrap();
         }
-        let output = Command::new("make")
+        // Many an administrator's umask.
+        let output = Command::new("sh")
             .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["-c", "umask 077 && exec make \"$@\"", "sh"])
             .args(["--no-print-directory", "split", "place", "PREFIX=/opt/tide"])
             .arg(format!("BUILT={}", built.display()))
             .arg(format!("DESTDIR={}", self.0.display()))
@@ -70,7 +72,10 @@ fn an_installation_is_complete_and_leaves_alone_what_is_there() {
     assert!(!binary.contains(".debug_line") && !binary.contains(".symtab"), "{binary}");
     assert!(binary.contains(".gnu_debuglink") && symbols.contains(".debug_line"), "{symbols}");
 
-    assert!(root.path("/opt/tide/share/man/man1/tidegate-serve.1").is_file());
+    for path in ["/opt/tide/share/man/man1/tidegate-serve.1", UNIT] {
+        let mode = fs::metadata(root.path(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{path} is for everybody");
+    }
 
     let key = root.read("/etc/tidegate/api.key");
     assert_eq!(key.trim().len(), 64, "{key}");
