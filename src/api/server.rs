@@ -51,6 +51,12 @@ const CONNECTIONS_MAX: usize = 320;
 /// has nothing under way gives up for whoever comes, and so for probes.
 const API_REQUESTS_MAX: usize = 256;
 
+/// Most requests of try pages that are under way at a time.
+const PAGE_REQUESTS_MAX: usize = 16;
+
+/// Where the try page asks.
+const TRY_PREFIX: &str = "/try/";
+
 /// How many that ask this thread again at once are served in one [`TURN`], so that nobody who
 /// comes waits behind all that they ask.
 const TURNS: usize = 4;
@@ -106,6 +112,7 @@ pub fn serve(
         shared,
         api: api.handle.clone(),
         api_requests: Semaphore::new(API_REQUESTS_MAX),
+        page_requests: Semaphore::new(PAGE_REQUESTS_MAX),
         turns: Semaphore::new(TURNS),
         timing: control.timing,
         metrics: http,
@@ -161,6 +168,8 @@ struct Server {
     shared: Arc<Shared>,
     api: Handle,
     api_requests: Semaphore,
+    /// What the try page asks needs no key, so it takes no place from those who have one.
+    page_requests: Semaphore,
     /// For those who ask this thread again at once.
     turns: Semaphore,
     timing: Timing,
@@ -234,13 +243,16 @@ impl Server {
     }
 
     async fn respond(&self, request: Request<Body>) -> Response {
-        let is_for_api = is_for_api(request.uri().path());
+        let path = request.uri().path();
+        let is_for_api = is_for_api(path);
+        let places =
+            if path.starts_with(TRY_PREFIX) { &self.page_requests } else { &self.api_requests };
         let router = self.router.call(request);
         if !is_for_api {
             let Ok(response) = router.await;
             return response;
         }
-        let Ok(_under_way) = self.api_requests.try_acquire() else {
+        let Ok(_under_way) = places.try_acquire() else {
             self.metrics.requests_refused.increment();
             return backend::failure(ApiError::TooMany);
         };
@@ -262,7 +274,7 @@ impl Server {
 /// Whether a request is carried out on the thread of the API.
 fn is_for_api(path: &str) -> bool {
     let is_method = path.starts_with(backend::PREFIX) && path != DESCRIPTION;
-    is_method || path == backend::LINES || path.starts_with("/try/")
+    is_method || path == backend::LINES || path.starts_with(TRY_PREFIX)
 }
 
 /// A slash at the end of a path means nothing.

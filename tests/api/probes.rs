@@ -111,6 +111,21 @@ fn probes_are_answered_whatever_http_clients_do() {
 }
 
 #[test]
+fn what_needs_no_key_takes_no_place_from_backends() {
+    let edge = Edge::patient();
+    let slow_body = "POST /try/refusal HTTP/1.1\r\nHost: localhost\r\n\
+        Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{";
+    let held = connections(&edge, 300, slow_body);
+    let refused = "tidegate_http_requests_refused_total";
+    let start = Instant::now();
+    while number(&edge, refused) < 300 - 16 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", number(&edge, refused));
+    }
+    assert_eq!(edge.call("nothing", "{}").status, 404);
+    drop(held);
+}
+
+#[test]
 fn who_asks_for_probes_again_and_again_waits() {
     const COUNT: u32 = 50;
     let edge = Edge::patient();
