@@ -143,12 +143,15 @@ impl Peer {
 
     /// Why the edge ended a connection that libzmq says has ended; none if the peer did.
     pub(super) fn why_ended(&self, heartbeat_timeout: Duration) -> Option<Reason> {
+        let received = received(self.socket.as_raw_fd());
         match self.socket.peek(&mut [MaybeUninit::uninit()]) {
+            // It died, and libzmq noticed when it wrote to it, before it had read all.
+            _ if received.as_ref().is_some_and(|received| received.is_reset) => None,
             // The end of what it had to say.
             Ok(0) => None,
             Ok(_) => Some(Reason::TooLong),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let quiet = received(self.socket.as_raw_fd()).map(|received| received.quiet);
+                let quiet = received.map(|received| received.quiet);
                 let is_silent = quiet.is_none_or(|quiet| quiet >= heartbeat_timeout);
                 Some(if is_silent { Reason::Silent } else { Reason::TooLong })
             }

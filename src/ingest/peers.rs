@@ -74,7 +74,7 @@ struct Watched {
     has_freed: bool,
     /// Whether all messages that had arrived at the last check have been received since.
     is_drained: bool,
-    /// Bytes that came in and that went out since it was empty.
+    /// Bytes that came in, as far as they were measured, and that went out since it was empty.
     arrived: u64,
     delivered: u64,
 }
@@ -205,7 +205,8 @@ impl Peers {
 
     /// There is no message left.
     pub(super) fn note_empty(&mut self, place: usize) {
-        self.sockets[place].is_drained = true;
+        let socket = &mut self.sockets[place];
+        (socket.is_drained, socket.arrived, socket.delivered) = (true, 0, 0);
     }
 }
 
@@ -279,9 +280,6 @@ impl Watched {
         if !self.is_input {
             return (0, Vec::new());
         }
-        if was_drained {
-            (self.arrived, self.delivered) = (0, 0);
-        }
         let (most, mut bytes) = (self.message_bytes_max, 0);
         let mut endless = Vec::new();
         for peer in self.peers.values_mut() {
@@ -292,7 +290,10 @@ impl Watched {
                 endless.push((Reason::Unfinished, peer.name.clone()));
             }
         }
-        self.arrived += bytes;
+        // Where nothing was left and nothing has come out since, they had come out before.
+        if !was_drained || self.delivered > 0 {
+            self.arrived += bytes;
+        }
         self.is_watching = self.peers.values().any(|peer| peer.is_watched);
         (bytes, endless)
     }

@@ -64,13 +64,19 @@ pub struct Received {
     pub taken: u64,
     /// Time since the last byte came.
     pub quiet: Duration,
+    /// Whether the connection is no more, as its peer refused what came for it.
+    pub is_reset: bool,
 }
 
 /// Places in the kernel's `struct tcp_info`, which only ever grows at its end: the `libc` crate has
 /// its first part alone.
+const STATE_AT: usize = 0;
 const LAST_DATA_MILLIS_AT: usize = 52;
 const BYTES_RECEIVED_AT: usize = 128;
 const TCP_INFO_BYTES: usize = BYTES_RECEIVED_AT + size_of::<u64>();
+
+/// The state of a TCP connection that is no more, `TCP_CLOSE` in the kernel.
+const CLOSED: u8 = 7;
 
 /// What a TCP connection has brought; none for a socket of another kind.
 pub fn received(fd: RawFd) -> Option<Received> {
@@ -95,6 +101,7 @@ pub fn received(fd: RawFd) -> Option<Received> {
         come: bytes,
         taken: bytes.saturating_sub(unread.unsigned_abs().into()),
         quiet: Duration::from_millis(millis.into()),
+        is_reset: info[STATE_AT] == CLOSED,
     })
 }
 

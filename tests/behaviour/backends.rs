@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Asker, Edge, PATIENCE, eventually};
@@ -71,6 +72,20 @@ fn a_peer_that_goes_by_itself_is_not_refused() {
     eventually("all are gone", || edge.metric("tidegate_ingest_peers") == 0);
     let gone = edge.metric(&refused("left"));
     assert_eq!(edge.metric("tidegate_ingest_peers_refused_total"), gone);
+}
+
+#[test]
+fn a_peer_that_dies_while_it_asks_has_sent_nothing_too_long() {
+    let edge = Edge::start();
+    let command = b"\x01\x01c\x01\x01x\0\x09{\"rid\":1}";
+    for _ in 0..5 {
+        let address = edge.endpoint(2).trim_start_matches("tcp://");
+        let mut peer = greet(address, b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER");
+        peer.write_all(&command.repeat(100_000)).unwrap();
+        // Answers that it has not read are refused from now on, while commands wait at the edge.
+    }
+    eventually("all are gone", || edge.metric("tidegate_ingest_peers") == 0);
+    assert_eq!(edge.metric(&refused("too_long")), 0, "{}", edge.log());
 }
 
 #[test]
@@ -164,15 +179,53 @@ fn long_messages_in_flight_are_bounded_in_bytes() {
     expect_memory(&edge, before + 64 * MEGABYTE);
 }
 
-/// A PUSH made by hand (ZMTP 3.0, ZeroMQ RFC 23).
-fn greet(edge: &Edge) -> TcpStream {
-    let mut peer = TcpStream::connect(edge.endpoint(1).trim_start_matches("tcp://")).unwrap();
+#[test]
+fn what_is_received_at_once_does_not_count_as_waiting() {
+    const CALM: usize = 20;
+    let edge = Edge::with(&["shards.count=1"]);
+    let is_over = AtomicBool::new(false);
+    let calm = std::thread::scope(|scope| {
+        // Somebody always says a little, which would hold memory back for ever.
+        scope.spawn(|| {
+            let push = edge.push();
+            while !is_over.load(Ordering::Relaxed) {
+                push.send_multipart(["quiet", "tick"], 0).unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let received = "tidegate_ingest_messages_total{socket=\"pull\"";
+        let (mut calm, mut before, start) = (0, 0, Instant::now());
+        while calm < CALM && start.elapsed() < PATIENCE {
+            // Each look is at another measurement.
+            let messages = edge.metric(received);
+            if messages < before + 20 {
+                continue;
+            }
+            before = messages;
+            let is_calm = edge.metric("tidegate_ingest_queued_bytes") == 0;
+            calm = if is_calm { calm + 1 } else { 0 };
+        }
+        is_over.store(true, Ordering::Relaxed);
+        calm
+    });
+    assert_eq!(calm, CALM, "bytes are said to wait that do not");
+}
+
+/// A PUSH made by hand.
+fn greet_as_push(edge: &Edge) -> TcpStream {
+    let address = edge.endpoint(1).trim_start_matches("tcp://");
+    greet(address, b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH")
+}
+
+/// A peer made by hand (ZMTP 3.0, ZeroMQ RFC 23), with its READY command.
+fn greet(address: &str, ready: &[u8]) -> TcpStream {
+    let mut peer = TcpStream::connect(address).unwrap();
     let mut greeting = [0; 64];
     (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
     greeting[12..16].copy_from_slice(b"NULL");
     peer.write_all(&greeting).unwrap();
     peer.read_exact(&mut greeting).unwrap();
-    peer.write_all(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH").unwrap();
+    peer.write_all(ready).unwrap();
     peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
     peer
 }
@@ -188,7 +241,7 @@ fn a_message_without_an_end_is_not_kept_for_ever() {
         // Parts of a message with more to come.
         let part = [&[1, part_bytes as u8][..], &vec![b'x'; part_bytes]].concat();
         let chunk = part.repeat(MEGABYTE / 4 / part.len());
-        let (mut peer, mut sent, mut most) = (greet(&edge), 0, 0);
+        let (mut peer, mut sent, mut most) = (greet_as_push(&edge), 0, 0);
         while sent < 256 * MEGABYTE && peer.write_all(&chunk).is_ok() {
             sent += chunk.len();
             most = edge.memory().max(most);
@@ -202,7 +255,7 @@ fn a_message_without_an_end_is_not_kept_for_ever() {
     }
     expect_memory(&edge, before + 48 * MEGABYTE);
     // A message that is long, of few parts, and slow to come is heard.
-    let mut peer = greet(&edge);
+    let mut peer = greet_as_push(&edge);
     peer.write_all(b"\x01\x01c\x02").unwrap();
     let length = MEGABYTE - 100;
     peer.write_all(&(length as u64).to_be_bytes()).unwrap();
