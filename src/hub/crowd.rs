@@ -1,5 +1,5 @@
 //! Publications of clients wait like those of backends while the home of their channel has more
-//! than enough to do.
+//! than enough to do, and commands of any kind while their connection has had its share of a turn.
 //!
 //! Those of backends wait on their links. A client's waits in its connection, with all commands
 //! behind it, and while commands wait the connection is not read. So TCP slows the client down, and
@@ -15,6 +15,12 @@ use crate::protocol::{ClientId, ShardId};
 /// At most so many connections are looked at in one turn.
 const RESUMED_MAX: usize = 64;
 
+/// Most commands of one connection that are begun in one turn. A frame may bring a thousand.
+const SHARE: u8 = 64;
+
+/// So many connections that have had their share of a turn go on in the next one.
+const LATECOMERS_MAX: usize = 4;
+
 /// Who is crowded, and who waits for that to end.
 #[derive(Debug)]
 pub(super) struct Crowds {
@@ -22,14 +28,25 @@ pub(super) struct Crowds {
     shards: Box<[bool]>,
     /// Connections whose next command is a publication that waits, each once.
     waiting: VecDeque<ClientId>,
+    /// Connections that have had their share, each once.
+    later: VecDeque<ClientId>,
+    /// Who is in either.
     known: HashSet<ClientId, ahash::RandomState>,
+    /// Counts turns, over and over.
+    turn: u8,
 }
 
 impl Crowds {
     /// Nobody is crowded.
     pub(super) fn new(shards: u8) -> Self {
         let shards = vec![false; usize::from(shards)].into();
-        Self { shards, waiting: VecDeque::new(), known: HashSet::default() }
+        Self {
+            shards,
+            waiting: VecDeque::new(),
+            later: VecDeque::new(),
+            known: HashSet::default(),
+            turn: 0,
+        }
     }
 }
 
@@ -57,6 +74,43 @@ impl Hub {
         self.run_local();
     }
 
+    /// Whether connections have commands left for another turn.
+    pub fn has_latecomers(&self) -> bool {
+        !self.crowds.later.is_empty()
+    }
+
+    /// Another turn begins: every connection may begin as many commands as its share.
+    pub(super) fn begin_turn(&mut self) {
+        self.crowds.turn = self.crowds.turn.wrapping_add(1);
+    }
+
+    /// Some of those go on who have had their share of an earlier turn.
+    pub fn resume_latecomers(&mut self) {
+        for _ in 0..self.crowds.later.len().min(LATECOMERS_MAX) {
+            let client = self.crowds.later.pop_front().expect("counted above");
+            self.crowds.known.remove(&client);
+            if let Some(row) = self.row_of(client) {
+                self.unpark(row);
+            }
+        }
+        self.run_local();
+    }
+
+    /// Whether a connection has had its share, so that its next command waits for another turn.
+    pub(super) fn has_had_share(&self, row: u32) -> bool {
+        let served = self.managed.get(&row).map(|managed| managed.served);
+        served.is_some_and(|(turn, count)| turn == self.crowds.turn && count >= SHARE)
+    }
+
+    /// A command of a connection begins.
+    pub(super) fn count_begun(&mut self, row: u32) {
+        let turn = self.crowds.turn;
+        if let Some(managed) = self.managed.get_mut(&row) {
+            let count = if managed.served.0 == turn { managed.served.1 } else { 0 };
+            managed.served = (turn, count.saturating_add(1));
+        }
+    }
+
     /// Whether a command is a publication whose home is crowded.
     pub(super) fn is_crowded_for(&self, asked: &Asked) -> bool {
         let Asked::Publish(_, channel, _) = asked else { return false };
@@ -64,12 +118,19 @@ impl Hub {
         self.crowds.shards[home.index()] || home == self.settings.shard && self.is_congested()
     }
 
-    /// If the next command of a connection waits for a crowded shard, so does the connection.
+    /// If the next command of a connection waits for a crowded shard or another turn, so does the
+    /// connection.
     pub(super) fn await_room(&mut self, row: u32) {
         let Some(managed) = self.managed.get(&row) else { return };
         let waits = managed.parked.front().is_some_and(|asked| self.is_crowded_for(asked));
         let client = self.client_id(row);
-        if waits && self.crowds.known.insert(client) {
+        let is_late = self.has_had_share(row);
+        if !(waits || is_late) || !self.crowds.known.insert(client) {
+            return;
+        }
+        if is_late {
+            self.crowds.later.push_back(client);
+        } else {
             self.crowds.waiting.push_back(client);
         }
     }

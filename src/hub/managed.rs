@@ -172,6 +172,8 @@ pub(super) struct Managed {
     pub(super) parked: VecDeque<Asked>,
     /// Questions without an answer.
     pub(super) questions: u16,
+    /// A turn, and how many of its commands were begun in it.
+    pub(super) served: (u8, u8),
     /// What it has asked in the present second.
     pub(super) spent: super::rate::Spent,
 }
@@ -260,14 +262,18 @@ impl Hub {
     pub fn ask(&mut self, row: u32, asked: Asked) {
         let must_wait = self.waits(row, asked.channel())
             || self.lacks_room(row, &asked)
-            || self.is_crowded_for(&asked);
+            || self.is_crowded_for(&asked)
+            || self.has_had_share(row);
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => {
                 managed.parked.push_back(asked);
                 self.metrics.commands_parked.add(1);
                 self.await_room(row);
             }
-            _ => self.begin(row, asked),
+            _ => {
+                self.count_begun(row);
+                self.begin(row, asked);
+            }
         }
         self.run_local();
     }
@@ -374,7 +380,8 @@ impl Hub {
         {
             let must_wait = self.must_wait(row, asked.channel())
                 || self.lacks_room(row, &asked)
-                || self.is_crowded_for(&asked);
+                || self.is_crowded_for(&asked)
+                || self.has_had_share(row);
             if must_wait {
                 if let Some(managed) = self.managed.get_mut(&row) {
                     managed.parked.push_front(asked);
@@ -382,6 +389,7 @@ impl Hub {
                 return self.await_room(row);
             }
             self.metrics.commands_parked.add(-1);
+            self.count_begun(row);
             self.begin(row, asked);
         }
     }

@@ -280,6 +280,7 @@ mod tests {
         }
         let mut random = 7_u32;
         for step in 0..3000 {
+            hub.begin_turn();
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let (place, channel) = ((random >> 8) as usize % rows.len(), (random >> 16) % CHANNELS);
             let row = rows[place];

@@ -307,6 +307,7 @@ impl Hub {
     pub fn advance(&mut self, now: Now) {
         let is_new_tick = now.tick != self.now.tick;
         self.now = now;
+        self.begin_turn();
         if is_new_tick {
             self.expire_history();
             self.repeats.expire(now.tick);
@@ -367,6 +368,7 @@ impl Hub {
             && self.queues.effects.is_empty()
             && !self.has_work()
             && !self.has_waiting_publishers()
+            && !self.has_latecomers()
             && !self.is_congested()
             && self.tally.everyone == [0; 3]
     }

@@ -58,6 +58,8 @@ impl Shard {
         for _ in 0..READS_PER_TURN.min(self.work.ready.len()) {
             self.read_ready();
         }
+        self.hub.resume_latecomers();
+        self.perform_effects();
         self.take_envelopes();
         self.verify_some();
         self.run_timers();
@@ -85,6 +87,7 @@ impl Shard {
             Turn::Drained
         } else if self.ring.has_completions()
             || self.hub.has_work()
+            || self.hub.has_latecomers()
             || self.has_readable()
             || self.work.are_timers_left
             || !self.work.unverified.is_empty()

@@ -217,3 +217,42 @@ fn a_flood_of_publications_closes_no_reader_and_holds_up_no_other_channel() {
     assert_eq!(edge.metric("tidegate_deliveries_dropped_total"), 0);
     edge.expect_metric("tidegate_client_commands_parked", 0);
 }
+
+#[test]
+fn a_flood_of_commands_holds_up_no_other_client() {
+    const FLOODERS: u32 = 16;
+    const FRAMES: u32 = 4;
+    const COMMANDS: u32 = 900;
+    let edge = &Edge::with(&["shards.count=1", "channels.presence=true"]);
+    let over = &std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let polite = Managed::connect(edge);
+        for _ in 0..FLOODERS {
+            let client = Managed::connect(edge);
+            scope.spawn(move || {
+                let command = |id: u32| {
+                    let channel = json!({ "channel": format!("flood-{}", id / 2 % 50) });
+                    let method = if id.is_multiple_of(2) { "subscribe" } else { "unsubscribe" };
+                    json!({ "id": id, method: channel }).to_string()
+                };
+                let frame = (1000..1000 + COMMANDS).map(command).collect::<Vec<_>>().join("\n");
+                for _ in 0..FRAMES {
+                    client.say(&frame);
+                }
+                for number in 0..FRAMES * COMMANDS {
+                    assert_eq!(client.hear()["id"], 1000 + number % COMMANDS);
+                }
+                over.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+        let mut rounds = 0;
+        while over.load(std::sync::atomic::Ordering::Relaxed) < FLOODERS {
+            polite.refused("rpc", json!({ "method": "any" }));
+            rounds += 1;
+        }
+        // Behind whole frames of the others it has its turn once in some thousand commands.
+        let frames = FLOODERS * FRAMES;
+        assert!(rounds > frames, "{rounds} while {frames} frames were carried out");
+    });
+    edge.expect_metric("tidegate_client_commands_parked", 0);
+}
