@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Session, Settings, Subscribe, Wishes};
+use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Now, Session, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::protocol::centrifuge::PositionClaim;
@@ -46,6 +46,7 @@ impl Stage {
             let grant = Grant { user: user.into(), ..Grant::default() };
             self.hub.ask(row, Asked::Connect(1, Box::new(grant)));
             for (channel, id) in channels.into_iter().zip(2..) {
+                self.begin_turn();
                 self.hub.ask(row, Asked::Subscribe(id, Box::new(subscribe(channel))));
             }
         } else {
@@ -70,8 +71,14 @@ impl Stage {
         self.hub.handle(Envelope::Command { command, ticket: None });
     }
 
+    /// Another turn: in each a connection has a share of commands.
+    fn begin_turn(&mut self) {
+        self.hub.advance(Now::default());
+    }
+
     /// Serves everybody; returns how many bytes that were.
     pub(crate) fn flush(&mut self) -> u64 {
+        self.begin_turn();
         let mut bytes = 0;
         while self.hub.has_work() {
             self.hub.poll_batch(&mut self.batch);
