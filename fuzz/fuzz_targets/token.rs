@@ -13,7 +13,7 @@ const SECRET: &[u8] = b"thirty-two bytes are the minimum";
 const NOW: u64 = 1_700_000_000;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
-    let rules = Rules { audience: Some("edge".to_owned()), issuer: None };
+    let rules = Rules { audience: Some("edge".to_owned()), issuer: None, leeway: 5 };
     Verifier::new(Keys::new(vec![Key::from_secret(SECRET)]), rules)
 });
 
