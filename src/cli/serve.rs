@@ -62,6 +62,9 @@ fn serve(config: &Config, file: Option<&Path>, logger: &Logger) -> Result<(), St
         Ok(limit) => tracing::info!(descriptors = limit, "descriptor limit"),
         Err(error) => tracing::warn!(%error, "the descriptor limit stays as it is"),
     }
+    if !sys::epoll::is_in_force() {
+        tracing::warn!("a peer that floods a ZeroMQ endpoint and resets can end this process");
+    }
     if let Err(error) = sys::host::use_small_pages() {
         tracing::warn!(%error, "idle connections will take more memory");
     }

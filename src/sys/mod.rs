@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod complaint;
+pub mod epoll;
 pub mod eventfd;
 pub mod host;
 pub mod memlock;
