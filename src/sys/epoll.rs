@@ -6,11 +6,11 @@
 //! assertion (`!_io_error` in `stream_engine_base.cpp`; versions 4.3.x). A peer can bring that
 //! about at will: it floods, asks for an answer (PING) and resets its connection.
 //!
-//! So this program has an `epoll_ctl` of its own, which the dynamic linker prefers to libc's, also
-//! for libzmq: a descriptor that was watched for input, and is no longer, leaves the epoll set until
-//! its input is wanted again. A connection that broke meanwhile is found broken by the read that
-//! comes then. Everything edge-triggered (tokio) passes through unchanged, and so does whatever was
-//! never watched for input (connections that libzmq is making).
+//! So this program has an `epoll_ctl` of its own, which the dynamic linker prefers to libc's,
+//! also for libzmq: a descriptor that was watched for input, and is no longer, leaves the epoll
+//! set until its input is wanted again. A connection that broke meanwhile is found broken by the
+//! read that comes then. Everything edge-triggered (tokio) passes through unchanged, and so does
+//! whatever was never watched for input (connections that libzmq is making).
 
 use std::ffi::{c_int, c_void};
 use std::io;
