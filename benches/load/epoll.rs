@@ -52,7 +52,7 @@ impl EpollServer {
     pub(crate) fn entrance(&self) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_nodelay(true)?;
-        write!(stream, "GET {COMMANDS} HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        write!(stream, "GET {COMMANDS} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         stream.read_exact(&mut [0; CONTINUE.len()])?;
         Ok(stream)
     }

@@ -84,7 +84,7 @@ impl Server {
     /// The sum of a metric over its labels.
     pub(crate) fn metric(&self, name: &str) -> io::Result<u64> {
         let mut stream = TcpStream::connect(&self.internal)?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         let values = text.lines().filter_map(|line| {
