@@ -50,7 +50,6 @@ check_test() {
     need nginx-light sh -c 'command -v nginx'
     need haproxy sh -c 'command -v haproxy'
     need caddy sh -c 'command -v caddy'
-    need php-cli sh -c 'command -v php'
     need openssl sh -c 'command -v openssl'
     need default-jdk-headless sh -c 'command -v java && command -v javac'
     need maven sh -c 'command -v mvn'
