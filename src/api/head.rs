@@ -10,9 +10,13 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::uri::Authority;
+use serde::de::DeserializeOwned;
 
 use crate::api::error::ApiError;
 use crate::http::host::is_local;
+
+/// Most bytes that one of our pages sends: the public address takes no longer head.
+const PAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Lets requests through that no foreign page can read the answer of.
 fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -55,6 +59,17 @@ pub(super) async fn read_body(
         Ok(Err(_)) => Err(ApiError::TooLarge(bytes_max)),
         Err(_) => Err(ApiError::BodyTimeout),
     }
+}
+
+/// What one of our own pages sends as JSON.
+pub(super) async fn read_page<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    time_max: Duration,
+) -> Result<T, ApiError> {
+    check_page(headers)?;
+    let body = read_body(headers, body, PAGE_BYTES_MAX, time_max).await?;
+    serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))
 }
 
 /// The name or address in the `Host` header, without the port; `None` if it has odd characters.

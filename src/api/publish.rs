@@ -10,15 +10,12 @@ use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
 
 use crate::api::error::ApiError;
-use crate::api::head::{check_page, read_body};
+use crate::api::head::read_page;
 use crate::api::router::Shared;
 use crate::protocol::{ChannelName, Command, NameError, Publication};
 
 /// Where it is.
 pub(super) const PATH: &str = "/try/publish";
-
-/// Most bytes of a body.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What the page sends: exactly one of `channel`, `user` and `all`.
 #[derive(Debug, Deserialize)]
@@ -43,10 +40,7 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Json<Published>, ApiError> {
     let (head, body) = request.into_parts();
-    check_page(&head.headers)?;
-    let body = read_body(&head.headers, body, BODY_BYTES_MAX, shared.request_time_max).await?;
-    let input =
-        serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let input = read_page(&head.headers, body, shared.request_time_max).await?;
     let command = command(input, shared.clock.now_nanos())?;
     if shared.drain.has_begun() {
         return Err(ApiError::Draining);

@@ -19,14 +19,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use crate::api::error::ApiError;
-use crate::api::head::{check_page, read_body};
+use crate::api::head::read_page;
 use crate::api::router::Shared;
 
 /// The longest that the public address may take.
 const TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Most bytes of a body: no head that the public address takes is longer.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Most bytes of its answer: it says one sentence.
 const REASON_BYTES_MAX: usize = 4096;
@@ -56,10 +53,7 @@ pub(super) async fn refusal(
     asked: extract::Request,
 ) -> Result<Json<Refusal>, ApiError> {
     let (head, body) = asked.into_parts();
-    check_page(&head.headers)?;
-    let body = read_body(&head.headers, body, BODY_BYTES_MAX, shared.request_time_max).await?;
-    let handshake =
-        serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let handshake = read_page(&head.headers, body, shared.request_time_max).await?;
     let public = reachable(shared.facts.public);
     let request = request(&handshake, public, &head.headers)
         .ok_or_else(|| ApiError::Invalid("`path` and `protocols` are no handshake".to_owned()))?;
