@@ -2,7 +2,7 @@
 //! may use it, which settings hold, and what to try next.
 //!
 //! A line begins with a word and an address, so that scripts find theirs; the line `operators` is
-//! the last with an address.
+//! the last of these. For development, what to try next stands below it.
 
 use std::path::Path;
 
