@@ -14,7 +14,8 @@ use super::node::{Node, Value};
 /// Longest name of a namespace in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-const NAME_FORM: &str = "a name of 1 to 64 letters, digits, _, - and .";
+/// What such a name is.
+pub const NAMESPACE_NAME_FORM: &str = "a name of 1 to 64 letters, digits, _, - and .";
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -96,9 +97,9 @@ impl Group for Namespaces {
             (_, single) => single.filter(|_| node.is_from_text()),
         };
         let name = single.map_or(key, |(name, _)| name);
-        if !is_name(name) {
+        if !is_namespace_name(name) {
             let found = format!("the name {name:?}");
-            reader.reject(node, found, NAME_FORM.to_owned());
+            reader.reject(node, found, NAMESPACE_NAME_FORM.to_owned());
             return true;
         }
         match single {
@@ -123,7 +124,9 @@ impl Group for Namespaces {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a namespace may be called so.
+#[must_use]
+pub fn is_namespace_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
 }

@@ -31,7 +31,9 @@ mod unit;
 mod web;
 
 pub use api_key::ApiKey;
-pub use channel::{Namespaces, Permission, Rules, WhenSlow};
+pub use channel::{
+    NAMESPACE_NAME_FORM, Namespaces, Permission, Rules, WhenSlow, is_namespace_name,
+};
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
 pub use key::{PublicKey, SecretKey};

@@ -54,6 +54,12 @@ fn messages_name_the_option() {
     for (method, channel, message) in [
         ("subscribe", "other:a", "unknown channel: add [namespaces.other] to the configuration"),
         ("publish", "other:a", "unknown channel: add [namespaces.other] to the configuration"),
+        (
+            "subscribe",
+            ":a",
+            "unknown channel: \"\" cannot be a namespace, which has a name of 1 to 64 letters, \
+             digits, _, - and .",
+        ),
         ("history", "news", "not available: set channels.history_size"),
         ("history", "chat:a", "not available: set namespaces.chat.history_size"),
         ("presence", "chat:a", "not available: set namespaces.chat.presence"),
