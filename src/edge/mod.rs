@@ -34,10 +34,7 @@ use crate::sys::{Clock, host};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
-    #[error(
-        "cannot listen on {address} ({option}): {source}. Choose another address, or end the \
-         process that has it (`ss -ltnp` names it)."
-    )]
+    #[error("cannot listen on {address} ({option}): {source}; {}", listen_remedy(source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -313,6 +310,25 @@ fn addresses(
 
 fn address_of(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
+}
+
+/// What to do about an address that cannot be listened on.
+fn listen_remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "end the process that has it (`ss -ltnp` names it) or set another address"
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "no interface of this machine has it: set one that `ip address` shows, or 0.0.0.0 or \
+             [::] for all"
+        }
+        Some(libc::EACCES | libc::EPERM) => {
+            "the process may not listen there: set a port from 1024 on, or \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"
+        }
+        Some(libc::EAFNOSUPPORT) => "the kernel has no IPv6 here: set an address of IPv4",
+        _ => "set another address",
+    }
 }
 
 fn listen_error(address: SocketAddr, option: &'static str, source: io::Error) -> Error {

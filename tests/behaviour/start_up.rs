@@ -1,18 +1,20 @@
 //! The promise: an edge that cannot serve says so at once, with the option to change.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Stdio};
 
-use crate::harness::{Asker, Edge, command, eventually, run};
+use crate::harness::{Asker, Edge, below, command, eventually, run};
 
 #[track_caller]
-fn fails(arguments: &[&str], options: &[&str], words: &[&str]) {
+fn fails(arguments: &[&str], options: &[&str], words: &[&str]) -> String {
     let output = run(arguments, options);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     for word in words {
         assert!(text.contains(word), "{word:?} is not in: {text}");
     }
+    text
 }
 
 const FREE: [&str; 3] =
@@ -116,6 +118,39 @@ fn a_public_address_of_another_edge() {
         fails(&["serve"], &options, &["public.address", "cannot listen on", "ss -ltnp"]);
     }
     edge.connect("u", &[]).close(1000);
+}
+
+#[test]
+fn an_address_of_no_interface() {
+    // Reserved for documentation: no machine has it.
+    for option in ["public.address", "internal.address"] {
+        let foreign = format!("{option}=192.0.2.1:9000");
+        let free = FREE[usize::from(option == "public.address")];
+        let allowed = [
+            "public.allow_anonymous=true",
+            "internal.allow_remote=true",
+            "api.key=0123456789abcdef",
+        ];
+        let options: Vec<_> = [&foreign, free, FREE[2]].into_iter().chain(allowed).collect();
+        let said = fails(&["serve"], &options, &[option, "cannot listen on", "no interface"]);
+        assert!(!said.contains("ss -ltnp"), "nobody has it: {said}");
+    }
+}
+
+#[test]
+fn a_port_that_only_root_may_have() {
+    let mut edge = command(&["serve"], &["public.address=127.0.0.1:1", FREE[1], FREE[2]]);
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        edge = below(&["setpriv", "--bounding-set=-net_bind_service"], edge);
+    }
+    let output = edge.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in ["public.address", "may not listen there", "CAP_NET_BIND_SERVICE"] {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+    assert!(!said.contains("ss -ltnp"), "nobody has it: {said}");
 }
 
 #[test]
