@@ -144,7 +144,11 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
 /// Runs the command of this process's command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(instead) => return tell(&instead),
+    };
+    match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::DefaultConfig => default_config::run(),
@@ -159,11 +163,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard output. A reader that went away (`| head`) is no failure of ours; what could
-/// not be written for another reason, such as a full disk, ends the command.
+/// Says what is said instead of running a command: help, the version, or what is wrong with the
+/// command line.
+fn tell(instead: &clap::Error) -> ExitCode {
+    let written = instead.print();
+    if !instead.use_stderr() {
+        check_written(written.and_then(|()| std::io::stdout().flush()));
+    }
+    ExitCode::from(u8::try_from(instead.exit_code()).unwrap_or(u8::MAX))
+}
+
+/// Writes to standard output.
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    check_written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// A reader that went away (`| head`) is no failure of ours; what could not be written for another
+/// reason, such as a full disk, ends the command.
+fn check_written(written: std::io::Result<()>) {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             fail(&format!("cannot write to standard output: {error}"));

@@ -155,7 +155,13 @@ fn an_announcement_that_nobody_hears() {
 
 #[test]
 fn commands_end_quietly_when_their_reader_has_seen_enough() {
-    for arguments in [&["default-config"][..], &["--help"], &["doctor", "--connections", "10"]] {
+    for arguments in [
+        &["default-config"][..],
+        &["--help"],
+        &["--version"],
+        &["completions", "zsh"],
+        &["doctor", "--connections", "10"],
+    ] {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
@@ -167,10 +173,21 @@ fn commands_end_quietly_when_their_reader_has_seen_enough() {
 
 #[test]
 fn a_command_whose_output_a_full_disk_refuses_fails() {
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    let output = command.env_clear().arg("default-config").stdout(full).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("cannot write to standard output: No space left"), "{said}");
+    for arguments in [
+        &["default-config"][..],
+        &["--help"],
+        &["help", "serve"],
+        &["serve", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+        &["check-config", "--print"],
+        &["doctor", "--connections", "10"],
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let output = command.env_clear().args(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cannot write to standard output: No space left"), "{said}");
+    }
 }
