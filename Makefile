@@ -33,28 +33,29 @@ build: ## Build the edge for production: target/release/tidegate, its symbols be
 # backtraces find them beside it or in .debug there. Cargo's own copy of the program is another name
 # of the same file, so a new file takes the place.
 split:
-	@if readelf --wide -S $(BUILT) | grep -q ' \.debug_line '; then \
-		objcopy --only-keep-debug $(BUILT) $(BUILT).debug && \
-		objcopy --strip-all --add-gnu-debuglink=$(BUILT).debug $(BUILT) $(BUILT).stripped && \
-		mv $(BUILT).stripped $(BUILT); \
+	@if readelf --wide -S "$(BUILT)" | grep -q ' \.debug_line '; then \
+		objcopy --only-keep-debug "$(BUILT)" "$(BUILT).debug" && \
+		objcopy --strip-all --add-gnu-debuglink="$(BUILT).debug" "$(BUILT)" "$(BUILT).stripped" && \
+		mv "$(BUILT).stripped" "$(BUILT)"; \
 	fi
 
 install: build place ## Build it and install it below PREFIX (/usr/local) with unit, man pages, first configuration.
 
 # What an operator has in /etc/tidegate stays as it is. Whoever installs with a stricter umask still
 # wants man pages that everybody can read.
+place: TO = $(DESTDIR)$(PREFIX)
+place: ETC = $(DESTDIR)/etc/tidegate
 place:
-	install -D -m 755 $(BUILT) $(DESTDIR)$(PREFIX)/bin/tidegate
-	install -D -m 644 $(BUILT).debug $(DESTDIR)$(PREFIX)/bin/.debug/tidegate.debug
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system
-	umask 022 && $(BUILT) man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 755 "$(BUILT)" "$(TO)/bin/tidegate"
+	install -D -m 644 "$(BUILT).debug" "$(TO)/bin/.debug/tidegate.debug"
+	install -d "$(TO)/share/man/man1" "$(TO)/lib/systemd/system"
+	umask 022 && "$(BUILT)" man "$(TO)/share/man/man1"
 	umask 022 && sed 's|/usr/local/|$(PREFIX)/|' tuning/tidegate.service \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/tidegate.service
-	install -d $(DESTDIR)/etc/tidegate
-	test -e $(DESTDIR)/etc/tidegate/tidegate.toml || \
-		install -m 644 tuning/tidegate.toml $(DESTDIR)/etc/tidegate/tidegate.toml
-	test -e $(DESTDIR)/etc/tidegate/api.key || (umask 077 && od -An -v -tx1 -N32 /dev/urandom | \
-		tr -d ' \n' > $(DESTDIR)/etc/tidegate/api.key)
+		> "$(TO)/lib/systemd/system/tidegate.service"
+	install -d "$(ETC)"
+	test -e "$(ETC)/tidegate.toml" || install -m 644 tuning/tidegate.toml "$(ETC)/tidegate.toml"
+	test -e "$(ETC)/api.key" || (umask 077 && od -An -v -tx1 -N32 /dev/urandom | \
+		tr -d ' \n' > "$(ETC)/api.key")
 
 test: setup ## Run every test: lint, unit, conformance, clients, browser, fuzz.
 	@python3 tests/run.py

@@ -14,7 +14,8 @@ struct Root(PathBuf);
 
 impl Root {
     fn new() -> Self {
-        let name = format!("tidegate-install-test-{}", std::process::id());
+        // With a space, as folders of people have.
+        let name = format!("tidegate install test {}", std::process::id());
         let root = std::env::temp_dir().join(name);
         fs::create_dir_all(&root).unwrap();
         Self(root)
