@@ -203,9 +203,9 @@ options! {
 options! {
     /// What channels with history remember, all together.
     History {
-        /// Most memory for the publications that this process remembers. Past it channels without
-        /// subscribers and publications lose their epoch first, then those that were unused
-        /// longest their history and, without subscribers, their epoch.
+        /// Most memory for the publications that this process remembers, and for the keys of
+        /// recent ones. Past it the channels that hold most forget their oldest publications; one
+        /// that holds less than 8 KiB loses its history only when none holds more.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
         /// it could not be recovered.
@@ -222,7 +222,8 @@ options! {
         /// Time in which a second publication with the same "id" in the same channel is not
         /// delivered.
         window: Duration as Time = 300 * SECOND, SECOND..=DAY;
-        /// Most of them that a shard remembers; past it the oldest is forgotten.
+        /// Most of them that a shard remembers; past it, or past a quarter of its part of
+        /// history.memory_max, the oldest is forgotten.
         keys_max: usize as Number = 65_536, 1..=100_000_000;
     }
 }

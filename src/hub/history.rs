@@ -6,17 +6,18 @@
 //! one of the new. A channel with subscribers keeps its stream; under pressure it forgets only
 //! publications, which a recovery notices by the gap. Who only asks a question begins nothing.
 //!
-//! The budget is for what is remembered. So streams that remember nothing and that nobody hears
-//! make room first, and one that is empty but heard costs nothing: its subscribers are bounded, and
-//! made-up names of theirs must not drive out what others remember.
+//! The budget is for what is remembered, and `payers` says who makes room. A stream that is empty
+//! but heard costs nothing: its subscribers are bounded, and made-up names of theirs must not drive
+//! out what others remember.
 
 use std::sync::Arc;
 
+use crate::hub::Hub;
 use crate::hub::epochs::Epochs;
 use crate::hub::home::Home;
+use crate::hub::payers::{IDLE, LARGE, Payers};
 use crate::hub::rows::{NONE, Rows};
 use crate::hub::stream::Stream;
-use crate::hub::{Hub, Ranks};
 use crate::protocol::{ChannelName, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
@@ -29,24 +30,13 @@ const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
 /// next ticks.
 const STEPS_PER_TICK: u32 = 256;
 
-/// At most so many streams are ended or emptied to make room for one publication. It takes one at
-/// most that is larger than the publication, so in the long run this is more than enough.
-const EVICTIONS_PER_PUBLICATION: usize = 64;
-
-/// The rank of streams that remember something.
-const REMEMBERING: u8 = 0;
-
-/// The rank of those that remember nothing and that nobody hears: they make room first.
-const IDLE: u8 = 1;
-
 /// The streams of a shard.
 pub(super) struct History {
     pub(super) streams: Rows<Stream>,
     pub(super) epochs: Epochs,
-    /// Who makes room first; in each rank the one that was not used for longest.
-    ranks: Ranks<2>,
+    /// Who makes room first.
+    payers: Payers,
     expiry: Wheel,
-    bytes: usize,
 }
 
 impl std::fmt::Debug for History {
@@ -61,52 +51,42 @@ impl History {
         Self {
             streams: Rows::default(),
             epochs,
-            ranks: Ranks::default(),
+            payers: Payers::default(),
             expiry: Wheel::new(Tick(0)),
-            bytes: 0,
         }
+    }
+
+    /// What all streams take.
+    pub(super) fn bytes(&self) -> usize {
+        self.payers.bytes()
     }
 
     /// Changes a stream, keeping the sum of bytes and the order in which streams make room.
     fn change<T>(&mut self, row: u32, change: impl FnOnce(&mut Stream) -> T) -> T {
         let stream = &mut self.streams[row];
-        self.bytes -= stream.bytes();
+        let before = stream.bytes();
         let result = change(stream);
-        self.bytes += stream.bytes();
-        self.rank(row);
+        self.payers.settle(&mut self.streams, row, before);
         result
     }
 
-    fn rank(&mut self, row: u32) {
-        let stream = &self.streams[row];
-        let rank = match (stream.len() > 0, stream.is_heard) {
-            (true, _) => Some(REMEMBERING),
-            (false, false) => Some(IDLE),
-            (false, true) => None,
-        };
-        self.ranks.set(&mut self.streams, row, rank);
-    }
-
     fn insert(&mut self, stream: Stream, due: Tick) -> u32 {
-        self.bytes += stream.bytes();
         let row = self.streams.insert(stream);
-        self.rank(row);
+        self.payers.settle(&mut self.streams, row, 0);
         self.expiry.insert_or_move(row, due);
         row
     }
 
     fn remove(&mut self, row: u32) -> Stream {
-        self.ranks.remove(&mut self.streams, row);
+        self.payers.remove(&mut self.streams, row);
         self.expiry.cancel(row);
-        let stream = self.streams.remove(row);
-        self.bytes -= stream.bytes();
-        stream
+        self.streams.remove(row)
     }
 
     /// Makes a stream the one that was used last.
     pub(super) fn touch(&mut self, row: u32, now: Tick) {
         self.streams[row].used = now;
-        self.ranks.renew(&mut self.streams, row);
+        self.payers.renew(&mut self.streams, row);
     }
 }
 
@@ -121,10 +101,11 @@ impl Hub {
             return row;
         }
         let place = &self.homes.rows[home];
+        let group = self.history.payers.group_of(place.channel_name());
         let epoch = self.history.epochs.next_of(place.channel_name());
         let is_heard = !place.members.is_empty();
         let due = now.plus(ttl.saturating_mul(SECOND));
-        let row = self.history.insert(Stream::new(home, epoch, is_heard, now), due);
+        let row = self.history.insert(Stream::new((home, group), epoch, is_heard, now), due);
         self.homes.rows[home].stream = row;
         self.metrics.streams.add(1);
         row
@@ -162,30 +143,40 @@ impl Hub {
         }
     }
 
-    /// Takes from the streams that make room first until the rest fits.
-    fn enforce_history_budget(&mut self, spared: u32) {
-        let bytes_max = self.settings.history_bytes_max;
-        for _ in 0..EVICTIONS_PER_PUBLICATION {
-            let Some((rank, row)) = self.history.ranks.first() else { return };
-            if self.history.bytes <= bytes_max || row == spared {
-                break;
-            }
+    /// Takes from those who pay first until the rest fits: as many steps as there are publications
+    /// in as many bytes as came. The stream of a channel that is in use does not end.
+    pub(super) fn enforce_history_budget(&mut self, in_use: u32) {
+        while self.history_bytes() > self.settings.history_bytes_max {
+            let Some((rank, row)) = self.history.payers.first() else { return };
             if rank == IDLE {
+                if row == in_use {
+                    return;
+                }
                 self.metrics.positions_evicted.increment();
                 self.end_stream(row);
                 continue;
             }
-            self.metrics.streams_evicted.increment();
-            if self.history.streams[row].is_heard {
-                self.history.change(row, Stream::forget_all);
+            let before = self.history.streams[row].len();
+            if rank >= LARGE {
+                self.history.change(row, Stream::forget_oldest);
             } else {
-                self.end_stream(row);
+                self.history.change(row, Stream::forget_all);
+            }
+            let stream = &self.history.streams[row];
+            let (after, is_heard) = (stream.len(), stream.is_heard);
+            self.metrics.publications_evicted.add((before - after) as u64);
+            if after == 0 {
+                self.metrics.streams_evicted.increment();
+                if !is_heard && row != in_use {
+                    self.end_stream(row);
+                }
             }
         }
-        if spared != NONE && self.history.streams[spared].bytes() > bytes_max {
-            self.metrics.streams_evicted.increment();
-            self.history.change(spared, Stream::forget_all);
-        }
+    }
+
+    /// What streams and the keys of publications take together.
+    fn history_bytes(&self) -> usize {
+        self.history.bytes() + self.repeats.bytes()
     }
 
     fn end_stream(&mut self, row: u32) {
@@ -225,7 +216,7 @@ impl Hub {
         self.note_history();
     }
 
-    fn note_history(&self) {
-        self.metrics.history_bytes.set(self.history.bytes as i64);
+    pub(super) fn note_history(&self) {
+        self.metrics.history_bytes.set(self.history_bytes() as i64);
     }
 }

@@ -66,7 +66,8 @@ impl Hub {
         let row = home.map_or(NONE, |home| self.homes.rows[home].stream);
         let unborn;
         let stream = if row == NONE {
-            unborn = Stream::new(NONE, self.history.epochs.next_of(channel), false, self.now.tick);
+            let epoch = self.history.epochs.next_of(channel);
+            unborn = Stream::new((NONE, 0), epoch, false, self.now.tick);
             &unborn
         } else {
             self.history.touch(row, self.now.tick);

@@ -36,6 +36,7 @@ mod managed;
 mod membership;
 mod named;
 mod outbox;
+mod payers;
 mod publish;
 mod ranks;
 mod rate;
@@ -79,6 +80,9 @@ use crate::metrics::ShardMetrics;
 use crate::protocol::{ChannelName, ClientId, ClientInfo, Namespaces, ShardId, Variant};
 use crate::token::Revocations;
 use crate::wheel::Tick;
+
+/// The keys of publications may take one part in so many of the memory for history.
+const KEYS_PART: usize = 4;
 
 /// What the hub is told once.
 #[derive(Clone, Debug)]
@@ -268,7 +272,8 @@ impl Hub {
             assert!(everyone == everyone_in(variant), "the first rows of an empty table");
         }
         let window = settings.idempotency_window.saturating_mul(SECOND);
-        let repeats = Repeats::new(window, settings.idempotency_keys_max);
+        let keys_bytes_max = settings.history_bytes_max / KEYS_PART;
+        let repeats = Repeats::new(window, settings.idempotency_keys_max, keys_bytes_max);
         let history = History::new(Epochs::new(settings.epoch_seed));
         let crowds = Crowds::new(settings.homes.shards());
         Self {

@@ -174,10 +174,8 @@ impl Hub {
             Arc::new(Push::new(channel.clone(), body))
         });
         let position = stream.zip(push.as_ref()).map(|(row, push)| self.remember(row, push, size));
-        if let Some(key) = key
-            && self.repeats.note(channel, key, position, now)
-        {
-            self.metrics.keys_forgotten.increment();
+        if let Some(key) = key {
+            self.note_key(channel, key, position);
         }
         let mut published = Published { position, ..Published::default() };
         match heard.zip(push) {
@@ -189,6 +187,13 @@ impl Hub {
             None => self.metrics.publications_unheard.increment(),
         }
         Ok(published)
+    }
+
+    fn note_key(&mut self, channel: &ChannelName, key: Box<str>, position: Option<Position>) {
+        let forgotten = self.repeats.note(channel, key, position, self.now.tick);
+        self.metrics.keys_forgotten.add(forgotten);
+        self.enforce_history_budget(NONE);
+        self.note_history();
     }
 
     /// The rules of a channel that can take a publication: where nothing is remembered, its version

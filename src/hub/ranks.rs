@@ -98,6 +98,11 @@ impl<const N: usize> Ranks<N> {
         Some((rank as u8, self.ends[rank as usize].0))
     }
 
+    /// The row that has had a rank for longest.
+    pub fn oldest(&self, rank: u8) -> Option<u32> {
+        Some(self.ends[usize::from(rank)].0).filter(|&row| row != NONE)
+    }
+
     fn push<T: Ranked>(&mut self, rows: &mut Rows<T>, row: u32, rank: u8) {
         if rank == NOWHERE {
             return;

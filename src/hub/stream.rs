@@ -12,7 +12,10 @@ use crate::wheel::Tick;
 const OVERHEAD_BYTES: usize = 256;
 
 /// What a stream without publications costs: itself, its channel's home and name, their places.
-const STREAM_BYTES: usize = 512;
+pub(super) const STREAM_BYTES: usize = 512;
+
+/// For so many publications a stream that forgets them keeps the room.
+const ROOM_KEPT: usize = 64;
 
 /// One life of a channel's stream. What it remembers has consecutive offsets up to the last.
 #[derive(Debug)]
@@ -29,9 +32,13 @@ pub(super) struct Stream {
     pub(super) used: Tick,
     /// Whether its channel has subscribers.
     pub(super) is_heard: bool,
+    /// The group of its namespace.
+    pub(super) group: u16,
     /// When it makes room for others.
     place: Place,
 }
+
+const _: () = assert!(size_of::<Stream>() <= 88, "every channel with history has one");
 
 impl Ranked for Stream {
     fn place(&mut self) -> &mut Place {
@@ -47,15 +54,16 @@ struct Remembered {
 
 impl Default for Stream {
     fn default() -> Self {
-        Self::new(NONE, Epoch(0), false, Tick(0))
+        Self::new((NONE, 0), Epoch(0), false, Tick(0))
     }
 }
 
 impl Stream {
-    /// A stream without publications.
-    pub(super) fn new(home: u32, epoch: Epoch, is_heard: bool, now: Tick) -> Self {
+    /// A stream without publications, of a home row's channel and the group of its namespace.
+    pub(super) fn new((home, group): (u32, u16), epoch: Epoch, is_heard: bool, now: Tick) -> Self {
         Self {
             home,
+            group,
             epoch,
             last: 0,
             version: None,
@@ -97,9 +105,14 @@ impl Stream {
         }
     }
 
-    fn forget_oldest(&mut self) {
+    /// Forgets the oldest publication, and the room that so many would need again.
+    pub(super) fn forget_oldest(&mut self) {
         if let Some(oldest) = self.remembered.pop_front() {
             self.bytes -= cost(&oldest.push);
+        }
+        let (count, room) = (self.remembered.len(), self.remembered.capacity());
+        if room >= ROOM_KEPT && count < room / 4 {
+            self.remembered.shrink_to(2 * count);
         }
     }
 
@@ -208,7 +221,7 @@ mod tests {
 
     /// A stream of eight publications that remembers the last five: offsets 4 to 8.
     fn stream() -> Stream {
-        let mut stream = Stream::new(0, Epoch(1), false, Tick(0));
+        let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));
         for offset in 1..=8 {
             let publication = Arc::new(Publication::new(true, b"1", 0));
             let body = PushBody::Publication { publication, offset };

@@ -119,7 +119,9 @@ metrics! {
         streams: Gauge = "tidegate_streams"
             "Channels whose stream has an epoch and offsets at this shard.";
         history_bytes: Gauge = "tidegate_history_bytes"
-            "Memory of streams and of the publications that they remember.";
+            "Memory of streams and what they remember, and of idempotency keys.";
+        publications_evicted: Counter = "tidegate_history_publications_evicted"
+            "Publications forgotten before their time to make room in the memory for history.";
         streams_evicted: Counter = "tidegate_streams_evicted" [lost = "publications"]
             "Streams that made room in the memory for history, by what they lost.";
         positions_evicted: Counter = "tidegate_streams_evicted" [lost = "position"]

@@ -26,6 +26,7 @@ mod hostile;
 mod info;
 mod log_sinks;
 mod managed;
+mod memory;
 mod metrics;
 mod overrides;
 mod permissions;

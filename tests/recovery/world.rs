@@ -30,7 +30,7 @@ const AGE_STEPS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Met(BTreeMap<&'static str, u64>);
 
-const SITUATIONS: [&str; 16] = [
+const SITUATIONS: [&str; 17] = [
     "recovered something",
     "recovered nothing, as there was nothing",
     "could not recover",
@@ -43,6 +43,7 @@ const SITUATIONS: [&str; 16] = [
     "closed for hoarding",
     "lost with bytes unread",
     "evicted",
+    "the oldest evicted",
     "expired",
     "history of all published",
     "revoked while connecting",
@@ -134,7 +135,7 @@ impl World {
             outbox_bytes_max: random.pick(&[4_000, 10_000_000]),
             memory_max: random.pick(&[30_000, 10_000_000]),
             reply_bytes_max: random.pick(&[3_000, 10_000_000]),
-            history_bytes_max: random.pick(&[3_000, 10_000, 10_000_000]),
+            history_bytes_max: random.pick(&[3_000, 10_000, 30_000, 10_000_000]),
             history_meta_ttl: random.pick(&[1, 1000]),
             recovery_publications_max: random.pick(&[5, 1000]),
             epoch_seed: random.next(),
@@ -179,12 +180,26 @@ impl World {
 
     pub(crate) fn run(mut self) -> Met {
         for _ in 0..STEPS {
+            let before = self.evicted();
             self.step();
+            let after = self.evicted();
+            if after.0 > before.0 && after.1 == before.1 {
+                self.met.note("the oldest evicted");
+            }
         }
         self.settle();
         self.check();
         self.end();
         self.met
+    }
+
+    /// Publications that were forgotten to make room, and streams that lost all.
+    fn evicted(&self) -> (u64, u64) {
+        let metrics = self.hubs.iter().map(|(_, metrics)| metrics);
+        metrics.fold((0, 0), |(publications, streams), metrics| {
+            let (more, all) = (&metrics.publications_evicted, &metrics.streams_evicted);
+            (publications + more.value(), streams + all.value())
+        })
     }
 
     fn step(&mut self) {

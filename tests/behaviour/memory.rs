@@ -1,0 +1,106 @@
+//! The promise: memory has budgets, whoever hoards pays, and those beside them keep their share.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Edge, Managed};
+
+const FORGOTTEN: &str = "tidegate_history_publications_evicted_total";
+
+/// What a client recovers that stood at the beginning of a channel.
+fn recover(edge: &Edge, channel: &str, position: &Value) -> Value {
+    let client = Managed::connect(edge);
+    let (epoch, offset) = (&position["epoch"], &position["offset"]);
+    let request = json!({ "channel": channel, "recover": true, "epoch": epoch, "offset": offset });
+    client.done("subscribe", request)
+}
+
+fn history(edge: &Edge, channel: &str) -> Vec<u64> {
+    let client = Managed::connect(edge);
+    let history = client.done("history", json!({ "channel": channel, "limit": -1 }));
+    let list = history["publications"].as_array().cloned().unwrap_or_default();
+    list.iter().map(|publication| publication["offset"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_loud_channel_pays_for_the_memory_that_its_history_takes() {
+    let options = ["channels.history_size=1000", "history.memory_max=1MiB", "shards.count=1"];
+    let edge = Edge::with(&options);
+    let asker = Managed::connect(&edge);
+    let position = |channel: &str| asker.done("history", json!({ "channel": channel }));
+    let quiet: Vec<(String, Value)> = (0..20)
+        .map(|number| format!("quiet-{number}"))
+        .map(|channel| {
+            let before = position(&channel);
+            edge.publish(&channel, "\"1\"");
+            edge.publish(&channel, "\"2\"");
+            (channel, before)
+        })
+        .collect();
+    let before = position("loud");
+    for _ in 0..300 {
+        edge.publish("loud", format!("\"{}\"", "x".repeat(4000)));
+    }
+    assert!(edge.metric("tidegate_history_bytes") <= 1 << 20);
+    let kept = history(&edge, "loud");
+    let first = 301 - kept.len() as u64;
+    assert!(kept.len() > 40, "{} of the loud channel are left", kept.len());
+    assert_eq!(kept, (first..=300).collect::<Vec<_>>(), "the newest are kept");
+    assert_eq!(edge.metric(FORGOTTEN) as u64, first - 1);
+    // Whoever was there before the oldest that is kept is told so, and whoever was not recovers.
+    assert_ne!(recover(&edge, "loud", &before)["recovered"], true);
+    let late = json!({ "epoch": before["epoch"], "offset": first - 1 });
+    let result = recover(&edge, "loud", &late);
+    assert_eq!((&result["recovered"], &result["epoch"]), (&json!(true), &before["epoch"]));
+    assert_eq!(result["publications"].as_array().unwrap().len(), kept.len());
+    for (channel, before) in &quiet {
+        let result = recover(&edge, channel, before);
+        assert_eq!(result["recovered"], true, "{channel}");
+        assert_eq!(result["publications"].as_array().unwrap().len(), 2, "{channel}");
+    }
+}
+
+#[test]
+fn made_up_names_of_publishers_take_no_history_that_is_heard_or_of_other_namespaces() {
+    let edge = Edge::with(&[
+        "channels.history_size=10",
+        "namespaces.open.history_size=10",
+        "namespaces.open.publish=everybody",
+        "client.publishes_per_second=0",
+        "history.memory_max=1MiB",
+        "shards.count=1",
+    ]);
+    let listener = Managed::connect(&edge);
+    listener.done("subscribe", json!({ "channel": "open:heard" }));
+    edge.publish("open:heard", "\"1\"");
+    edge.publish("order-7", "\"1\"");
+    let publisher = Managed::connect(&edge);
+    for number in 0..5000 {
+        let channel = format!("open:made-up-{number}");
+        publisher.done("subscribe", json!({ "channel": channel }));
+        publisher.done("publish", json!({ "channel": channel, "data": 1 }));
+        publisher.done("unsubscribe", json!({ "channel": channel }));
+    }
+    assert_eq!(history(&edge, "open:heard"), [1]);
+    assert_eq!(history(&edge, "order-7"), [1]);
+    assert!(edge.metric(FORGOTTEN) > 1000);
+    assert!(edge.metric("tidegate_history_bytes") <= 1 << 20);
+}
+
+#[test]
+fn keys_of_publications_take_a_part_of_the_memory_for_history() {
+    let edge = Edge::with(&[
+        "channels.history_size=10",
+        "namespaces.bare.history_size=0",
+        "history.memory_max=1MiB",
+        "shards.count=1",
+    ]);
+    edge.publish("kept", "\"1\"");
+    for number in 0..3000 {
+        let key = format!("{number}-{}", "k".repeat(100));
+        edge.ask(&[b"bare:0", b"x", json!({ "id": key }).to_string().as_bytes()]);
+    }
+    let held = edge.metric("tidegate_history_bytes");
+    assert!((200 << 10..300 << 10).contains(&held), "{held} bytes");
+    assert!(edge.metric("tidegate_idempotency_keys_forgotten_total") > 1000);
+    assert_eq!(history(&edge, "kept"), [1]);
+}
