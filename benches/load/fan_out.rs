@@ -63,6 +63,16 @@ impl FanOut {
         Ok(())
     }
 
+    /// Publishes to another channel.
+    pub(crate) fn fill(&self, channel: &str, count: usize, bytes: usize) -> io::Result<()> {
+        let payload = format!("\"{}\"", "x".repeat(bytes));
+        for _ in 0..count {
+            let parts = [channel.as_bytes(), payload.as_bytes()];
+            self.push.send_multipart(parts, 0).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
     /// A lone message to all.
     pub(crate) fn broadcast(&mut self, bytes: usize) -> io::Result<Cost> {
         let bill = Bill::open(self.server.pid(), SENDER_CORE)?;

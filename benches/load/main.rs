@@ -4,10 +4,11 @@
 //! cargo bench --bench load -- [PART ...] [--connections N] [--bytes N] [--rounds N]
 //! ```
 //! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle,
-//! large, api. `cargo test --all-targets` runs each once with few connections, to see that it
-//! works; its figures mean nothing.
+//! large, api, beside. `cargo test --all-targets` runs each once with few connections, to see that
+//! it works; its figures mean nothing.
 
 mod api;
+mod beside;
 mod calls;
 mod cpu;
 mod dealer;
@@ -16,10 +17,12 @@ mod epoll;
 mod fan_out;
 mod floor;
 mod handshake;
+mod hoarders;
 mod http;
 mod idle;
 mod large;
 mod mail;
+mod peer;
 mod rates;
 mod receiver;
 mod report;
@@ -60,7 +63,7 @@ impl Options {
 /// One part of the bench.
 type Part = fn(&Options) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("sizes", sizes::run),
     ("rates", rates::run),
     ("saturated", saturated::run),
@@ -71,6 +74,7 @@ const PARTS: [(&str, Part); 10] = [
     ("idle", idle::run),
     ("large", large::run),
     ("api", api::run),
+    ("beside", beside::run),
 ];
 
 fn main() -> io::Result<()> {

@@ -52,6 +52,12 @@ impl Receiver {
         Ok(tally)
     }
 
+    /// Waits until all that was expected is there, or nothing comes any more. Anything may be
+    /// missing or wrong.
+    pub(crate) fn outcome(&mut self) -> io::Result<Tally> {
+        self.hear_tally()
+    }
+
     /// Waits until nothing comes any more. Messages may be missing, but none may be wrong.
     pub(crate) fn settle(&mut self) -> io::Result<Tally> {
         self.role.say("settle")?;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::server::{self, Setup};
-use crate::{echo, epoll, floor, handshake, receiver};
+use crate::{echo, epoll, floor, handshake, hoarders, receiver};
 
 /// Keeps this process, and those that it starts, on some cores.
 pub(crate) fn pin(cores: impl IntoIterator<Item = usize>) {
@@ -23,7 +23,18 @@ pub(crate) struct Role {
 impl Role {
     /// Starts this executable in a role.
     pub(crate) fn start(role: &str, arguments: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        Self::begin(Command::new(std::env::current_exe()?), role, arguments)
+    }
+
+    /// The same for one that lets all others on its core come first.
+    pub(crate) fn start_nicely(role: &str, arguments: &[&str]) -> io::Result<Self> {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(std::env::current_exe()?);
+        Self::begin(command, role, arguments)
+    }
+
+    fn begin(mut command: Command, role: &str, arguments: &[&str]) -> io::Result<Self> {
+        let mut child = command
             .arg(format!("--role={role}"))
             .args(arguments)
             .stdin(Stdio::piped())
@@ -71,7 +82,9 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> io::Result<()> {
             high_water_mark: count(1),
             link_capacity: count(2),
             ping_seconds: count(3),
+            is_shared: count(4) > 0,
         }),
+        "hoarders" => hoarders::play(count(0), &arguments[1]),
         "floor" => floor::play(count(0)),
         "epoll" => epoll::play(),
         "echo" => echo::play(&arguments[0], count(1)),

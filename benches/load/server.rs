@@ -18,11 +18,23 @@ pub(crate) struct Setup {
     pub(crate) link_capacity: usize,
     /// How often connections are pinged.
     pub(crate) ping_seconds: usize,
+    /// Polite clients and others share it: it has the limits of production, and whatever can be
+    /// asked for is there.
+    pub(crate) is_shared: bool,
 }
+
+/// The secret of tokens at a server that is shared.
+pub(crate) const SECRET: &str = "a secret of a bench that is long enough to be one";
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { shards: 1, high_water_mark: 10_000, link_capacity: 4096, ping_seconds: 25 }
+        Self {
+            shards: 1,
+            high_water_mark: 10_000,
+            link_capacity: 4096,
+            ping_seconds: 25,
+            is_shared: false,
+        }
     }
 }
 
@@ -49,8 +61,9 @@ impl Server {
 
     /// Starts it with other settings.
     pub(crate) fn with(setup: Setup) -> io::Result<Self> {
-        let Setup { shards, high_water_mark, link_capacity, ping_seconds } = setup;
-        let numbers = [shards, high_water_mark, link_capacity, ping_seconds];
+        let Setup { shards, high_water_mark, link_capacity, ping_seconds, is_shared } = setup;
+        let is_shared = usize::from(is_shared);
+        let numbers = [shards, high_water_mark, link_capacity, ping_seconds, is_shared];
         let numbers = numbers.map(|number| number.to_string());
         let mut role = Role::start("server", &numbers.each_ref().map(String::as_str))?;
         let mut public = None;
@@ -100,8 +113,7 @@ impl Server {
     }
 }
 
-/// Becomes the server. Limits that pace handshakes or close slow receivers would measure
-/// themselves.
+/// Becomes the server.
 pub(crate) fn play(setup: Setup) -> io::Result<()> {
     pin(0..setup.shards);
     // One endpoint of each kind that commands come in on, in the order of their addresses.
@@ -110,12 +122,10 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
         let endpoint = r#"endpoint = "tcp://127.0.0.1:*""#;
         format!(r#"{{kind = "{kind}", {endpoint}, high_water_mark = {high_water_mark}}}"#)
     });
-    let settings = [
+    let mut settings = vec![
         format!("ingest.endpoints=[{}]", endpoints.join(", ")),
         format!("links.capacity={}", setup.link_capacity),
         format!("heartbeat.ping_interval={}s", setup.ping_seconds),
-        "handshake.rate=0".to_owned(),
-        "slow.lag_bytes_max=16MiB".to_owned(),
         // Channels without a namespace are plain, as they are without `--dev`.
         "channels.history_size=0".to_owned(),
         "channels.presence=false".to_owned(),
@@ -124,9 +134,24 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
         // Channels that begin with `kept:` have history.
         "namespaces.kept.history_size=100".to_owned(),
     ];
+    if setup.is_shared {
+        let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p384.public.pem");
+        settings.extend([
+            format!("token.public_keys=[\"file:{key}\"]"),
+            format!("token.hmac_secret={SECRET}"),
+            "client.channels_max=16384".to_owned(),
+            "channels.publish=everybody".to_owned(),
+            "channels.presence=true".to_owned(),
+            "namespaces.kept.presence=true".to_owned(),
+            "namespaces.kept.join_leave=true".to_owned(),
+        ]);
+    } else {
+        // Limits that pace handshakes or close slow receivers would measure themselves.
+        settings.extend(["handshake.rate=0", "slow.lag_bytes_max=16MiB"].map(str::to_owned));
+    }
     let error = Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["serve", "--dev", "--public-address", "127.0.0.1:0"])
-        .args(["--internal-address", "127.0.0.1:0", "--log-level", "warn"])
+        .args(["--internal-address", "127.0.0.1:0", "--log-level", "error"])
         .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .exec();
     Err(error)
