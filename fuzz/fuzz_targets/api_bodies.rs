@@ -15,7 +15,8 @@ fuzz_target!(|input: &[u8]| {
     match Method::ALL[usize::from(choice) % Method::ALL.len()] {
         Method::Batch => match decode_batch(body, 0) {
             Ok(batch) => {
-                let faults = batch.requests.iter().filter_map(|(_, request)| request.as_ref().err());
+                let faults =
+                    batch.requests.iter().filter_map(|(_, request)| request.as_ref().err());
                 faults.for_each(assert_short);
             }
             Err(fault) => assert_short(&fault),
