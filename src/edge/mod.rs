@@ -323,8 +323,8 @@ fn listen_remedy(error: &io::Error) -> &'static str {
              [::] for all"
         }
         Some(libc::EACCES | libc::EPERM) => {
-            "the process may not listen there: set a port from 1024 on, or CAP_NET_BIND_SERVICE for \
-             both kinds of capabilities in the unit"
+            "the process may not listen there: set a port from 1024 on, or give it \
+             CAP_NET_BIND_SERVICE (the unit says where)"
         }
         Some(libc::EAFNOSUPPORT) => "the kernel has no IPv6 here: set an address of IPv4",
         _ => "set another address",
