@@ -119,6 +119,9 @@ options! {
         /// Whether the API takes requests without a key; on loopback only. The pages of other
         /// sites stay locked out, everything else on this host may publish.
         insecure: bool as Flag = false;
+        /// Most bytes of a request's body. Where it is not written it is at most half of
+        /// slow.lag_bytes_max.
+        message_bytes_max: usize as Size = MIB, KIB..=64 * MIB;
     }
 }
 
@@ -142,8 +145,9 @@ options! {
         /// Longest message from a client, all fragments together. Longer ones close the
         /// connection with code 1009.
         message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
-        /// Most memory of a shard for messages that have come in part. Past it those who have sent
-        /// most of one are closed with code 1013.
+        /// Most memory of a shard for messages and opening handshakes that have come in part and
+        /// for commands that wait. Past it those of whom most is kept are closed with code 1013
+        /// or refused with 503.
         memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most fragments of one message. More close the connection with code 1008.
         fragments_max: usize as Number = 256, 1..=1_000_000;

@@ -177,7 +177,7 @@ impl Hub {
     pub(super) fn abandon_connect(&mut self, row: u32) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         self.metrics.commands_parked.add(-(managed.parked.len() as i64));
-        managed.parked.clear();
+        managed.parked = std::collections::VecDeque::new();
         managed.is_verifying = false;
         if let Stage::Connecting(connecting) = std::mem::take(&mut managed.stage) {
             let joining = connecting.joining;

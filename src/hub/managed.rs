@@ -193,6 +193,15 @@ impl Managed {
         self.first_end = self.first_end.into_iter().chain(at).min();
     }
 
+    /// The command that has waited for longest. Hundreds may have waited, and few will again.
+    fn next_parked(&mut self) -> Option<Asked> {
+        let asked = self.parked.pop_front();
+        if self.parked.is_empty() {
+            self.parked = VecDeque::new();
+        }
+        asked
+    }
+
     /// Looks at all subscriptions for the first end.
     pub(super) fn find_first_end(&mut self) {
         let ends = self.terms.iter().filter_map(|terms| terms.expires_at);
@@ -310,6 +319,11 @@ impl Hub {
             && self.managed.get(&row).is_some_and(|managed| waits(managed))
     }
 
+    /// How many commands of a connection wait.
+    pub fn parked_count(&self, row: u32) -> usize {
+        self.managed.get(&row).map_or(0, |managed| managed.parked.len())
+    }
+
     /// Whether a managed connection has said who it is.
     pub fn is_connected(&self, row: u32) -> bool {
         self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Connected))
@@ -376,7 +390,7 @@ impl Hub {
     /// Goes on with commands that waited.
     pub(super) fn unpark(&mut self, row: u32) {
         while let Some(managed) = self.managed.get_mut(&row)
-            && let Some(asked) = managed.parked.pop_front()
+            && let Some(asked) = managed.next_parked()
         {
             let must_wait = self.must_wait(row, asked.channel())
                 || self.lacks_room(row, &asked)

@@ -106,6 +106,8 @@ metrics! {
             "Complete messages from clients.";
         half_bytes: Gauge = "tidegate_half_read_bytes"
             "Memory of messages of clients that have come in part.";
+        head_bytes: Gauge = "tidegate_handshake_bytes"
+            "Memory of opening handshakes that have come in part or wait for an answer.";
         bytes_received: Counter = "tidegate_received_bytes"
             "Bytes read from client sockets.";
         publications: Counter = "tidegate_publications"
@@ -142,6 +144,8 @@ metrics! {
             "Commands of clients beyond the number that is allowed in a second.";
         commands_parked: Gauge = "tidegate_client_commands_parked"
             "Commands of clients that wait for earlier ones of the same client or a crowded shard.";
+        commands_parked_bytes: Gauge = "tidegate_client_commands_parked_bytes"
+            "Memory of frames of clients with commands that wait.";
         tokens_waiting: Gauge = "tidegate_tokens_waiting"
             "Tokens signed with a private key that wait until their signature is checked.";
         tokens_queued: Counter = "tidegate_tokens_queued"

@@ -15,14 +15,13 @@ use crate::hub::{NONE, Session};
 use crate::mesh;
 use crate::protocol::Variant;
 use crate::shard::Shard;
-use crate::shard::half::Half;
+use crate::shard::half::{Early, Half};
 use crate::shard::life::first_ping;
 use crate::shard::report::TokenFault;
 use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::shard::verify::Unverified;
 use crate::shard::visitor::INVALID_TOKEN;
 use crate::token::TokenError;
-use crate::ws::Inbound;
 use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
 impl Shard {
@@ -33,13 +32,12 @@ impl Shard {
         let bytes: &[u8] = if half == NONE {
             input
         } else {
-            let Half::Head(mut head) = std::mem::take(&mut self.halves.rows[half].half) else {
+            let Some(Half::Head(mut head)) = self.take_half(row) else {
                 unreachable!("a handshake gathers a head and nothing else")
             };
             head.extend_from_slice(input);
             if head.len() < HEAD_BYTES_MAX && !input.contains(&b'\n') {
-                self.halves.rows[half].half = Half::Head(head);
-                return;
+                return self.keep_half(row, Half::Head(head));
             }
             gathered = head;
             &gathered
@@ -53,13 +51,12 @@ impl Shard {
         match Head::parse(bytes, &mut table) {
             Err(refusal) => self.refuse(row, &refusal),
             Ok(None) => {
-                let head = Half::Head(bytes.to_vec());
-                self.put_half(row, head);
+                self.keep_half(row, Half::Head(bytes.to_vec()));
             }
             Ok(Some((head, _))) if !is_its_turn && self.shows_costly_token(&head) => {
                 self.leave_half_open(row, State::Joining);
-                self.put_half(row, Half::Head(bytes.to_vec()));
                 self.await_verification(row, Unverified::Head);
+                self.keep_half(row, Half::Head(bytes.to_vec()));
             }
             Ok(Some((head, size))) => {
                 let opened = self.request(&head);
@@ -153,7 +150,8 @@ impl Shard {
         }
         self.reply(row, &response);
         if !early.is_empty() && self.sockets[row as usize].state == State::Open {
-            self.keep_half(row, Half::Early(Box::new((Inbound::default(), early))));
+            let early = Early { bytes: early, ..Early::default() };
+            self.keep_half(row, Half::Early(Box::new(early)));
         }
         // What came while the channels were joined was left in the socket.
         self.make_ready(row);

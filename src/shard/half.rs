@@ -1,10 +1,12 @@
-//! What is half read of connections: for how long it may stay so, and who gives it up when all of
-//! it takes too much memory.
+//! What clients have sent that is not carried out: requests and messages that have come in part,
+//! and commands that wait. For how long it may stay so, and who gives it up when all of it takes
+//! too much memory.
 //!
-//! Those who have sent most of an unfinished message go first, and of those who have sent about as
-//! much the one who was heard least recently. So a connection that has sent little of a message is
-//! closed only when nobody has sent more, whoever of them is read at that moment.
+//! Those of whom most is kept go first, and of those of whom about as much is kept the one that was
+//! heard least recently. So a connection of which little is kept is closed only when nobody has
+//! sent more, whoever of them is read at that moment.
 
+use crate::http::{About, Refusal};
 use crate::hub::{Cause, NONE, Place, Ranked, Ranks, Rows};
 use crate::shard::Shard;
 use crate::shard::socket::State;
@@ -19,6 +21,10 @@ const PROGRESS_BYTES_MIN: usize = 64 * 1024;
 /// As many ranks as a size has powers of two that occur.
 const RANKS: usize = 48;
 
+/// What somebody is told whose request is given up.
+const TOO_MUCH: Refusal =
+    Refusal::unavailable(About::Limit, "Too many requests have come in part.", 1);
+
 /// What is half read of a connection; exists only while something is.
 #[derive(Debug, Default)]
 pub(super) enum Half {
@@ -31,9 +37,18 @@ pub(super) enum Half {
     Accepted(Box<(Accepted, Vec<u8>)>),
     /// What a client has sent that must wait: right behind its request until the connection's turn
     /// to be read, or behind commands that wait for earlier ones.
-    Early(Box<(Inbound, Vec<u8>)>),
+    Early(Box<Early>),
     /// A frame or message as far as it came.
     Message(Box<Message>),
+}
+
+/// What a client has sent that must wait.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    pub(super) inbound: Inbound,
+    pub(super) bytes: Vec<u8>,
+    /// How much memory commands take that have been read before it and that wait too.
+    pub(super) commands: usize,
 }
 
 /// A frame or message as far as it came.
@@ -59,13 +74,34 @@ impl Message {
 }
 
 impl Half {
-    /// How much memory what an open connection has sent takes. Heads have limits of their own.
-    pub(super) fn bytes(&self) -> usize {
+    /// How much memory it takes.
+    fn held(&self) -> Held {
+        let mut held = Held::default();
         match self {
-            Self::Nothing | Self::Head(_) | Self::Accepted(_) => 0,
-            Self::Early(early) => early.0.bytes() + early.1.capacity(),
-            Self::Message(message) => message.inbound.bytes(),
+            Self::Nothing => {}
+            Self::Head(head) => held.heads = head.capacity(),
+            Self::Accepted(accepted) => held.heads = accepted.1.capacity(),
+            Self::Early(early) => {
+                held.messages = early.inbound.bytes() + early.bytes.capacity();
+                held.commands = early.commands;
+            }
+            Self::Message(message) => held.messages = message.inbound.bytes(),
         }
+        held
+    }
+}
+
+/// How much memory is taken by what.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    heads: usize,
+    messages: usize,
+    commands: usize,
+}
+
+impl Held {
+    fn sum(self) -> usize {
+        self.heads + self.messages + self.commands
     }
 }
 
@@ -89,40 +125,53 @@ pub(super) struct Halves {
     pub(super) rows: Rows<Kept>,
     ranks: Ranks<RANKS>,
     /// How much memory all of them take.
-    bytes: usize,
+    held: Held,
 }
 
 impl Shard {
-    /// Keeps what is half read of an open connection. If all of it is too much, those with most of
-    /// it are closed.
+    /// Keeps what is half read of a connection. If all of it is too much, those with most of it are
+    /// closed.
     pub(super) fn keep_half(&mut self, row: u32, half: Half) {
         self.put_half(row, half);
         self.arm_message_deadline(row);
-        while self.halves.bytes > self.settings.half_bytes_max
+        while self.halves.held.sum() > self.settings.half_bytes_max
             && let Some((_, largest)) = self.halves.ranks.first()
         {
-            let row = self.halves.rows[largest].connection;
-            self.take_half(row);
-            let reason = "too many messages have come in part";
-            self.end_by_peer(row, CloseCode::TRY_AGAIN_LATER, reason, Cause::HalfRead);
+            self.give_up_half(self.halves.rows[largest].connection);
+        }
+    }
+
+    fn give_up_half(&mut self, row: u32) {
+        self.take_half(row);
+        match self.sockets[row as usize].state {
+            State::Handshake => self.refuse(row, &TOO_MUCH),
+            // Channels are being joined: there is nothing to answer yet.
+            State::Joining => {
+                self.metrics.handshakes_displaced.increment();
+                self.teardown(row);
+            }
+            State::Free | State::Open | State::Closing | State::Lingering => {
+                let reason = "too much has come in part or waits";
+                self.end_by_peer(row, CloseCode::TRY_AGAIN_LATER, reason, Cause::HalfRead);
+            }
         }
     }
 
     /// Keeps what is half read of a connection.
     pub(super) fn put_half(&mut self, row: u32, half: Half) {
-        let bytes = half.bytes();
+        let held = half.held();
         let socket = &mut self.sockets[row as usize];
-        let mut before = 0;
+        let mut before = Held::default();
         if socket.half == NONE {
             let kept = Kept { half, connection: row, place: Place::default() };
             socket.half = self.halves.rows.insert(kept);
         } else {
             let kept = &mut self.halves.rows[socket.half];
-            before = std::mem::replace(&mut kept.half, half).bytes();
+            before = std::mem::replace(&mut kept.half, half).held();
         }
-        let rank = bytes.checked_ilog2().map(|rank| rank.min(RANKS as u32 - 1) as u8);
+        let rank = held.sum().checked_ilog2().map(|rank| rank.min(RANKS as u32 - 1) as u8);
         self.halves.ranks.set(&mut self.halves.rows, socket.half, rank);
-        self.note_half_bytes(before, bytes);
+        self.note_held(before, held);
     }
 
     /// What is half read of a connection, which holds nothing from here on.
@@ -133,14 +182,21 @@ impl Shard {
         }
         self.halves.ranks.remove(&mut self.halves.rows, half);
         let half = self.halves.rows.remove(half).half;
-        self.note_half_bytes(half.bytes(), 0);
+        self.note_held(half.held(), Held::default());
         Some(half)
     }
 
-    fn note_half_bytes(&mut self, before: usize, after: usize) {
-        if before != after {
-            self.halves.bytes = self.halves.bytes + after - before;
-            self.metrics.half_bytes.set(self.halves.bytes as i64);
+    fn note_held(&mut self, before: Held, after: Held) {
+        let (held, metrics) = (&mut self.halves.held, &self.metrics);
+        for (sum, before, after, gauge) in [
+            (&mut held.heads, before.heads, after.heads, &metrics.head_bytes),
+            (&mut held.messages, before.messages, after.messages, &metrics.half_bytes),
+            (&mut held.commands, before.commands, after.commands, &metrics.commands_parked_bytes),
+        ] {
+            if before != after {
+                *sum = *sum + after - before;
+                gauge.set(*sum as i64);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::http::request::HEAD_BYTES_MAX;
 use crate::hub::Cause;
 use crate::mesh::Asker;
 use crate::protocol::EventKind;
-use crate::shard::half::{Half, Message};
+use crate::shard::half::{Early, Half, Message};
 use crate::shard::socket::{IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
 use crate::shard::{INPUT_BYTES, Shard};
 use crate::ws::close::CloseCode;
@@ -27,6 +27,9 @@ const EVENT_RESERVE_MAX: usize = 256;
 
 /// How much is read of a managed connection at once: it may be hundreds of commands.
 const MANAGED_INPUT_BYTES: usize = 8 * 1024;
+
+/// About how much memory a command takes that waits, beside what its client has sent.
+const COMMAND_BYTES: usize = 256;
 
 /// The shortest message on the wire: an empty masked frame.
 const MESSAGE_BYTES_MIN: usize = 6;
@@ -108,7 +111,7 @@ impl Shard {
             return false;
         }
         let Some(Half::Early(early)) = self.take_half(row) else { return false };
-        let (inbound, mut bytes) = *early;
+        let Early { inbound, mut bytes, .. } = *early;
         let rest = bytes.split_off(count_max.min(bytes.len()));
         if !inbound.is_idle() {
             let message = Message::new(inbound, self.work.now);
@@ -116,13 +119,15 @@ impl Shard {
         }
         self.read_frames(row, &mut bytes);
         if !rest.is_empty() && self.sockets[row as usize].state == State::Open {
-            let (inbound, mut early) = match self.take_half(row) {
-                Some(Half::Message(message)) => (message.inbound, Vec::new()),
-                Some(Half::Early(early)) => *early,
-                _ => (Inbound::default(), Vec::new()),
+            let mut early = match self.take_half(row) {
+                Some(Half::Early(early)) => early,
+                Some(Half::Message(message)) => {
+                    Box::new(Early { inbound: message.inbound, ..Early::default() })
+                }
+                _ => Box::default(),
             };
-            early.extend_from_slice(&rest);
-            self.put_half(row, Half::Early(Box::new((inbound, early))));
+            early.bytes.extend_from_slice(&rest);
+            self.put_half(row, Half::Early(early));
         }
         true
     }
@@ -244,7 +249,7 @@ impl Shard {
         };
         let mut replies = std::mem::take(&mut self.work.replies);
         let limits = self.settings.limits;
-        let mut end = None;
+        let (mut end, mut heard) = (None, 0);
         while end.is_none() {
             match message.inbound.read(input, &limits) {
                 Err(error) => {
@@ -254,10 +259,14 @@ impl Shard {
                 Ok(step) => {
                     let consumed = step.consumed;
                     let Some(item) = step.item else { break };
-                    let is_whole = matches!(item, Item::Message { .. });
+                    let whole = match item {
+                        Item::Message { payload, .. } => Some(payload.len()),
+                        _ => None,
+                    };
                     end = self.handle_item(row, &item, &mut replies);
-                    if is_whole {
+                    if let Some(length) = whole {
                         message.end(now);
+                        heard = length;
                     }
                     input = &mut input[consumed..];
                     let is_over = self.sockets[row as usize].is(PEER_CLOSED);
@@ -276,17 +285,20 @@ impl Shard {
         match end {
             Some((code, reason, cause)) => self.end_by_peer(row, code, reason, cause),
             None if self.sockets[row as usize].fd < 0 => {}
-            None if !input.is_empty() && self.hub.is_parked(row) => {
-                // Commands wait: so does what is behind them.
-                let inbound = message.inbound;
-                let inbound = if inbound.is_idle() { Inbound::default() } else { inbound };
-                self.keep_half(row, Half::Early(Box::new((inbound, input.to_vec()))));
-                self.make_ready(row);
-            }
+            None if self.hub.is_parked(row) => self.wait_behind(row, message.inbound, input, heard),
             None if !message.inbound.is_idle() => self.keep_half(row, Half::Message(message)),
             None => {}
         }
         self.perform_effects();
+    }
+
+    /// Commands of the last message wait, which was so long: so does what is behind them.
+    fn wait_behind(&mut self, row: u32, inbound: Inbound, input: &[u8], heard: usize) {
+        let inbound = if inbound.is_idle() { Inbound::default() } else { inbound };
+        let commands = heard + self.hub.parked_count(row) * COMMAND_BYTES;
+        let early = Early { inbound, bytes: input.to_vec(), commands };
+        self.make_ready(row);
+        self.keep_half(row, Half::Early(Box::new(early)));
     }
 
     /// One message or control frame. Returns how to close if it asks for that.

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Managed};
+use crate::harness::{Edge, Managed, Raw, eventually, request};
 
+const HALF_READ: &str = "tidegate_connections_closed_total{reason=\"half_read\"";
 const FORGOTTEN: &str = "tidegate_history_publications_evicted_total";
 
 /// What a client recovers that stood at the beginning of a channel.
@@ -103,4 +104,95 @@ fn keys_of_publications_take_a_part_of_the_memory_for_history() {
     assert!((200 << 10..300 << 10).contains(&held), "{held} bytes");
     assert!(edge.metric("tidegate_idempotency_keys_forgotten_total") > 1000);
     assert_eq!(history(&edge, "kept"), [1]);
+}
+
+#[test]
+fn heads_that_do_not_end_give_way_to_those_that_do() {
+    const HOARDERS: usize = 150;
+    let quiet = "handshake.deadline=1h";
+    let edge = Edge::with(&["websocket.memory_max=1MiB", "shards.count=1", quiet]);
+    let head = request("/websocket", &[]);
+    let mut polite: Vec<Raw> = (0..20).map(|_| edge.tcp()).collect();
+    for peer in &mut polite {
+        peer.send(&head.as_bytes()[..40]);
+    }
+    let open = format!("GET /websocket HTTP/1.1\r\nX: {}", "x".repeat(15_000));
+    let mut hoarders: Vec<Raw> = (0..HOARDERS).map(|_| edge.tcp()).collect();
+    for hoarder in &mut hoarders {
+        hoarder.send(open.as_bytes());
+    }
+    let received = HOARDERS * open.len() + 20 * 40;
+    eventually("they are read", || {
+        edge.metric("tidegate_received_bytes_total") as usize >= received
+    });
+    let held = edge.metric("tidegate_handshake_bytes");
+    assert!((512 << 10..=1 << 20).contains(&held), "{held} bytes");
+    assert!(edge.metric("tidegate_handshakes_refused_total{reason=\"limit\"") > 50);
+    let refused = hoarders[0].response().expect("the first that came goes first");
+    assert_eq!(refused.status, 503);
+    for peer in &mut polite {
+        peer.send(&head.as_bytes()[40..]);
+        peer.expect_open();
+    }
+    drop(hoarders);
+    edge.expect_metric("tidegate_handshake_bytes", 0);
+}
+
+#[test]
+fn commands_that_wait_are_bounded_by_their_bytes() {
+    const PARKED: &str = "tidegate_client_commands_parked_bytes";
+    let edge = Edge::with(&[
+        "shards.count=1",
+        "websocket.memory_max=1MiB",
+        "websocket.message_bytes_max=128KiB",
+        "channels.history_size=100",
+        "client.reply_bytes_max=64KiB",
+        "client.commands_per_second=0",
+        "slow.age_max=1h",
+    ]);
+    for _ in 0..6 {
+        edge.publish("much", format!("\"{}\"", "x".repeat(10_000)));
+    }
+    let polite = Managed::connect(&edge);
+    let hoard = |number: usize| {
+        let mut peer = Raw::connect_narrow(edge.public).upgrade("/connection/websocket");
+        peer.send_frame(0x81, b"{\"id\":1,\"connect\":{}}");
+        // Each answer has all the room that there is, and nobody reads.
+        let mut commands = String::new();
+        for id in 2..80 {
+            let history = json!({ "id": id, "history": { "channel": "much", "limit": -1 } });
+            commands += &format!("{history}\n");
+        }
+        let send = json!({ "send": { "data": "x".repeat(80_000 + number) } });
+        peer.send_frame(0x81, format!("{commands}{send}").as_bytes());
+        peer
+    };
+    let hoarders: Vec<Raw> = (0..40).map(hoard).collect();
+    eventually("most of it is given up", || edge.metric(HALF_READ) >= 20);
+    let held = edge.metric(PARKED);
+    assert!((256 << 10..=1 << 20).contains(&held), "{held} bytes");
+    polite.done("history", json!({ "channel": "much", "limit": 1 }));
+    drop(hoarders);
+    edge.expect_metric(PARKED, 0);
+    edge.expect_metric("tidegate_client_commands_parked", 0);
+}
+
+#[test]
+fn publications_over_http_are_no_longer_than_readers_may_lag() {
+    let edge = Edge::with(&["slow.lag_bytes_max=64KiB"]);
+    let reader = edge.connect("42", &["news"]);
+    for (length, status) in [(40_000, 413), (20_000, 200), (20_000, 200)] {
+        let body = json!({ "channel": "news", "data": "x".repeat(length) }).to_string();
+        let mut peer = Raw::connect(edge.internal);
+        let head = format!(
+            "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        peer.send((head + &body).as_bytes());
+        assert_eq!(peer.response().expect("the API answers").status, status);
+    }
+    for _ in 0..2 {
+        reader.expect(format!("\"{}\"", "x".repeat(20_000)));
+    }
 }
