@@ -203,6 +203,11 @@ fn options_that_contradict_each_other_are_named() {
             "more than half of slow.lag_bytes_max",
         ),
         (
+            "[api]\nmessage_bytes_max = '3MiB'\n",
+            "api.message_bytes_max",
+            "more than half of slow.lag_bytes_max",
+        ),
+        (
             "[client]\ncommands_per_second = 5\npublishes_per_second = 6\n",
             "client.publishes_per_second",
             "more than client.commands_per_second",

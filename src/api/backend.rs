@@ -29,9 +29,6 @@ use crate::protocol::http_api::{
     Body, Fault, Method, Node, Process, Reply, Request, decode_request,
 };
 
-/// Most bytes of a request's body.
-const REQUEST_BYTES_MAX: usize = 1024 * 1024;
-
 /// A request that failed, and the status of the response.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -77,7 +74,7 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>
     if let Some(method) = method {
         requests(&shared.metrics, method).increment();
     }
-    let body = read_body(headers, body, REQUEST_BYTES_MAX, shared.request_time_max).await?;
+    let body = read_body(headers, body, shared.body_bytes_max, shared.request_time_max).await?;
     if shared.drain.has_begun() {
         return Err(ApiError::Draining.into());
     }

@@ -48,6 +48,8 @@ pub struct Control {
     pub ingest: Arc<IngestMetrics>,
     /// How the HTTP API knows a backend.
     pub access: Access,
+    /// Most bytes of what a backend asks in one request.
+    pub body_bytes_max: usize,
     /// Keeps the keys of tokens fresh on the control plane's thread.
     pub keeper: Keeper,
     /// The port of the place `Asker::Control`.

@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) drain: Arc<Drain>,
     pub(super) clock: Clock,
     pub(super) request_time_max: Duration,
+    /// Most bytes of what the API is asked.
+    pub(super) body_bytes_max: usize,
     pub(super) requests: Requests,
 }
 

@@ -102,6 +102,7 @@ pub fn serve(
         drain: control.drain,
         clock: control.clock,
         request_time_max: control.timing.request,
+        body_bytes_max: control.body_bytes_max,
         requests,
     };
     let shared = Arc::new(shared);

@@ -30,6 +30,9 @@ pub(super) fn settle(config: &mut Config, reader: &Reader) {
             endpoint.message_bytes_max = endpoint.message_bytes_max.min(most);
         }
     }
+    if is_default("api.message_bytes_max") {
+        config.api.message_bytes_max = config.api.message_bytes_max.min(most);
+    }
     if is_default(MESSAGES_OF_CLIENTS) && may_clients_publish(config) {
         let websocket = &mut config.websocket;
         websocket.message_bytes_max = websocket.message_bytes_max.min(most);
@@ -51,6 +54,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
         }
         check_address(index, &config.ingest.endpoints, &place, reader);
     }
+    let place = Place("api".to_owned());
+    check_message(config.api.message_bytes_max, &place, config, reader);
     if may_clients_publish(config) {
         let place = Place("websocket".to_owned());
         check_message(config.websocket.message_bytes_max, &place, config, reader);

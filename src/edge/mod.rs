@@ -150,6 +150,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
         shards: shard_metrics,
         ingest: ingest_metrics,
         access: settings::access(&config.api),
+        body_bytes_max: config.api.message_bytes_max,
         keeper,
         port: control_port,
         log: logger.metrics(),

@@ -84,6 +84,7 @@ impl Edge {
                 dev,
             },
             access,
+            body_bytes_max: 1 << 20,
             shards: shards.clone(),
             ingest: Arc::clone(&ingest),
             keeper,
