@@ -17,7 +17,8 @@ const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) enum Style {
     /// One object with all of them, each with its method as the key.
     Batch,
-    /// A line for each, with `result` as the key.
+    /// A line for each, with `result` as the key. There is none behind the last: clients part the
+    /// whole at each end of a line.
     Lines,
 }
 
@@ -37,13 +38,13 @@ impl<'a> Replies<'a> {
 
     /// Adds what a command brought.
     pub(super) fn push(&mut self, method: Option<Method>, reply: Result<Reply, Fault>) {
-        if self.style == Style::Batch && self.json.0.ends_with(b"}") {
-            self.json.0.push(b',');
-        }
-        let key = match self.style {
-            Style::Batch => method.map_or("", Method::name),
-            Style::Lines => "result",
+        let (separator, key) = match self.style {
+            Style::Batch => (b',', method.map_or("", Method::name)),
+            Style::Lines => (b'\n', "result"),
         };
+        if self.json.0.ends_with(b"}") {
+            self.json.0.push(separator);
+        }
         let written = reply.and_then(|reply| {
             count_responses(self.metrics, &reply);
             self.json.write(&Keyed(key, reply))
@@ -52,9 +53,6 @@ impl<'a> Replies<'a> {
             count(self.metrics, &fault);
             let json = serde_json::to_vec(&Body::<()>::Error(fault)).expect("text and numbers");
             self.json.0.extend(json);
-        }
-        if self.style == Style::Lines {
-            self.json.0.push(b'\n');
         }
     }
 
