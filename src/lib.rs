@@ -28,9 +28,10 @@
 //! - Every channel has one **home** shard ([`mesh::Homes`]): it knows which shards have subscribers
 //!   and gives a channel one order. A user's sessions are kept at the home of the user's personal
 //!   channel `#user`.
-//! - A **link** ([`mesh::Link`]) is a FIFO queue from one thread to one other, bounded in messages
-//!   and in bytes of publications. All links into a thread share a [`mesh::Bell`], which costs a
-//!   system call only if the thread sleeps.
+//! - A **link** ([`mesh::Link`]) is a FIFO queue from one thread to one other, bounded in messages,
+//!   in bytes of publications, and in channels that commands list, so that what waits on it is
+//!   milliseconds of work. All links into a thread share a [`mesh::Bell`], which costs a system
+//!   call only if the thread sleeps.
 //! - A shard's thread belongs to a monoio executor, whose one task is the shard. With nothing to do
 //!   it sleeps in the **data ring** ([`sys::ring`]), where its sockets, its tick and its bell are:
 //!   one system call per wake-up. While it waits for room on a link it waits in the executor
@@ -99,8 +100,8 @@
 //!    [`protocol::Command`]. The payload is copied once, behind the header of the one WebSocket
 //!    frame that every subscriber will share ([`protocol::Publication`]).
 //! 3. *Route* (`ingest/route.rs`). The command goes onto the link to the channel's home; shards
-//!    are woken once for the batch. If the link is full, in messages or in bytes, nothing more is
-//!    read from any socket.
+//!    are woken once for the batch. A broadcast to many channels goes in parts. If the link is
+//!    full, in messages, bytes or channels, nothing more is read from any socket.
 //! 4. *Publish* (`hub/publish.rs`). The home passes a reference to each shard that has
 //!    subscribers. No subscriber, no work.
 //! 5. *Broadcast* (`hub/publish.rs`). A shard appends the frame to the channel's log

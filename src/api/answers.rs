@@ -1,13 +1,10 @@
 //! Sends commands to shards and gathers the parts of their answers.
 //!
 //! One task owns the port, because a link has one producer; HTTP handlers reach it through a
-//! bounded queue and wait on a oneshot, so nothing here needs a lock. The table of unanswered
-//! requests is bounded: a handler that gave up (time out, client gone) has closed its oneshot, and
-//! such rows are swept when the table is full. A request, of one command or several, goes to all of
-//! its shards or to none.
+//! bounded queue and wait on a oneshot, so nothing here needs a lock. What waits for room on the
+//! links takes turns (`table`). A command that has not begun in half the time that its answer may
+//! take never begins, so that whoever asked knows that nothing was done.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -15,21 +12,22 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::mesh::{Asker, AskerPort, Envelope, Homes, Outbound};
-use crate::protocol::{Answer, ChannelName, Command, CommandError, Outcome, ShardId, Ticket};
+use crate::api::table::Table;
+use crate::mesh::{AskerPort, Outbound};
+use crate::protocol::{Answer, Command, CommandError, Outcome};
 
 /// Most requests that wait for the task that owns the port.
 const REQUESTS_QUEUED_MAX: usize = 64;
 
-/// Most requests that wait for shards.
-const REQUESTS_PENDING_MAX: usize = 1024;
+/// How often requests that wait for their turn are looked at. Answers make room, and ring.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why a command has no answer from every shard involved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RequestError {
-    /// A link is full or too many requests are pending; no shard has got the command.
+    /// Its turn did not come in time; no shard has got the command.
     #[error("the edge is overloaded, nothing was sent: try again later")]
     Overloaded,
     /// Shards did not answer in time; they may still carry the command out.
@@ -59,11 +57,16 @@ impl Gathered {
 }
 
 /// What becomes of a command.
-type Settled = Result<Gathered, RequestError>;
+pub(super) type Settled = Result<Gathered, RequestError>;
 
-/// Commands on their way to the task that owns the port, which takes all of them or none.
+/// Commands on their way to the task that owns the port.
 #[derive(Debug)]
-pub(super) struct Request(Vec<(Command, oneshot::Sender<Settled>)>);
+pub(super) struct Request {
+    /// Each with who waits for it.
+    pub(super) commands: Vec<(Command, oneshot::Sender<Settled>)>,
+    /// When those that have not begun never do.
+    pub(super) until: Instant,
+}
 
 /// The other end: what waits for the task that owns the port.
 pub(super) type Queue = mpsc::Receiver<Request>;
@@ -88,18 +91,21 @@ impl Requests {
         self.send_all(vec![command]).await.pop().expect("one command has one answer")
     }
 
-    /// Sends several commands at once; what becomes of each, in their order.
+    /// Sends several commands, none of which waits for another; what becomes of each, in their
+    /// order.
     pub(super) async fn send_all(&self, commands: Vec<Command>) -> Vec<Settled> {
         let count = commands.len();
-        let (request, answers): (Vec<_>, Vec<_>) = commands
+        let (commands, answers): (Vec<_>, Vec<_>) = commands
             .into_iter()
             .map(|command| {
                 let (reply, answer) = oneshot::channel();
                 ((command, reply), answer)
             })
             .unzip();
-        let deadline = Instant::now() + self.patience;
-        if !matches!(timeout_at(deadline, self.queue.send(Request(request))).await, Ok(Ok(()))) {
+        let now = Instant::now();
+        let (until, deadline) = (now + self.patience / 2, now + self.patience);
+        let request = Request { commands, until };
+        if !matches!(timeout_at(until, self.queue.send(request)).await, Ok(Ok(()))) {
             return (0..count).map(|_| Err(RequestError::Overloaded)).collect();
         }
         let mut settled = Vec::with_capacity(count);
@@ -128,6 +134,7 @@ pub(super) async fn run(port: AskerPort, mut queue: Queue) -> io::Result<()> {
                 }
             }
         }
+        table.send(&port);
         bell.begin_sleep();
         if port.inbox.is_empty() {
             tokio::select! {
@@ -137,84 +144,19 @@ pub(super) async fn run(port: AskerPort, mut queue: Queue) -> io::Result<()> {
                 }
                 request = queue.recv() => {
                     let Some(request) = request else { return Ok(()) };
-                    table.handle_request(request, &port);
+                    table.add(request);
                 }
+                () = sleep(LOOK_INTERVAL), if table.is_anybody_waiting() => {}
             }
         }
         bell.end_sleep();
     }
 }
 
-/// The commands that wait for shards, by the number in their ticket.
-#[derive(Debug, Default)]
-struct Table {
-    rows: HashMap<u32, (Progress, oneshot::Sender<Settled>)>,
-    number: u32,
-}
-
-impl Table {
-    fn handle_request(&mut self, Request(commands): Request, port: &AskerPort) {
-        let rows_max = REQUESTS_PENDING_MAX.saturating_sub(commands.len());
-        if self.rows.len() > rows_max {
-            self.rows.retain(|_, (_, reply)| !reply.is_closed());
-        }
-        let mut parts: Vec<(ShardId, Command, u32)> = Vec::with_capacity(commands.len());
-        let mut waiting = Vec::with_capacity(commands.len());
-        for (command, reply) in commands {
-            self.number = self.number.wrapping_add(1);
-            let split = split(command, &port.homes);
-            // A client identity comes from outside and may name a shard that does not exist.
-            if split.iter().any(|(shard, _)| shard.index() >= port.shards.len()) {
-                let error = Some(CommandError::UnknownClient);
-                let _gave_up = reply.send(Ok(Gathered { error, ..Gathered::default() }));
-                continue;
-            }
-            waiting.push((self.number, Progress::new(split.len() as u32), reply));
-            parts.extend(split.into_iter().map(|(shard, command)| (shard, command, self.number)));
-        }
-        if self.rows.len() > rows_max || !has_room(&parts, port) {
-            for (_, _, reply) in waiting {
-                let _gave_up = reply.send(Err(RequestError::Overloaded));
-            }
-            return;
-        }
-        self.rows.extend(waiting.into_iter().map(|(number, row, reply)| (number, (row, reply))));
-        for (shard, command, number) in parts {
-            let ticket = Some(Ticket { asker: Asker::Control.place(), number });
-            let link = &port.shards[shard.index()];
-            let envelope = Envelope::Command { command: Box::new(command), ticket };
-            let bytes = envelope.bytes();
-            link.try_send_bytes(envelope, bytes).expect("the link had room and has one producer");
-            link.ring();
-        }
-    }
-
-    fn handle_answer(&mut self, answer: Answer) {
-        // An answer without a row is late: its handler gave up and the row was swept.
-        let Entry::Occupied(mut row) = self.rows.entry(answer.number) else { return };
-        if let Some(gathered) = row.get_mut().0.handle_answer(answer) {
-            let (_, reply) = row.remove();
-            let _gave_up = reply.send(Ok(gathered));
-        }
-    }
-}
-
-/// Whether every part fits its link. This task is the only producer of these links, so one with
-/// room keeps it.
-fn has_room(parts: &[(ShardId, Command, u32)], port: &AskerPort) -> bool {
-    let mut counts = vec![0; port.shards.len()];
-    for (shard, _, _) in parts {
-        counts[shard.index()] += 1;
-    }
-    counts.iter().zip(&port.shards).all(|(count, link)| {
-        *count == 0 || (link.len() + count <= link.capacity() && !link.is_heavy())
-    })
-}
-
 /// How much of an answer is there. Parts arrive in any order, so what a first answer announces
 /// may be less than what has come already.
 #[derive(Debug)]
-struct Progress {
+pub(super) struct Progress {
     /// Envelopes whose first receiver has not answered.
     envelopes: u32,
     /// Further answers announced, less those that came.
@@ -223,13 +165,14 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(envelopes: u32) -> Self {
+    /// Of a command in so many parts.
+    pub(super) fn new(envelopes: u32) -> Self {
         Self { envelopes, awaited: 0, gathered: Gathered::default() }
     }
 
     /// Takes in one part; everything when it was the last.
-    fn handle_answer(&mut self, answer: Answer) -> Option<Gathered> {
-        self.envelopes = self.envelopes.saturating_sub(u32::from(answer.is_first));
+    pub(super) fn handle_answer(&mut self, answer: Answer) -> Option<Gathered> {
+        self.envelopes = self.envelopes.saturating_sub(answer.firsts);
         self.awaited += i64::from(answer.further());
         let gathered = &mut self.gathered;
         gathered.sessions += u64::from(answer.sessions);
@@ -249,41 +192,21 @@ impl Progress {
     }
 }
 
-/// The shards that begin a command, and what each is told.
-fn split(command: Command, homes: &Homes) -> Vec<(ShardId, Command)> {
-    if let Some(shard) = command.first_shard(homes) {
-        return vec![(shard, command)];
-    }
-    let shards = (0..homes.shards()).map(ShardId);
-    match command {
-        Command::PublishAll { publication } => shards
-            .map(|shard| (shard, Command::PublishAll { publication: publication.clone() }))
-            .collect(),
-        Command::Broadcast { channels, publication, key } => shards
-            .filter_map(|shard| {
-                let here = |channel: &&ChannelName| homes.of(channel) == shard;
-                let channels: Vec<_> = channels.iter().filter(here).cloned().collect();
-                let (publication, key) = (publication.clone(), key.clone());
-                (!channels.is_empty())
-                    .then_some((shard, Command::Broadcast { channels, publication, key }))
-            })
-            .collect(),
-        Command::Channels { pattern } => {
-            shards.map(|shard| (shard, Command::Channels { pattern: pattern.clone() })).collect()
-        }
-        command => vec![(ShardId(0), command)],
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
-    use crate::protocol::Publication;
+    use crate::protocol::ChannelName;
 
     fn part(is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer { number: 1, is_first, awaiting, sessions, error: None, outcome: None }
+        Answer {
+            number: 1,
+            firsts: u32::from(is_first),
+            awaiting,
+            sessions,
+            error: None,
+            outcome: None,
+        }
     }
 
     #[test]
@@ -320,21 +243,5 @@ mod tests {
         let gathered = progress.handle_answer(listed(vec![(name("b"), 4)])).unwrap();
         let Some(Outcome::Channels(channels)) = gathered.outcome else { panic!("another kind") };
         assert_eq!(channels, [(name("a"), 2), (name("b"), 5)]);
-    }
-
-    #[test]
-    fn broadcasts_go_to_each_home_with_its_own_channels() {
-        let homes = Homes::new(3, 7);
-        let name = |number: u32| ChannelName::parse(format!("c{number}").as_bytes()).unwrap();
-        let channels: Vec<_> = (0..32).map(name).collect();
-        let publication = Arc::new(Publication::new(true, b"x", 0));
-        let parts = split(Command::Broadcast { channels, publication, key: None }, &homes);
-        let mut count = 0;
-        for (shard, command) in parts {
-            let Command::Broadcast { channels, .. } = command else { panic!("not a broadcast") };
-            assert!(channels.iter().all(|channel| homes.of(channel) == shard));
-            count += channels.len();
-        }
-        assert_eq!(count, 32);
     }
 }

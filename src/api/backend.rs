@@ -13,6 +13,7 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method as HttpMethod, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tokio::task::yield_now;
 
 use crate::api::Access;
 use crate::api::answers::{Gathered, RequestError};
@@ -28,6 +29,9 @@ use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{
     Body, Fault, Method, Node, Process, Reply, Request, decode_request,
 };
+
+/// A body with more bytes is long.
+const LONG_BYTES: usize = 16 * 1024;
 
 /// A request that failed, and the status of the response.
 #[derive(Debug)]
@@ -83,15 +87,29 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>
         Some(Method::Batch) => return handle_batch(shared, &body).await,
         Some(method) => method,
     };
-    let reply = carry_out(shared, decode(shared, method, &body)?).await?;
+    let decode = |body: &[u8], now_nanos| decode_request(method, body, now_nanos);
+    let reply = carry_out(shared, read(shared, &body, decode).await?).await?;
     let mut json = Bounded::default();
     count_responses(&shared.metrics, &reply);
     json.write(&Body::Result(reply))?;
     Ok(json.0)
 }
 
-fn decode(shared: &Shared, method: Method, body: &Bytes) -> Result<Request, Fault> {
-    decode_request(method, body, shared.clock.now_nanos())
+/// Makes commands of a body. A long one takes milliseconds: when it is read, everybody else has a
+/// turn before the next is.
+pub(super) async fn read<T>(
+    shared: &Shared,
+    body: &Bytes,
+    decode: impl FnOnce(&[u8], u64) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    if body.len() <= LONG_BYTES {
+        return decode(body, shared.clock.now_nanos());
+    }
+    let turn = shared.long_turns.acquire().await;
+    let decoded = decode(body, shared.clock.now_nanos());
+    yield_now().await;
+    drop(turn);
+    decoded
 }
 
 fn check_access(access: &Access, headers: &HeaderMap) -> Result<(), Failure> {

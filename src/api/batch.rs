@@ -2,10 +2,11 @@
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::answers::RequestError;
-use crate::api::backend::{Failure, carry_out, node, requests};
+use crate::api::answers::{RequestError, Settled};
+use crate::api::backend::{Failure, carry_out, node, read, requests};
 use crate::api::replies::{Replies, Style};
 use crate::api::router::Shared;
 use crate::protocol::centrifuge::ClientError;
@@ -14,7 +15,7 @@ use crate::protocol::http_api::{Batch, Entry, Fault, Reply, Request, decode_batc
 /// Answers a batch. The reply has no place for an error of its own, so that has a status.
 pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Vec<u8>, Failure> {
     let Batch { requests, parallel } =
-        decode_batch(body, shared.clock.now_nanos()).map_err(Failure::malformed)?;
+        read(shared, body, decode_batch).await.map_err(Failure::malformed)?;
     let mut replies = Replies::new(&shared.metrics, Style::Batch);
     if parallel {
         all_at_once(shared, requests, &mut replies).await?;
@@ -26,7 +27,7 @@ pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Vec<u8
 
 /// Answers each command of several lines with a line.
 pub(super) async fn handle_lines(shared: &Shared, body: &Bytes) -> Result<Vec<u8>, Failure> {
-    let all = decode_lines(body, shared.clock.now_nanos()).map_err(Failure::malformed)?;
+    let all = read(shared, body, decode_lines).await.map_err(Failure::malformed)?;
     for method in all.iter().filter_map(|(method, _)| *method) {
         requests(&shared.metrics, method).increment();
     }
@@ -35,7 +36,7 @@ pub(super) async fn handle_lines(shared: &Shared, body: &Bytes) -> Result<Vec<u8
     Ok(replies.finish())
 }
 
-/// Every command begins at the same time, or none does.
+/// No command waits for another one.
 async fn all_at_once(
     shared: &Shared,
     all: Vec<Entry>,
@@ -59,9 +60,12 @@ async fn all_at_once(
         true => Vec::new(),
         false => shared.requests.send_all(commands).await,
     };
-    if settled.iter().any(|settled| matches!(settled, Err(RequestError::Overloaded))) {
+    let has_begun = |settled: &Settled| !matches!(settled, Err(RequestError::Overloaded));
+    if !settled.is_empty() && !settled.iter().any(has_begun) {
         return Err(RequestError::Overloaded.into());
     }
+    // Others have their turn between a long reply and the next.
+    let turn = shared.long_turns.acquire().await;
     let mut settled = settled.into_iter();
     for (method, entry) in entries {
         let reply = match entry {
@@ -74,6 +78,8 @@ async fn all_at_once(
         };
         replies.push(method, reply);
     }
+    yield_now().await;
+    drop(turn);
     Ok(())
 }
 

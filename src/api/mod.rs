@@ -22,6 +22,7 @@ mod replies;
 mod router;
 mod server;
 mod socket;
+mod table;
 mod unread;
 
 pub use access::Access;

@@ -17,6 +17,7 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use prometheus_client::registry::Registry;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::api::answers::Requests;
 use crate::api::backend::{LINES, PREFIX, call};
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     /// Most bytes of what the API is asked.
     pub(super) body_bytes_max: usize,
     pub(super) requests: Requests,
+    /// Of long bodies and replies one at a time is read or written.
+    pub(super) long_turns: Semaphore,
 }
 
 /// All paths.

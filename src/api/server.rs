@@ -104,6 +104,7 @@ pub fn serve(
         request_time_max: control.timing.request,
         body_bytes_max: control.body_bytes_max,
         requests,
+        long_turns: Semaphore::new(1),
     };
     let shared = Arc::new(shared);
     let api = ApiThread::start(control.port, queue, control.keeper)?;

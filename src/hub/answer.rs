@@ -23,7 +23,14 @@ impl Hub {
         let awaiting = awaiting as i32;
         self.post_answer(
             asker,
-            Answer { number, is_first, awaiting, sessions, error, outcome: None },
+            Answer {
+                number,
+                firsts: u32::from(is_first),
+                awaiting,
+                sessions,
+                error,
+                outcome: None,
+            },
         );
     }
 
@@ -44,7 +51,7 @@ impl Hub {
     ) {
         let Some(Ticket { asker, number }) = ticket else { return };
         let (awaiting, outcome) = (awaiting as i32, Some(Box::new(outcome)));
-        let answer = Answer { number, is_first: true, awaiting, sessions, error: None, outcome };
+        let answer = Answer { number, firsts: 1, awaiting, sessions, error: None, outcome };
         self.post_answer(asker, answer);
     }
 

@@ -131,7 +131,7 @@ impl Hub {
         let position = |(channel, published): (_, Published)| (channel, published.position);
         let outcome = Outcome::Published(all.into_iter().map(position).collect());
         let (awaiting, outcome) = (awaiting as i32, Some(Box::new(outcome)));
-        let answer = Answer { number, is_first: true, awaiting, sessions, error, outcome };
+        let answer = Answer { number, firsts: 1, awaiting, sessions, error, outcome };
         self.post_answer(asker, answer);
     }
 

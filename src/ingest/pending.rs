@@ -85,7 +85,7 @@ impl Pending {
         answer: Answer,
     ) -> Option<(Asked, Result<Accepted, CommandError>)> {
         let request = self.requests.get_mut(&answer.number)?;
-        request.firsts = request.firsts.saturating_sub(u32::from(answer.is_first));
+        request.firsts = request.firsts.saturating_sub(answer.firsts);
         request.further += i64::from(answer.further());
         request.accepted.sessions += u64::from(answer.sessions);
         request.error = request.error.or(answer.error);
@@ -129,7 +129,14 @@ mod tests {
     }
 
     fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer { number, is_first, awaiting, sessions, error: None, outcome: None }
+        Answer {
+            number,
+            firsts: u32::from(is_first),
+            awaiting,
+            sessions,
+            error: None,
+            outcome: None,
+        }
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //!
 //! Links are FIFO and commands of one publisher must not overtake each other, so as soon as one
 //! envelope does not fit, it and everything after it waits here in order. The caller stops reading
-//! while anything waits; at most one command's envelopes (one per shard) ever do.
+//! while anything waits; at most the parts of one command ever do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::mesh::{Envelope, Homes, Link};
+use crate::mesh::{Envelope, Homes, Link, parts};
 use crate::metrics::IngestMetrics;
-use crate::protocol::{ChannelName, Command, CommandError, ShardId, Ticket};
+use crate::protocol::{Command, CommandError, ShardId, Ticket};
 
 /// The way to the shards.
 pub(super) struct Route {
@@ -17,12 +17,12 @@ pub(super) struct Route {
     links: Vec<Link<Envelope>>,
     /// True exactly when a shard was sent something since the last ring.
     touched: Vec<bool>,
-    /// Whether some link held too many bytes when it was looked at last.
+    /// Whether some link held too much when it was looked at last.
     is_heavy: bool,
+    /// How many channels lists have named since the present share began.
+    share: usize,
     /// What did not fit, oldest first.
     backlog: VecDeque<(ShardId, Envelope)>,
-    /// Channels of one broadcast by home; empty between calls.
-    groups: Vec<Vec<ChannelName>>,
     metrics: Arc<IngestMetrics>,
 }
 
@@ -33,9 +33,8 @@ impl Route {
         metrics: Arc<IngestMetrics>,
     ) -> Self {
         let count = links.len();
-        let groups = (0..count).map(|_| Vec::new()).collect();
         let touched = vec![false; count];
-        Self { homes, links, touched, is_heavy: false, backlog: VecDeque::new(), groups, metrics }
+        Self { homes, links, touched, is_heavy: false, share: 0, backlog: VecDeque::new(), metrics }
     }
 
     /// Sends a command on its way; gives how many first answers a ticket will bring.
@@ -53,39 +52,27 @@ impl Route {
             self.push(shard, command, ticket);
             return Ok(1);
         }
-        let mut envelopes = 0;
-        match command {
-            Command::Broadcast { channels, publication, key } => {
-                for channel in channels {
-                    self.groups[self.homes.of(&channel).index()].push(channel);
-                }
-                for shard in (0..self.homes.shards()).map(ShardId) {
-                    let mut channels = std::mem::take(&mut self.groups[shard.index()]);
-                    let (publication, key) = (Arc::clone(&publication), key.clone());
-                    let part = match channels.len() {
-                        0 => continue,
-                        1 => Command::Publish { channel: channels.remove(0), publication, key },
-                        _ => Command::Broadcast { channels, publication, key },
-                    };
-                    self.push(shard, part, ticket);
-                    envelopes += 1;
-                }
-            }
-            Command::PublishAll { publication } => {
-                for shard in (0..self.homes.shards()).map(ShardId) {
-                    let publication = Arc::clone(&publication);
-                    self.push(shard, Command::PublishAll { publication }, ticket);
-                    envelopes += 1;
-                }
-            }
-            _ => unreachable!("every other command has a first shard"),
+        let parts = parts(command, &self.homes);
+        let count = parts.len() as u32;
+        for (shard, part) in parts {
+            self.push(shard, part, ticket);
         }
-        Ok(envelopes)
+        Ok(count)
     }
 
-    /// True exactly when something waits for a full link, or a link holds too many bytes.
+    /// True exactly when something waits for a full link, or a link holds too much.
     pub(super) fn is_stalled(&self) -> bool {
         self.is_heavy || !self.backlog.is_empty()
+    }
+
+    /// Another socket has its share of a turn.
+    pub(super) fn begin_share(&mut self) {
+        self.share = 0;
+    }
+
+    /// How many channels the lists had that were sent of it.
+    pub(super) fn share(&self) -> usize {
+        self.share
     }
 
     /// Sends what waits, as far as it fits now.
@@ -93,8 +80,8 @@ impl Route {
         self.is_heavy = self.is_heavy && self.links.iter().any(Link::is_heavy);
         while let Some((shard, envelope)) = self.backlog.pop_front() {
             self.touched[shard.index()] = true;
-            let bytes = envelope.bytes();
-            if let Err(envelope) = self.links[shard.index()].try_send_bytes(envelope, bytes) {
+            let weight = envelope.weight();
+            if let Err(envelope) = self.links[shard.index()].try_send_weighing(envelope, weight) {
                 self.backlog.push_front((shard, envelope));
                 return;
             }
@@ -117,8 +104,9 @@ impl Route {
             return;
         }
         self.touched[shard.index()] = true;
-        let (link, bytes) = (&self.links[shard.index()], envelope.bytes());
-        match link.try_send_bytes(envelope, bytes) {
+        let (link, weight) = (&self.links[shard.index()], envelope.weight());
+        self.share += weight.channels as usize;
+        match link.try_send_weighing(envelope, weight) {
             Ok(()) if !link.is_heavy() => return,
             Ok(()) => self.is_heavy = true,
             Err(envelope) => self.backlog.push_back((shard, envelope)),

@@ -70,7 +70,7 @@ impl Edge {
         let from_ingest = self.shards.len() + usize::from(Asker::Ingest.place());
         let inbox = &self.shards[shard].inbox;
         let envelope = inbox.receive(from_ingest)?;
-        inbox.note_taken(from_ingest, envelope.bytes());
+        inbox.note_taken(from_ingest, envelope.weight());
         match envelope {
             Envelope::Command { command, ticket } => Some((*command, ticket)),
             other => panic!("not a command: {other:?}"),
@@ -98,7 +98,14 @@ impl Edge {
         let Ticket { asker, number } = ticket.unwrap();
         assert_eq!(asker, Asker::Ingest.place());
         let (is_first, awaiting, sessions) = part;
-        let answer = Answer { number, is_first, awaiting, sessions, error: None, outcome: None };
+        let answer = Answer {
+            number,
+            firsts: u32::from(is_first),
+            awaiting,
+            sessions,
+            error: None,
+            outcome: None,
+        };
         self.tell(shard, Outbound::Answer(answer));
     }
 

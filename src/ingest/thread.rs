@@ -132,6 +132,8 @@ impl Ingest {
         let first_input = items.len();
         items.extend(inputs.iter().map(|input| input.socket.as_poll_item(zmq::POLLIN)));
         let mut receiver = Receiver::new();
+        // The socket that has the first chance: what it delivers may fill a link.
+        let mut first = 0;
         loop {
             let stalled = state.route.is_stalled();
             let awaited = if stalled { first_input } else { items.len() };
@@ -158,8 +160,10 @@ impl Ingest {
             state.hear(&inputs, &outputs);
             state.expire(&inputs);
             state.route.retry();
-            for (place, item) in items[first_input..awaited].iter().enumerate() {
-                if !item.is_readable() {
+            let polled = &items[first_input..awaited];
+            first = (first + usize::from(!polled.is_empty())) % inputs.len().max(1);
+            for place in (0..polled.len()).map(|turn| (first + turn) % polled.len()) {
+                if !polled[place].is_readable() {
                     state.peers.note_empty(inputs[place].endpoint);
                 } else if !state.route.is_stalled() {
                     state.receive(&mut receiver, &inputs, place);

@@ -10,7 +10,7 @@ use crate::ingest::receive::{Received, Receiver};
 use crate::ingest::route::Route;
 use crate::ingest::source::Sources;
 use crate::ingest::{Clock, Kind};
-use crate::mesh::{Asker, Failure, Inbox, Outbound};
+use crate::mesh::{Asker, Failure, Inbox, Outbound, Weight};
 use crate::metrics::{Counter, IngestMetrics};
 use crate::protocol::{
     Accepted, Command, CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts,
@@ -18,8 +18,11 @@ use crate::protocol::{
 };
 use crate::sys::Complaints;
 
-/// Most messages that one socket may deliver in one turn: then the next socket has its chance.
+/// How much one socket may deliver in one turn: messages, their bytes, and the channels that they
+/// name, of which each takes about as long as a message. Then the next socket has its chance.
 const MESSAGES_PER_TURN: usize = 64;
+const BYTES_PER_TURN: usize = 1 << 20;
+const CHANNELS_PER_TURN: usize = 1024;
 
 /// Most answers and events that are taken from one shard in one turn.
 const HEARD_PER_TURN: usize = 1024;
@@ -66,7 +69,7 @@ impl State {
                     }
                     Some(Outbound::Failed(failure, count)) => self.note_failure(&failure, count),
                     Some(Outbound::Event(event)) => {
-                        self.inbox.note_taken(queue, event.bytes());
+                        self.inbox.note_taken(queue, Weight::of_bytes(event.bytes()));
                         outputs.publish(&event, &self.metrics);
                     }
                     // Whoever asked for the drain waits for it; events may follow from others.
@@ -81,6 +84,8 @@ impl State {
     pub(super) fn receive(&mut self, receiver: &mut Receiver, inputs: &[Input], place: usize) {
         let input = &inputs[place];
         let now_nanos = (self.clock)();
+        let mut bytes_left = BYTES_PER_TURN;
+        self.route.begin_share();
         for _ in 0..MESSAGES_PER_TURN {
             let Some(received) = receiver.receive(&input.socket, input.kind) else {
                 self.peers.note_empty(input.endpoint);
@@ -104,7 +109,9 @@ impl State {
                     self.peers.note_source(input.endpoint, source, (&self.complaints, now_nanos));
                 }
             }
-            if self.route.is_stalled() {
+            bytes_left = bytes_left.saturating_sub(bytes);
+            if self.route.is_stalled() || self.route.share() >= CHANNELS_PER_TURN || bytes_left == 0
+            {
                 break;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mesh::Weight;
 use crate::protocol::{
     Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Namespace,
     Position, Push, ShardId, Target, Ticket, Variant,
@@ -215,19 +216,28 @@ pub enum Envelope {
 }
 
 impl Envelope {
-    /// How many bytes of a publication it holds, if it holds one.
-    pub fn bytes(&self) -> usize {
+    /// The bytes of the publication and the channels of the list that it holds, if any.
+    pub fn weight(&self) -> Weight {
+        let mut channels = 0;
         let publication = match self {
             Self::Deliver { push, .. } => push.publication(),
-            Self::Command { command, .. } => match &**command {
-                Command::Publish { publication, .. }
-                | Command::Broadcast { publication, .. }
-                | Command::PublishAll { publication } => Some(publication),
-                _ => None,
-            },
+            Self::Command { command, .. } => {
+                channels = command.listed_channels() as u64;
+                match &**command {
+                    Command::Publish { publication, .. }
+                    | Command::Broadcast { publication, .. }
+                    | Command::PublishAll { publication } => Some(publication),
+                    _ => None,
+                }
+            }
+            Self::Apply { command, .. } => {
+                channels = command.listed_channels() as u64;
+                None
+            }
             _ => None,
         };
-        publication.map_or(0, |publication| publication.bytes())
+        let bytes = publication.map_or(0, |publication| publication.bytes() as u64);
+        Weight { bytes, channels }
     }
 
     /// Whether it adds to the logs of channels.
@@ -265,16 +275,26 @@ pub enum Outbound {
 }
 
 impl Outbound {
-    /// How many bytes of a client's message it holds, if it holds one.
-    pub fn bytes(&self) -> usize {
+    /// The bytes of the client's message that it holds, if any.
+    pub fn weight(&self) -> Weight {
         match self {
-            Self::Event(event) => event.bytes(),
-            Self::Answer(_) | Self::Failed(..) => 0,
+            Self::Event(event) => Weight::of_bytes(event.bytes()),
+            Self::Answer(_) | Self::Failed(..) => Weight::default(),
         }
     }
 }
 
 impl Command {
+    /// How many channels the list has that it holds, if it holds one.
+    fn listed_channels(&self) -> usize {
+        match self {
+            Self::Broadcast { channels, .. }
+            | Self::Subscribe { channels, .. }
+            | Self::Unsubscribe { channels, .. } => channels.len(),
+            _ => 0,
+        }
+    }
+
     /// The shard that begins a command with one target or channel; `None` when several do.
     pub fn first_shard(&self, homes: &super::Homes) -> Option<ShardId> {
         match self {

@@ -8,34 +8,71 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::mesh::Bell;
 
-/// Bytes that have gone into a link or come out of it. Each has one writer, who needs no lock
-/// prefix to add to it, and a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Bytes(AtomicU64);
+/// What a message on a link holds beside itself, or several of them together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Bytes of a publication.
+    pub bytes: u64,
+    /// Channels of a list: each costs the receiver about as much as another message.
+    pub channels: u64,
+}
 
-impl Bytes {
-    fn add(&self, bytes: usize) {
-        self.0.store(self.get().wrapping_add(bytes as u64), Ordering::Relaxed);
-    }
+impl Weight {
+    /// Limits that nothing reaches.
+    const UNLIMITED: Self = Self { bytes: u64::MAX, channels: u64::MAX };
 
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Bytes alone.
+    pub fn of_bytes(bytes: usize) -> Self {
+        Self { bytes: bytes as u64, channels: 0 }
     }
 }
+
+/// A weight that one thread adds to, which needs no lock prefix for that.
+#[derive(Debug, Default)]
+struct Sum {
+    bytes: AtomicU64,
+    channels: AtomicU64,
+}
+
+impl Sum {
+    fn add(&self, weight: Weight) {
+        let add = |sum: &AtomicU64, more: u64| {
+            if more > 0 {
+                sum.store(sum.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+            }
+        };
+        add(&self.bytes, weight.bytes);
+        add(&self.channels, weight.channels);
+    }
+
+    fn set(&self, weight: Weight) {
+        self.bytes.store(weight.bytes, Ordering::Relaxed);
+        self.channels.store(weight.channels, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Weight {
+        let get = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        Weight { bytes: get(&self.bytes), channels: get(&self.channels) }
+    }
+}
+
+/// The same in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart(Sum);
 
 /// What went in and what came out.
 #[derive(Debug, Default)]
 struct Flow {
-    sent: Bytes,
-    taken: Bytes,
+    sent: Apart,
+    taken: Apart,
 }
 
 impl Flow {
-    fn held(&self) -> u64 {
+    fn held_bytes(&self) -> u64 {
         // What was taken may be counted before it is counted as sent.
-        let taken = self.taken.get();
-        self.sent.get().saturating_sub(taken)
+        let taken = self.taken.0.get().bytes;
+        self.sent.0.get().bytes.saturating_sub(taken)
     }
 }
 
@@ -45,9 +82,9 @@ pub struct Link<T> {
     queue: Arc<ArrayQueue<T>>,
     bell: Arc<Bell>,
     flow: Arc<Flow>,
-    bytes_max: u64,
+    most: Weight,
     /// What `flow.taken` was when the sender last looked: it looks when it has to.
-    taken: AtomicU64,
+    taken: Sum,
 }
 
 /// The receiving end, held by an [`Inbox`].
@@ -59,15 +96,15 @@ pub struct Receiver<T> {
 
 /// A link of at most `capacity` messages whose receiver is woken by `bell`.
 pub fn link<T>(capacity: usize, bell: &Arc<Bell>) -> (Link<T>, Receiver<T>) {
-    link_of(capacity, u64::MAX, bell)
+    link_of(capacity, Weight::UNLIMITED, bell)
 }
 
-/// The same, which is heavy while it holds `bytes_max` bytes or more.
-pub fn link_of<T>(capacity: usize, bytes_max: u64, bell: &Arc<Bell>) -> (Link<T>, Receiver<T>) {
+/// The same, which is heavy while it holds `most` bytes or channels, or more.
+pub fn link_of<T>(capacity: usize, most: Weight, bell: &Arc<Bell>) -> (Link<T>, Receiver<T>) {
     let queue = Arc::new(ArrayQueue::new(capacity));
     let flow = Arc::new(Flow::default());
     let receiver = Receiver { queue: Arc::clone(&queue), flow: Arc::clone(&flow) };
-    (Link { queue, bell: Arc::clone(bell), flow, bytes_max, taken: AtomicU64::new(0) }, receiver)
+    (Link { queue, bell: Arc::clone(bell), flow, most, taken: Sum::default() }, receiver)
 }
 
 impl<T> Link<T> {
@@ -77,25 +114,26 @@ impl<T> Link<T> {
         self.queue.push(message)
     }
 
-    /// The same for a message that holds so many bytes, which the receiver has to note when it
-    /// takes it ([`Inbox::note_taken`]).
-    pub fn try_send_bytes(&self, message: T, bytes: usize) -> Result<(), T> {
+    /// The same for a message with a weight, which the receiver has to note when it takes it
+    /// ([`Inbox::note_taken`]).
+    pub fn try_send_weighing(&self, message: T, weight: Weight) -> Result<(), T> {
         self.queue.push(message)?;
-        if bytes > 0 {
-            self.flow.sent.add(bytes);
-        }
+        self.flow.sent.0.add(weight);
         Ok(())
     }
 
-    /// Whether its messages hold so many bytes that no more should be sent.
+    /// Whether its messages hold so many bytes or channels that no more should be sent.
     pub fn is_heavy(&self) -> bool {
-        let sent = self.flow.sent.get();
-        if sent.saturating_sub(self.taken.load(Ordering::Relaxed)) < self.bytes_max {
+        let sent = self.flow.sent.0.get();
+        let exceeds = |taken: Weight| {
+            sent.bytes.saturating_sub(taken.bytes) >= self.most.bytes
+                || sent.channels.saturating_sub(taken.channels) >= self.most.channels
+        };
+        if !exceeds(self.taken.get()) {
             return false;
         }
-        let taken = self.flow.taken.get();
-        self.taken.store(taken, Ordering::Relaxed);
-        sent.saturating_sub(taken) >= self.bytes_max
+        self.taken.set(self.flow.taken.0.get());
+        exceeds(self.taken.get())
     }
 
     /// Wakes the receiver if it sleeps.
@@ -147,16 +185,14 @@ impl<T> Inbox<T> {
         self.queues[queue].queue.pop()
     }
 
-    /// A message of so many bytes was taken from a queue.
-    pub fn note_taken(&self, queue: usize, bytes: usize) {
-        if bytes > 0 {
-            self.queues[queue].flow.taken.add(bytes);
-        }
+    /// A message of such a weight was taken from a queue.
+    pub fn note_taken(&self, queue: usize, weight: Weight) {
+        self.queues[queue].flow.taken.0.add(weight);
     }
 
     /// How many bytes the messages of all queues hold.
     pub fn bytes(&self) -> u64 {
-        self.queues.iter().map(|receiver| receiver.flow.held()).sum()
+        self.queues.iter().map(|receiver| receiver.flow.held_bytes()).sum()
     }
 
     /// How many queues there are.
@@ -193,33 +229,41 @@ impl<T> Inbox<T> {
 mod tests {
     use super::*;
 
+    const MOST: Weight = Weight { bytes: 100, channels: 10 };
+
     #[test]
-    fn a_link_is_heavy_until_bytes_are_taken() {
+    fn a_link_is_heavy_until_bytes_or_channels_are_taken() {
         let bell = Arc::new(Bell::new().unwrap());
-        let (link, receiver) = link_of(16, 100, &bell);
+        let (link, receiver) = link_of(16, MOST, &bell);
         let inbox = Inbox::new(bell, vec![receiver]);
-        link.try_send_bytes(1, 99).unwrap();
-        assert!(!link.is_heavy());
-        link.try_send_bytes(2, 1000).unwrap();
-        link.try_send_bytes(3, 0).unwrap();
-        assert!(link.is_heavy());
-        assert_eq!(inbox.bytes(), 1099);
-        assert_eq!(inbox.receive(0), Some(1));
-        inbox.note_taken(0, 99);
-        assert!(link.is_heavy());
-        assert_eq!(inbox.receive(0), Some(2));
-        inbox.note_taken(0, 1000);
-        assert!(!link.is_heavy());
-        assert_eq!(inbox.bytes(), 0);
+        let heavy = [Weight { bytes: 1000, channels: 0 }, Weight { bytes: 0, channels: 12 }];
+        for (heavy, bytes) in heavy.into_iter().zip([1099, 99]) {
+            let light = Weight { bytes: 99, channels: 9 };
+            link.try_send_weighing(1, light).unwrap();
+            assert!(!link.is_heavy());
+            link.try_send_weighing(2, heavy).unwrap();
+            link.try_send_weighing(3, Weight::default()).unwrap();
+            assert!(link.is_heavy());
+            assert_eq!(inbox.bytes(), bytes);
+            assert_eq!(inbox.receive(0), Some(1));
+            inbox.note_taken(0, light);
+            assert!(link.is_heavy());
+            assert_eq!(inbox.receive(0), Some(2));
+            inbox.note_taken(0, heavy);
+            assert!(!link.is_heavy());
+            assert_eq!(inbox.receive(0), Some(3));
+            assert_eq!(inbox.bytes(), 0);
+        }
     }
 
     #[test]
     fn what_has_no_room_has_no_weight() {
         let bell = Arc::new(Bell::new().unwrap());
-        let (link, receiver) = link_of(1, 100, &bell);
+        let (link, receiver) = link_of(1, MOST, &bell);
         let inbox = Inbox::new(bell, vec![receiver]);
-        link.try_send_bytes(1, 50).unwrap();
-        assert_eq!(link.try_send_bytes(2, 500), Err(2));
+        link.try_send_weighing(1, Weight { bytes: 50, channels: 5 }).unwrap();
+        let heavy = Weight { bytes: 500, channels: 50 };
+        assert_eq!(link.try_send_weighing(2, heavy), Err(2));
         assert!(!link.is_heavy());
         assert_eq!(inbox.bytes(), 50);
     }

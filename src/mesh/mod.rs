@@ -8,13 +8,15 @@
 mod bell;
 mod envelope;
 mod link;
+mod parts;
 
 pub use bell::Bell;
 pub use envelope::{
     Attend, Attendance, Attended, Attendee, Enter, Envelope, Failure, Handle, Outbound, Refusal,
     Standing,
 };
-pub use link::{Inbox, Link, link, link_of};
+pub use link::{Inbox, Link, Weight, link, link_of};
+pub use parts::parts;
 
 use std::sync::Arc;
 
@@ -115,6 +117,10 @@ const LINKS_BYTES_MAX: u64 = 64 << 20;
 /// What those of one link may always hold.
 const LINK_BYTES_MIN: u64 = 2 << 20;
 
+/// How many channels the lists of channels on one link may have before it takes no more: some
+/// milliseconds of work, for which what comes behind has to wait.
+const LINK_CHANNELS_MAX: u64 = 2048;
+
 /// Builds all links for a number of shards; `capacity` is the bound of each.
 pub fn build(
     shards: u8,
@@ -127,11 +133,12 @@ pub fn build(
     let asker_bells = bells(Asker::ALL.len())?;
     let mut shard_queues: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut asker_queues: Vec<Vec<_>> = Asker::ALL.iter().map(|_| Vec::new()).collect();
-    let bytes_max = (LINKS_BYTES_MAX / u64::from(shards)).max(LINK_BYTES_MIN);
+    let bytes = (LINKS_BYTES_MAX / u64::from(shards)).max(LINK_BYTES_MIN);
+    let most = Weight { bytes, channels: LINK_CHANNELS_MAX };
     let to_shards = |shard_queues: &mut Vec<Vec<_>>| {
         let mut links = Vec::with_capacity(count);
         for (bell, queues) in shard_bells.iter().zip(shard_queues) {
-            let (sender, receiver) = link_of(capacity, bytes_max, bell);
+            let (sender, receiver) = link_of(capacity, most, bell);
             links.push(sender);
             queues.push(receiver);
         }
@@ -143,7 +150,7 @@ pub fn build(
     for _ in 0..count {
         let mut links = Vec::with_capacity(Asker::ALL.len());
         for (bell, queues) in asker_bells.iter().zip(&mut asker_queues) {
-            let (sender, receiver) = link_of(capacity, bytes_max, bell);
+            let (sender, receiver) = link_of(capacity, most, bell);
             links.push(sender);
             queues.push(receiver);
         }

@@ -171,7 +171,7 @@ pub struct Ticket {
 /// One part of the answer to a command that carried a [`Ticket`].
 ///
 /// The asker sends a command as one or more envelopes (one for each home shard involved). Each
-/// envelope is answered by its first receiver with `is_first` set; `awaiting` says how many
+/// envelope is answered by its first receiver with `firsts` set; `awaiting` says how many
 /// shards it passed the work on to, each of which answers once more. The asker is done when
 /// every envelope and everything awaited has answered; parts may arrive in any order, and those
 /// of one shard may arrive added up.
@@ -179,8 +179,9 @@ pub struct Ticket {
 pub struct Answer {
     /// The asker's number from the ticket.
     pub number: u32,
-    /// True in the answer of an envelope's first receiver.
-    pub is_first: bool,
+    /// One in the answer of an envelope's first receiver, else none; more where answers of several
+    /// envelopes are added up.
+    pub firsts: u32,
     /// How many further answers will come on behalf of this one; negative where further answers
     /// are added up in this one.
     pub awaiting: i32,
@@ -193,12 +194,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Adds another part of the same answer to this one, so that both travel as one. Only one of
-    /// the two can be that of a first receiver: a shard begins each command once.
+    /// Adds another part of the same answer to this one, so that both travel as one.
     pub fn add(&mut self, other: Self) {
         let still_awaited = self.further() + other.further();
-        self.is_first |= other.is_first;
-        self.awaiting = still_awaited + i32::from(!self.is_first);
+        self.firsts += other.firsts;
+        self.awaiting = still_awaited + i32::from(self.firsts == 0);
         self.sessions = self.sessions.saturating_add(other.sessions);
         self.error = self.error.or(other.error);
         match (&mut self.outcome, other.outcome) {
@@ -210,7 +210,7 @@ impl Answer {
 
     /// What it adds to the number of further answers that are awaited.
     pub fn further(&self) -> i32 {
-        self.awaiting - i32::from(!self.is_first)
+        self.awaiting - i32::from(self.firsts == 0)
     }
 }
 

@@ -94,7 +94,14 @@ mod tests {
     use crate::protocol::{ChannelName, CommandError, Outcome};
 
     fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer { number, is_first, awaiting, sessions, error: None, outcome: None }
+        Answer {
+            number,
+            firsts: u32::from(is_first),
+            awaiting,
+            sessions,
+            error: None,
+            outcome: None,
+        }
     }
 
     #[test]
@@ -119,7 +126,7 @@ mod tests {
             }
         }
         let [one, two] = &heard[..] else { panic!("{heard:?}") };
-        assert_eq!((one.number, one.is_first, one.further(), one.sessions), (1, true, 1, 111));
+        assert_eq!((one.number, one.firsts, one.further(), one.sessions), (1, 1, 1, 111));
         let Some(Outcome::Published(channels)) = one.outcome.as_deref() else { panic!() };
         assert_eq!(channels.len(), 2);
         assert_eq!((two.number, two.error), (2, Some(CommandError::Draining)));
@@ -130,8 +137,12 @@ mod tests {
         let mut sum = part(7, false, 0, 1);
         sum.add(part(7, false, 0, 2));
         sum.add(part(7, false, 0, 3));
-        assert_eq!((sum.is_first, sum.further(), sum.sessions), (false, -3, 6));
+        assert_eq!((sum.firsts, sum.further(), sum.sessions), (0, -3, 6));
         sum.add(part(7, true, 5, 4));
-        assert_eq!((sum.is_first, sum.further(), sum.sessions), (true, 2, 10));
+        // Another part of the same command was begun on this shard.
+        let mut two = sum.clone();
+        two.add(part(7, true, 1, 0));
+        assert_eq!((two.firsts, two.further(), two.sessions), (2, 3, 10));
+        assert_eq!((sum.firsts, sum.further(), sum.sessions), (1, 2, 10));
     }
 }

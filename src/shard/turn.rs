@@ -23,9 +23,10 @@ pub(super) enum Turn {
 }
 
 /// How many completions, envelopes of one link and ready sockets one turn handles, and how many
-/// batches it sends. A batch takes a third of a millisecond, so nothing waits long for a turn.
+/// batches it sends. A batch takes a third of a millisecond, so nothing waits long for a turn. Each
+/// channel of a list counts as an envelope.
 const COMPLETIONS_PER_TURN: usize = 512;
-const ENVELOPES_PER_LINK: usize = 256;
+const ENVELOPES_PER_LINK: u64 = 256;
 const READS_PER_TURN: usize = 64;
 
 /// With so many envelopes that wait for room on a link, clients are not read: their commands and
@@ -140,11 +141,9 @@ impl Shard {
         }
         for turn in 0..queues {
             let queue = (self.work.first_queue + turn) % queues;
-            for _ in 0..ENVELOPES_PER_LINK {
-                if !self.may_take_from(queue) {
-                    break;
-                }
-                let Some(envelope) = self.take_envelope(queue) else { break };
+            let mut left = ENVELOPES_PER_LINK;
+            while left > 0 && self.may_take_from(queue) {
+                let Some(envelope) = self.take_envelope(queue, &mut left) else { break };
                 if self.hub.is_congested() && envelope.is_publication() {
                     self.work.held[queue] = Some(envelope);
                     break;
@@ -176,10 +175,14 @@ impl Shard {
             || self.port.shards.iter().any(|link| link.len() >= COMMANDS_PAUSE || link.is_heavy())
     }
 
-    fn take_envelope(&mut self, queue: usize) -> Option<Envelope> {
+    /// The next envelope of a link, which counts as one or as many as it lists channels.
+    fn take_envelope(&mut self, queue: usize, left: &mut u64) -> Option<Envelope> {
+        *left -= 1;
         self.work.held[queue].take().or_else(|| {
             let envelope = self.port.inbox.receive(queue)?;
-            self.port.inbox.note_taken(queue, envelope.bytes());
+            let weight = envelope.weight();
+            *left = left.saturating_sub(weight.channels);
+            self.port.inbox.note_taken(queue, weight);
             Some(envelope)
         })
     }
@@ -240,8 +243,8 @@ impl Shard {
             self.hub.note_crowded(shard, true);
         }
         let envelope = if self.work.parked.is_empty() {
-            let bytes = envelope.bytes();
-            let refused = link.try_send_bytes(envelope, bytes).err();
+            let weight = envelope.weight();
+            let refused = link.try_send_weighing(envelope, weight).err();
             let Some(envelope) = refused else { return };
             self.metrics.envelopes_deferred.increment();
             envelope
@@ -262,8 +265,8 @@ impl Shard {
     fn send_parked(&mut self) {
         while let Some((shard, envelope)) = self.work.parked.pop_front() {
             self.work.is_touched[shard.index()] = true;
-            let (link, bytes) = (&self.port.shards[shard.index()], envelope.bytes());
-            if let Err(envelope) = link.try_send_bytes(envelope, bytes) {
+            let (link, weight) = (&self.port.shards[shard.index()], envelope.weight());
+            if let Err(envelope) = link.try_send_weighing(envelope, weight) {
                 self.work.parked.push_front((shard, envelope));
                 break;
             }
@@ -283,8 +286,8 @@ impl Shard {
             event @ Outbound::Event(_) => event,
         };
         self.work.are_askers_touched = true;
-        let (link, bytes) = (&self.port.askers[usize::from(asker)], event.bytes());
-        if link.try_send_bytes(event, bytes).is_err() {
+        let (link, weight) = (&self.port.askers[usize::from(asker)], event.weight());
+        if link.try_send_weighing(event, weight).is_err() {
             self.metrics.events_dropped.increment();
         }
     }

@@ -252,7 +252,18 @@ impl Response {
 /// Sends one part of an answer without an error.
 pub fn answer(port: &ShardPort, ticket: Ticket, is_first: bool, awaiting: i32, sessions: u32) {
     let number = ticket.number;
-    say(port, ticket, Answer { number, is_first, awaiting, sessions, error: None, outcome: None });
+    say(
+        port,
+        ticket,
+        Answer {
+            number,
+            firsts: u32::from(is_first),
+            awaiting,
+            sessions,
+            error: None,
+            outcome: None,
+        },
+    );
 }
 
 /// Sends one part of an answer.

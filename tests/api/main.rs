@@ -152,6 +152,25 @@ fn silent_shards_are_a_timeout_and_full_links_an_overload() {
 }
 
 #[test]
+fn more_than_a_link_holds_waits_for_its_turn() {
+    let mut edge = Edge::with_key();
+    let play = |port: &ShardPort, envelope| {
+        let (_, ticket) = command(envelope);
+        answer(port, ticket, true, 0, 1);
+    };
+    let publish = json!({"publish": {"channel": "news", "data": 1}});
+    let body = json!({"commands": vec![publish; 16 * LINK_CAPACITY], "parallel": true});
+    edge.with_shards(play, |edge| {
+        let response = edge.call("batch", &body.to_string());
+        assert_eq!(response.status, 200, "{response:?}");
+        let replies = response.json();
+        for reply in replies["replies"].as_array().unwrap() {
+            assert_eq!(reply["publish"]["sessions"], 1, "{replies}");
+        }
+    });
+}
+
+#[test]
 fn late_answers_disturb_nobody() {
     let mut edge = Edge::start(true);
     let body = json!({"channel": "news", "data": "x"});
@@ -177,7 +196,7 @@ fn draining_refuses_commands() {
         let error = Some(CommandError::Draining);
         let answer = Answer {
             number: ticket.number,
-            is_first: true,
+            firsts: 1,
             awaiting: 0,
             sessions: 0,
             error,

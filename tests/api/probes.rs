@@ -81,7 +81,7 @@ fn long_histories() -> impl FnMut(&ShardPort, Envelope) + Send {
         let outcome = Some(Box::new(Outcome::History(vec![Arc::clone(&push)], POSITION)));
         let number = ticket.number;
         let (sessions, error) = (0, None);
-        say(port, ticket, Answer { number, is_first: true, awaiting: 0, sessions, error, outcome });
+        say(port, ticket, Answer { number, firsts: 1, awaiting: 0, sessions, error, outcome });
     }
 }
 

@@ -10,6 +10,7 @@ mod harness;
 
 mod answers;
 mod backends;
+mod beside;
 mod closing;
 mod comebacks;
 mod commands;

@@ -207,7 +207,7 @@ fn nothing_follows_a_close() {
     edge.answer(question, Ok(Attendance::default()));
     let answer = Answer {
         number: ticket.expect("the home is asked").number,
-        is_first: true,
+        firsts: 1,
         awaiting: 0,
         sessions: 0,
         error: Some(CommandError::NoHistory),

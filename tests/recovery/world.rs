@@ -413,7 +413,7 @@ impl World {
                 Effect::Send(to, envelope) => {
                     self.network.send(shard, to.index(), envelope);
                 }
-                Effect::Tell(_, Outbound::Answer(answer)) if answer.is_first => {
+                Effect::Tell(_, Outbound::Answer(answer)) if answer.firsts > 0 => {
                     assert_eq!(answer.error, None);
                     self.hear_answer(answer.number, *answer.outcome.expect("an outcome"));
                 }

@@ -390,7 +390,7 @@ impl Model {
     /// A part of an answer has come.
     pub(crate) fn answered(&mut self, answer: &Answer) {
         let request = self.requests.get_mut(&answer.number).expect("an answer too many");
-        request.firsts -= i64::from(answer.is_first);
+        request.firsts -= i64::from(answer.firsts);
         request.awaiting += i64::from(answer.further());
         request.sessions += u64::from(answer.sessions);
         match answer.error {

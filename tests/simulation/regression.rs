@@ -206,7 +206,7 @@ fn subscribing_again_waits_for_the_home_too() {
     let confirmed = |effects: &[Effect]| {
         let is_confirmation = |effect: &&Effect| {
             let Effect::Tell(_, Outbound::Answer(answer)) = effect else { return false };
-            matches!(answer, Answer { is_first: false, sessions: 1, .. })
+            matches!(answer, Answer { firsts: 0, sessions: 1, .. })
         };
         effects.iter().filter(is_confirmation).count()
     };

@@ -125,7 +125,7 @@ fn errors_are_answered_with_the_identity_of_the_request() {
     let (_, _, ticket) = edge.command();
     let error = Some(crate::protocol::CommandError::UnknownClient);
     let number = ticket.unwrap().number;
-    let answer = Answer { number, is_first: true, awaiting: 0, sessions: 0, error, outcome: None };
+    let answer = Answer { number, firsts: 1, awaiting: 0, sessions: 0, error, outcome: None };
     edge.tell(0, Outbound::Answer(answer));
     assert!(reply(&dealer).contains(r#""code":"unknown_client""#));
 }
@@ -220,8 +220,7 @@ fn answers_say_where_publications_stand() {
         let (_, command, ticket) = edge.command();
         let number = ticket.unwrap().number;
         let outcome = Some(Box::new(Outcome::Published(places)));
-        let answer =
-            Answer { number, is_first: true, awaiting: 0, sessions: 1, error: None, outcome };
+        let answer = Answer { number, firsts: 1, awaiting: 0, sessions: 1, error: None, outcome };
         edge.tell(0, Outbound::Answer(answer));
         command
     };

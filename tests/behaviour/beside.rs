@@ -1,0 +1,105 @@
+//! The promise: a backend beside one that asks for much notices nothing. What each has asked for
+//! takes turns, so the polite one waits for a small part of what the other wants.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Asker, Edge, Raw};
+
+/// How many channels a connection has in these tests.
+const EACH: usize = 127;
+
+/// The names of many channels.
+fn channels(numbers: Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("c{number}")).collect()
+}
+
+/// Four subscribers of each of many channels, which read nothing.
+fn subscribers(edge: &Edge) -> Vec<Raw> {
+    (0..4 * 8)
+        .map(|number| {
+            let group = number % 8;
+            let names = channels(group * EACH..(group + 1) * EACH).join(",");
+            edge.raw(&format!("/websocket?channels={names}"))
+        })
+        .collect()
+}
+
+/// Posts to the API and gives the status and the body of the answer.
+fn post(edge: &Edge, method: &str, body: &str) -> (u16, Value) {
+    let mut peer = Raw::connect(edge.internal);
+    let head = format!(
+        "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    peer.send((head + body).as_bytes());
+    let response = peer.response().expect("the API answers");
+    (response.status, serde_json::from_str(&response.body).unwrap())
+}
+
+#[test]
+fn broadcasts_over_router_hold_up_no_push_and_no_call() {
+    const BROADCASTS: usize = 150;
+    let edge = &Edge::with(&["shards.count=1"]);
+    let _subscribers = subscribers(edge);
+    let client = edge.connect("polite", &["polite"]);
+    let push = edge.socket(zmq::PUSH, 1);
+    let over = &AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let heavy = Asker::connect(edge.endpoint(2));
+            let meta = json!({"op": "broadcast", "channels": channels(0..8 * EACH)}).to_string();
+            for _ in 0..BROADCASTS {
+                heavy.send(&[b"$cmd", b"x", meta.as_bytes()]);
+            }
+            for _ in 0..BROADCASTS {
+                assert_eq!(heavy.answer()["ok"], true);
+            }
+            over.store(1, Ordering::Relaxed);
+        });
+        let mut rounds = 0;
+        while over.load(Ordering::Relaxed) == 0 {
+            let text = format!("{rounds}");
+            push.send_multipart(["polite", &text], 0).unwrap();
+            client.expect(&text);
+            let body = json!({"channel": "polite", "data": rounds}).to_string();
+            assert_eq!(post(edge, "publish", &body).0, 200);
+            client.expect(&text);
+            rounds += 1;
+        }
+        // Behind all of them it would have its turn once or twice.
+        assert!(rounds > 10, "{rounds} rounds beside {BROADCASTS} broadcasts");
+    });
+}
+
+#[test]
+fn batches_of_broadcasts_hold_up_no_call_and_have_no_call_refused() {
+    const CALLERS: usize = 16;
+    let edge = &Edge::with(&["shards.count=1", "channels.history_size=1"]);
+    let publish = json!({"publish": {"channel": "much", "data": 1}});
+    let broadcast = json!({"broadcast": {"channels": channels(0..300), "data": 1}});
+    let mut commands = vec![publish; 226];
+    commands.extend(vec![broadcast; 30]);
+    let batch = &json!({"commands": commands, "parallel": true}).to_string();
+    let over = &AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(move || {
+                let (status, body) = post(edge, "batch", batch);
+                assert_eq!(status, 200, "{body}");
+                over.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let mut rounds = 0;
+        while over.load(Ordering::Relaxed) < CALLERS {
+            let body = json!({"channel": "polite", "data": rounds}).to_string();
+            let (status, answer) = post(edge, "publish", &body);
+            assert!(status == 200 && answer["error"].is_null(), "{answer}");
+            rounds += 1;
+        }
+        assert!(rounds > 10, "{rounds} rounds beside {CALLERS} batches");
+    });
+}
