@@ -27,8 +27,42 @@ pub const GRANT_BYTES_MAX: usize = TOKEN_BYTES_MAX;
 /// Most tags that one publication may have.
 pub const TAGS_MAX: usize = 32;
 
-/// Descriptors that are kept for everything but clients: rings, ZeroMQ, the internal address.
+/// Descriptors that are kept for everything but clients and backends: rings, listeners, the
+/// internal address.
 pub const DESCRIPTORS_RESERVED: usize = 512;
+
+/// Descriptors of one connection of a backend: libzmq's and the edge's own.
+pub const DESCRIPTORS_PER_PEER: usize = 2;
+
+/// Of all descriptors, backends have one in so many at most.
+const DESCRIPTORS_PER_ONE_OF_PEERS: usize = 4;
+
+/// Of so many descriptors, those that backends have if they may take as many as this.
+#[must_use]
+pub const fn descriptors_of_peers(limit: usize, asked: usize) -> usize {
+    let most = limit / DESCRIPTORS_PER_ONE_OF_PEERS;
+    if asked < most { asked } else { most }
+}
+
+/// Of so many descriptors, those that are left for clients.
+#[must_use]
+pub const fn descriptors_of_clients(limit: usize, asked_for_peers: usize) -> usize {
+    let kept = DESCRIPTORS_RESERVED + descriptors_of_peers(limit, asked_for_peers);
+    limit.saturating_sub(kept)
+}
+
+/// Places of an endpoint with so many peers: some more than that, for those that come while others
+/// are being ended for them.
+#[must_use]
+pub const fn peer_places(peers_max: usize) -> usize {
+    peers_max + peers_max / 16 + 4
+}
+
+/// The most peers that have no more than so many places.
+#[must_use]
+pub const fn peers_in(places: usize) -> usize {
+    places.saturating_sub(4) / 17 * 16
+}
 
 /// Most shards one process runs: a shard number fits a byte of a client identity, and beside the
 /// askers a byte of a ticket.

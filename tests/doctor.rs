@@ -92,7 +92,7 @@ fn the_exit_status_is_the_verdict() {
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
     assert!(shown.contains("FAIL     LimitNOFILE"), "{shown}");
-    assert!(shown.contains("52 processes"), "{shown}");
+    assert!(shown.contains("70 processes"), "{shown}");
     assert!(shown.contains("\nNot fit for 1,000,000 connections: "), "{shown}");
 
     for wrong in [
@@ -113,7 +113,9 @@ fn the_exit_status_is_the_verdict() {
 fn the_plan_is_the_flag_or_the_configuration() {
     let host = Host::new().with_files("20512");
     let plan = |arguments: &[&str]| text(&host.doctor(arguments).stdout);
-    assert!(plan(&[]).starts_with("Plan: 20,000 connections"));
+    assert!(plan(&[]).starts_with("Plan: 14,872 connections"));
+    let without = ["--set", "ingest.endpoints=[]"];
+    assert!(plan(&without).starts_with("Plan: 20,000 connections"));
     let set = ["--set", "public.connections_max=300", "--shards", "7"];
     assert!(plan(&set).starts_with("Plan: 300 connections, 7 shards"));
     let both = ["--set", "public.connections_max=300", "--connections", "4000"];

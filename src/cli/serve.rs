@@ -65,6 +65,9 @@ fn serve(config: &Config, file: Option<&Path>, logger: &Logger) -> Result<(), St
     if !sys::epoll::is_in_force() {
         tracing::warn!("a peer that floods a ZeroMQ endpoint and resets can end this process");
     }
+    if !sys::incoming::is_in_force() {
+        tracing::warn!("nothing bounds the connections of ZeroMQ endpoints in this process");
+    }
     if let Err(error) = sys::host::use_small_pages() {
         tracing::warn!(%error, "idle connections will take more memory");
     }

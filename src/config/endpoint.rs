@@ -82,6 +82,10 @@ options! {
         /// Longest message part. The peer of a longer one is disconnected. Where it is not
         /// written it is at most half of slow.lag_bytes_max, as it must be.
         message_bytes_max: usize as Size = MIB, KIB..=1024 * MIB;
+        /// Connections that it has at most. At the bound the oldest that has not finished its
+        /// handshake gives way. Each takes two descriptors; there are fewer places where those of
+        /// all endpoints would take more than a quarter of the descriptors.
+        peers_max: u32 as Number = 1024, 1..=100_000;
         /// Who on this machine may connect to a bound ipc:// path, as the mode of a file;
         /// without it the edge's own user.
         ipc_mode: Option<u32> as Optional<FileMode> = None;

@@ -30,6 +30,8 @@ mod tests;
 mod unit;
 mod web;
 
+use crate::limits;
+
 pub use api_key::ApiKey;
 pub use channel::{
     NAMESPACE_NAME_FORM, Namespaces, Permission, Rules, WhenSlow, is_namespace_name,
@@ -54,6 +56,14 @@ impl Config {
     /// Every mistake of every source at once.
     pub fn load(sources: &Sources) -> Result<Self, Errors> {
         Self::read(sources).map(|(config, _)| config)
+    }
+
+    /// Descriptors that connections of backends may take together.
+    #[must_use]
+    pub fn peer_descriptors(&self) -> usize {
+        let endpoints = self.ingest.endpoints.iter();
+        let places = endpoints.map(|endpoint| limits::peer_places(endpoint.peers_max as usize));
+        places.sum::<usize>() * limits::DESCRIPTORS_PER_PEER
     }
 
     /// What all sources together say, as a configuration file in which each value is followed by

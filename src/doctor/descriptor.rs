@@ -5,7 +5,6 @@
 
 use super::finding::grouped;
 use super::{Finding, Plan, Tree, Verdict, setting};
-use crate::limits::DESCRIPTORS_RESERVED;
 use crate::sys::memlock::Rings;
 use crate::sys::ring::Size;
 
@@ -45,14 +44,15 @@ pub(super) fn hard_limit(tree: &Tree, plan: &Plan) -> Finding {
 
 fn needed_text(plan: &Plan) -> String {
     let (sum, connections) = (grouped(plan.descriptors()), grouped(plan.connections));
-    format!("{sum} = {connections} connections + {DESCRIPTORS_RESERVED}")
+    format!("{sum} = {connections} connections + {}", grouped(plan.others()))
 }
 
 /// What a hard limit means that cannot be raised.
 fn too_few(plan: &Plan, hard: u64) -> String {
-    let room = hard.saturating_sub(DESCRIPTORS_RESERVED as u64);
+    let room = plan.room(hard);
     if room == 0 {
-        return format!("not one connection fits: {DESCRIPTORS_RESERVED} are kept for the edge");
+        let others = grouped(plan.others());
+        return format!("not one connection fits: {others} are kept for the edge");
     }
     let processes = plan.connections.div_ceil(room);
     format!(

@@ -130,7 +130,8 @@ fn limits_text(plan: &Plan) -> String {
     let _ = write!(
         text,
         "\n[Service]\n\
-         # One descriptor for each connection and 512 others; fs.nr_open must be as high.\n\
+         # Descriptors of connections, two of each backend, 512 others; fs.nr_open must be as \
+         high.\n\
          LimitNOFILE={}\n\n\
          # Threads, and the kernel's helpers of io_uring: 16 for each shard and 64 others.\n\
          TasksMax={}\n\n\

@@ -94,7 +94,7 @@ impl Drop for Fixture {
 
 /// A million connections over two shards.
 pub(super) fn million() -> Plan {
-    Plan { connections: 1_000_000, shards: 2, backlog: 4096, shard_memory: 256 << 20 }
+    Plan { connections: 1_000_000, shards: 2, backlog: 4096, backends: 0, shard_memory: 256 << 20 }
 }
 
 /// The finding about one setting.

@@ -6,7 +6,7 @@
 
 use super::{Tree, descriptor, processor};
 use crate::config::Config;
-use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX};
+use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX, descriptors_of_clients};
 
 /// Kernel memory of one end of an idle TCP connection: socket, file, inode, pending poll.
 pub(super) const KERNEL_BYTES: u64 = 4_200;
@@ -26,6 +26,8 @@ pub struct Plan {
     pub shards: u64,
     /// `public.backlog`.
     pub backlog: u64,
+    /// Descriptors that backends may take: those of all `peers_max`.
+    pub backends: u64,
     /// `slow.memory_max`: most memory of one shard for what slow connections are owed.
     pub shard_memory: u64,
 }
@@ -36,9 +38,10 @@ impl Plan {
     #[must_use]
     pub fn new(config: &Config, connections: Option<u64>, tree: &Tree) -> Self {
         let configured = config.public.connections_max as u64;
+        let backends = config.peer_descriptors() as u64;
         let connections = connections
             .or_else(|| (configured > 0).then_some(configured))
-            .or_else(|| room(tree))
+            .or_else(|| room_of_host(tree, backends))
             .unwrap_or(CONNECTIONS_DEFAULT);
         let shards = match config.shards.count {
             0 => {
@@ -51,13 +54,28 @@ impl Plan {
             connections,
             shards,
             backlog: config.public.backlog.into(),
+            backends,
             shard_memory: config.slow.memory_max as u64,
         }
     }
 
-    /// Descriptors of the process.
+    /// Descriptors of the process: the least limit that leaves room for the connections. Backends
+    /// have no more than a quarter of it.
     pub(super) fn descriptors(&self) -> u64 {
-        self.connections.saturating_add(DESCRIPTORS_RESERVED as u64)
+        let without_backends = self.connections.saturating_add(DESCRIPTORS_RESERVED as u64);
+        let below = without_backends - 1;
+        let three_quarters = below.saturating_add(below / 3).saturating_add(1);
+        without_backends.saturating_add(self.backends).min(three_quarters)
+    }
+
+    /// Those of them that are not for clients.
+    pub(super) fn others(&self) -> u64 {
+        self.descriptors() - self.connections
+    }
+
+    /// Connections that a limit of descriptors leaves room for.
+    pub(super) fn room(&self, limit: u64) -> u64 {
+        room(limit, self.backends)
     }
 
     /// Memory of all connections while they are idle.
@@ -72,9 +90,15 @@ impl Plan {
 }
 
 /// Connections that the descriptor limit leaves room for.
-fn room(tree: &Tree) -> Option<u64> {
+fn room(limit: u64, backends: u64) -> u64 {
+    let number = |value| usize::try_from(value).unwrap_or(usize::MAX);
+    descriptors_of_clients(number(limit), number(backends)) as u64
+}
+
+/// The same for the limit of the host.
+fn room_of_host(tree: &Tree, backends: u64) -> Option<u64> {
     let (_, hard) = descriptor::limit(tree, "Max open files")?;
-    let room = hard.saturating_sub(DESCRIPTORS_RESERVED as u64);
+    let room = room(hard, backends);
     (room > 0 && hard < i64::MAX as u64).then_some(room)
 }
 
@@ -90,7 +114,14 @@ mod tests {
         let connections = |config: &Config, flag| Plan::new(config, flag, &host.tree()).connections;
         assert_eq!(connections(&config, None), CONNECTIONS_DEFAULT);
         host.limits("Max open files            1024                 20512                files");
+        assert_eq!(connections(&config, None), 20_512 - 512 - 20_512 / 4);
+        config.ingest.endpoints.clear();
         assert_eq!(connections(&config, None), 20_000);
+        for (connections, backends) in [(1_000_000, 8_736), (4_096, 8_736), (1, 9), (0, 0)] {
+            let plan = Plan { connections, backends, ..super::super::fixture::million() };
+            assert!(plan.room(plan.descriptors()) >= connections);
+            assert!(connections == 0 || plan.room(plan.descriptors() - 1) < connections);
+        }
         config.public.connections_max = 7;
         assert_eq!(connections(&config, None), 7);
         assert_eq!(connections(&config, Some(9)), 9);
@@ -123,6 +154,7 @@ mod tests {
             connections: u64::MAX,
             shards: u64::MAX,
             backlog: u64::MAX,
+            backends: u64::MAX,
             shard_memory: u64::MAX,
         };
         assert_eq!(plan.descriptors(), u64::MAX);

@@ -73,7 +73,8 @@ pub(super) fn sysctls(plan: &Plan, tree: &Tree) -> Vec<Sysctl> {
         line(
             "fs.nr_open",
             at_least("fs.nr_open", descriptors(plan)),
-            "The ceiling of LimitNOFILE: one descriptor for each connection and 512 others.",
+            "The ceiling of LimitNOFILE: descriptors of connections, two of each backend, 512 \
+             others.",
         ),
         line(
             "fs.file-max",

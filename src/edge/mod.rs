@@ -184,9 +184,11 @@ fn bind_ingest(
     clock: Clock,
 ) -> Result<Ingest, ingest::Error> {
     let event_bytes_max = config.websocket.message_bytes_max;
+    let peers_max = settings::peers_max(config);
     let endpoints = config.ingest.endpoints.iter();
-    let endpoints: Vec<_> =
-        endpoints.map(|endpoint| settings::endpoint(endpoint, event_bytes_max)).collect();
+    let endpoints: Vec<_> = endpoints
+        .map(|endpoint| settings::endpoint(endpoint, peers_max, event_bytes_max))
+        .collect();
     Ingest::bind(&endpoints, port, metrics, Box::new(move || clock.now_nanos()))
 }
 
@@ -305,7 +307,7 @@ fn addresses(
         public: address_of(public, config.public.address),
         internal: address_of(internal, config.internal.address),
         ingest: ingest.addresses().to_vec(),
-        room: settings::connections_max(config.public.connections_max),
+        room: settings::connections_max(config),
     }
 }
 

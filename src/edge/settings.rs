@@ -43,7 +43,7 @@ pub(super) fn shard(
             fragments_max: u32::try_from(config.websocket.fragments_max).unwrap_or(u32::MAX),
         },
         half_bytes_max: config.websocket.memory_max,
-        connections_max: connections_max(config.public.connections_max),
+        connections_max: connections_max(config),
         handshakes_pending_max: config.handshake.pending_max,
         handshakes_per_second: config.handshake.rate,
         handshake_deadline: config.handshake.deadline.into(),
@@ -72,7 +72,7 @@ fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
         lag_bytes_max: config.slow.lag_bytes_max,
         outbox_bytes_max: config.slow.outbox_bytes_max,
         reply_bytes_max: client.reply_bytes_max,
-        connections_max: connections_max(config.public.connections_max),
+        connections_max: connections_max(config),
         memory_max: config.slow.memory_max,
         namespaces: Arc::clone(&common.namespaces),
         history_bytes_max: config.history.memory_max / common.shards.max(1),
@@ -180,19 +180,43 @@ fn origins(allowed: &[String]) -> OriginPolicy {
     }
 }
 
+fn descriptor_limit() -> usize {
+    usize::try_from(host::descriptor_limit()).unwrap_or(usize::MAX)
+}
+
 /// Zero stands for what the descriptor limit leaves.
-pub(super) fn connections_max(configured: usize) -> usize {
-    let limit = usize::try_from(host::descriptor_limit()).unwrap_or(usize::MAX);
-    let room = limit.saturating_sub(limits::DESCRIPTORS_RESERVED).max(1);
+pub(super) fn connections_max(config: &Config) -> usize {
+    let configured = config.public.connections_max;
+    let room = limits::descriptors_of_clients(descriptor_limit(), config.peer_descriptors()).max(1);
     if configured == 0 { room } else { configured.min(room) }
 }
+
+/// How many connections no endpoint has more of, so that they all find descriptors: where these do
+/// not do for all, each has the same part of them.
+pub(super) fn peers_max(config: &Config) -> usize {
+    let asked = config.peer_descriptors();
+    let descriptors = limits::descriptors_of_peers(descriptor_limit(), asked);
+    if descriptors == asked {
+        return usize::MAX;
+    }
+    let places = descriptors / limits::DESCRIPTORS_PER_PEER / config.ingest.endpoints.len();
+    limits::peers_in(places).max(PEERS_LEAST)
+}
+
+/// Connections that every endpoint may have, however few descriptors there are.
+const PEERS_LEAST: usize = 8;
 
 /// Events that wait for one backend have at most so many bytes, counted as if each were as long as
 /// one may be.
 const EVENTS_BYTES_MAX: usize = 256 << 20;
 
-/// One ZeroMQ endpoint, and how long a client's message in an event may be.
-pub(super) fn endpoint(endpoint: &config::Endpoint, event_bytes_max: usize) -> Endpoint {
+/// One ZeroMQ endpoint, how many connections none has more of, and how long a client's message in
+/// an event may be.
+pub(super) fn endpoint(
+    endpoint: &config::Endpoint,
+    peers_max: usize,
+    event_bytes_max: usize,
+) -> Endpoint {
     Endpoint {
         kind: match endpoint.kind {
             SocketKind::Sub => Kind::Sub,
@@ -212,6 +236,7 @@ pub(super) fn endpoint(endpoint: &config::Endpoint, event_bytes_max: usize) -> E
             }
         },
         message_bytes_max: endpoint.message_bytes_max,
+        peers_max: peers_max.min(endpoint.peers_max as usize),
         ipc_mode: endpoint.ipc_mode.unwrap_or(IPC_MODE),
         heartbeat_interval: endpoint.heartbeat_interval,
         heartbeat_timeout: endpoint.heartbeat_timeout,

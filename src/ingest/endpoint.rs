@@ -21,6 +21,8 @@ pub struct Endpoint {
     pub high_water_mark: u32,
     /// Longest message part; the peer of a longer one is disconnected.
     pub message_bytes_max: usize,
+    /// Connections that it has at most.
+    pub peers_max: usize,
     /// Permissions of a bound `ipc://` path.
     pub ipc_mode: u32,
     /// Silence after which a peer is pinged.
@@ -90,6 +92,7 @@ impl Endpoint {
             topics: vec![String::new()],
             high_water_mark: 10_000,
             message_bytes_max: 1024 * 1024,
+            peers_max: 1024,
             ipc_mode: IPC_MODE,
             heartbeat_interval: Duration::from_secs(10),
             heartbeat_timeout: Duration::from_secs(30),

@@ -7,9 +7,11 @@
 use std::os::fd::RawFd;
 
 use crate::ingest::peer::Reason;
+use crate::sys::incoming::NO_PLACE;
 
 /// libzmq's numbers of the events that are listened to (`zmq_socket_monitor`).
 const CONNECTED: u16 = 0x0001;
+const LISTENING: u16 = 0x0008;
 const ACCEPTED: u16 = 0x0020;
 const ACCEPT_FAILED: u16 = 0x0040;
 const DISCONNECTED: u16 = 0x0200;
@@ -17,6 +19,7 @@ const HANDSHAKE_FAILED_NO_DETAIL: u16 = 0x0800;
 const HANDSHAKE_SUCCEEDED: u16 = 0x1000;
 const HANDSHAKE_FAILED_PROTOCOL: u16 = 0x2000;
 const ALL: u16 = CONNECTED
+    | LISTENING
     | ACCEPTED
     | ACCEPT_FAILED
     | DISCONNECTED
@@ -44,8 +47,8 @@ pub(super) enum Happening {
     Left,
     /// The connection that ends next is one that may not be, and why.
     Refused(Reason),
-    /// A connection could not be accepted.
-    NotAccepted,
+    /// A connection could not be accepted, and why.
+    NotAccepted(Reason),
 }
 
 impl Monitor {
@@ -69,28 +72,45 @@ impl Monitor {
         &self.0
     }
 
+    /// The descriptor on which a socket listens that was bound just now.
+    pub(super) fn listener(&self) -> Option<RawFd> {
+        let (number, value) = split(&self.event()?)?;
+        RawFd::try_from(value).ok().filter(|_| number == LISTENING)
+    }
+
     /// The next thing that happened, if anything has.
     pub(super) fn next(&self) -> Option<Happening> {
         loop {
-            // The event, and the address of the endpoint.
-            let parts = self.0.recv_multipart(zmq::DONTWAIT).ok()?;
-            if let Some(happening) = parts.first().and_then(|event| parse(event)) {
+            if let Some(happening) = parse(&self.event()?) {
                 return Some(happening);
             }
         }
     }
+
+    fn event(&self) -> Option<Vec<u8>> {
+        // The event, and the address of the endpoint.
+        let parts = self.0.recv_multipart(zmq::DONTWAIT).ok()?;
+        parts.into_iter().next()
+    }
+}
+
+fn split(event: &[u8]) -> Option<(u16, u32)> {
+    let (number, value) = event.split_first_chunk::<2>()?;
+    Some((u16::from_ne_bytes(*number), u32::from_ne_bytes(value.try_into().ok()?)))
 }
 
 fn parse(event: &[u8]) -> Option<Happening> {
-    let (number, value) = event.split_first_chunk::<2>()?;
-    let value = u32::from_ne_bytes(value.try_into().ok()?);
+    let (number, value) = split(event)?;
     let descriptor = RawFd::try_from(value);
-    match u16::from_ne_bytes(*number) {
+    match number {
         CONNECTED | ACCEPTED => descriptor.ok().map(Happening::Connected),
         DISCONNECTED => descriptor.ok().map(Happening::Disconnected),
         HANDSHAKE_SUCCEEDED => Some(Happening::Admitted),
         HANDSHAKE_FAILED_NO_DETAIL => Some(Happening::Left),
-        ACCEPT_FAILED => Some(Happening::NotAccepted),
+        ACCEPT_FAILED => Some(Happening::NotAccepted(match descriptor {
+            Ok(NO_PLACE) => Reason::Full,
+            _ => Reason::NotAccepted,
+        })),
         HANDSHAKE_FAILED_PROTOCOL => Some(Happening::Refused(match value {
             CRYPTOGRAPHIC | MECHANISM_MISMATCH => Reason::Curve,
             _ => Reason::Protocol,
@@ -113,7 +133,8 @@ mod tests {
             (ACCEPTED, 7, Some(Happening::Connected(7))),
             (CONNECTED, 8, Some(Happening::Connected(8))),
             (DISCONNECTED, 9, Some(Happening::Disconnected(9))),
-            (ACCEPT_FAILED, 24, Some(Happening::NotAccepted)),
+            (ACCEPT_FAILED, 24, Some(Happening::NotAccepted(Reason::NotAccepted))),
+            (ACCEPT_FAILED, NO_PLACE as u32, Some(Happening::NotAccepted(Reason::Full))),
             (0x2000, 0x1100_0001, Some(Happening::Refused(Reason::Curve))),
             (0x2000, 0x1000_0000, Some(Happening::Refused(Reason::Protocol))),
             (0x1000, 0, Some(Happening::Admitted)),

@@ -15,7 +15,11 @@ use std::time::Duration;
 use socket2::Socket;
 
 use crate::metrics::{Counter, IngestMetrics};
-use crate::sys::socket::{duplicate, received};
+use crate::sys::incoming::{self, Foreign};
+use crate::sys::socket::{Received, duplicate, received, unread};
+
+/// How long the handshake of a connection may take.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How many parts of the greatest length one message may have the bytes of.
 const PARTS_MAX: u64 = 4;
@@ -31,8 +35,16 @@ pub(super) enum Reason {
     Curve,
     /// Its CURVE key is not listed.
     UnknownKey,
+    /// It did not finish its handshake in time.
+    Handshake,
     /// It does not speak ZeroMQ.
     Protocol,
+    /// It speaks HTTP.
+    Http,
+    /// It speaks TLS.
+    Tls,
+    /// The endpoint has as many connections as it may have.
+    Full,
     /// It sent a part that is too long.
     TooLong,
     /// It sent parts without an end.
@@ -55,7 +67,16 @@ impl Reason {
             Self::Left => "it went in the handshake: its kind of socket or its CURVE may not fit",
             Self::Curve => "only one side has CURVE, or it knows another server key",
             Self::UnknownKey => "its CURVE key is not among authorized_keys",
+            Self::Handshake => "it did not finish its handshake within 10 s",
             Self::Protocol => "what it sends is not ZeroMQ",
+            Self::Http => {
+                "that is HTTP: the API is at internal.address, WebSockets are at public.address"
+            }
+            Self::Tls => "that is TLS, which ZeroMQ does not speak; CURVE encrypts",
+            Self::Full => {
+                "the endpoint has no place: whose handshake was the oldest unfinished gives way; \
+                 raise peers_max, or see who connects"
+            }
             Self::TooLong => "it sent a part longer than message_bytes_max",
             Self::Unfinished => {
                 "it sent a message that is longer than four times message_bytes_max"
@@ -68,6 +89,14 @@ impl Reason {
         }
     }
 
+    /// What was spoken that is no ZeroMQ, on a descriptor that libzmq has closed.
+    pub(super) fn foreign(fd: RawFd) -> Option<Self> {
+        incoming::take_foreign(fd).map(|foreign| match foreign {
+            Foreign::Http => Self::Http,
+            Foreign::Tls => Self::Tls,
+        })
+    }
+
     /// Where it is counted.
     pub(super) fn counter(self, metrics: &IngestMetrics) -> &Counter {
         match self {
@@ -75,7 +104,11 @@ impl Reason {
             Self::Left => &metrics.peers_left,
             Self::Curve => &metrics.peers_curve,
             Self::UnknownKey => &metrics.peers_unknown_key,
+            Self::Handshake => &metrics.peers_handshake,
             Self::Protocol => &metrics.peers_protocol,
+            Self::Http => &metrics.peers_http,
+            Self::Tls => &metrics.peers_tls,
+            Self::Full => &metrics.peers_full,
             Self::TooLong => &metrics.peers_too_long,
             Self::Unfinished => &metrics.peers_unfinished,
             Self::Silent => &metrics.peers_silent,
@@ -88,6 +121,10 @@ impl Reason {
 /// One connection.
 pub(super) struct Peer {
     socket: Socket,
+    /// libzmq's descriptor of it.
+    fd: RawFd,
+    /// When it began.
+    began_nanos: u64,
     /// Its address.
     pub(super) name: String,
     /// Its routing id, where it chose one and the endpoint has use for it.
@@ -107,8 +144,9 @@ pub(super) struct Peer {
 
 impl Peer {
     /// The connection on a descriptor of libzmq's, if it is still there.
-    pub(super) fn on(fd: RawFd) -> io::Result<Self> {
+    pub(super) fn on(fd: RawFd, now_nanos: u64) -> io::Result<Self> {
         let socket = Socket::from(duplicate(fd)?);
+        incoming::count(fd);
         let address = socket.peer_addr()?.as_socket();
         let name = address.map_or_else(
             || "a local process".to_owned(),
@@ -121,6 +159,8 @@ impl Peer {
         );
         Ok(Self {
             socket,
+            fd,
+            began_nanos: now_nanos,
             name,
             routing_id: None,
             taken: 0,
@@ -133,17 +173,34 @@ impl Peer {
 
     /// How many bytes have come of it.
     pub(super) fn received(&self) -> u64 {
-        received(self.socket.as_raw_fd()).map_or(0, |received| received.come)
+        self.look().map_or(0, |received| received.come)
     }
 
     /// How many bytes it has sent and libzmq has read.
     pub(super) fn taken(&self) -> u64 {
-        received(self.socket.as_raw_fd()).map_or(0, |received| received.taken)
+        self.look().map_or(0, |received| received.taken)
+    }
+
+    /// What it has brought. Of local connections the kernel does not say it.
+    fn look(&self) -> Option<Received> {
+        let own = self.socket.as_raw_fd();
+        received(own).or_else(|| {
+            let taken = incoming::taken(self.fd);
+            let come = taken + unread(own)?;
+            Some(Received { come, taken, quiet: Duration::MAX, is_reset: false })
+        })
+    }
+
+    /// Whether it has been there for longer than a handshake may take. libzmq's clock began
+    /// before that of the edge.
+    pub(super) fn is_old(&self, now_nanos: u64) -> bool {
+        let age = Duration::from_nanos(now_nanos.saturating_sub(self.began_nanos));
+        age + Duration::from_secs(1) >= HANDSHAKE
     }
 
     /// Why the edge ended a connection that libzmq says has ended; none if the peer did.
     pub(super) fn why_ended(&self, heartbeat_timeout: Duration) -> Option<Reason> {
-        let received = received(self.socket.as_raw_fd());
+        let received = self.look();
         match self.socket.peek(&mut [MaybeUninit::uninit()]) {
             // It died, and libzmq noticed when it wrote to it, before it had read all.
             _ if received.as_ref().is_some_and(|received| received.is_reset) => None,
@@ -168,7 +225,7 @@ impl Peer {
         free_bytes: u64,
         was_drained: bool,
     ) -> (u64, bool) {
-        let received = received(self.socket.as_raw_fd()).filter(|_| !self.is_shut);
+        let received = self.look().filter(|_| !self.is_shut);
         let Some(received) = received else { return (0, false) };
         let before = self.taken;
         self.taken = received.taken.max(before);

@@ -15,6 +15,7 @@ use crate::ingest::Endpoint;
 use crate::ingest::monitor::{Happening, Monitor};
 use crate::ingest::peer::{Peer, Reason};
 use crate::metrics::IngestMetrics;
+use crate::sys::incoming::Door;
 use crate::sys::{Complaints, memory};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
@@ -28,6 +29,9 @@ const GREETING_BYTES: u64 = 64;
 
 /// What a peer may send in a second beside messages: heartbeats.
 const FREE_BYTES_PER_SECOND: u64 = 256;
+
+/// With more unfinished handshakes than so many, messages say whose is finished.
+const SHAKING_FEW: usize = 8;
 
 /// When so many bytes have come and few more come, memory that they took is given back.
 const GIVE_BACK_BYTES: u64 = 8 << 20;
@@ -62,8 +66,12 @@ struct Watched {
     address: String,
     message_bytes_max: u64,
     heartbeat_timeout: Duration,
+    door: Option<Door>,
+    peers_max: usize,
     peers: HashMap<RawFd, Peer>,
-    /// Connections that may not send messages yet.
+    /// How many of them the edge has ended.
+    shut: usize,
+    /// Connections that may not send messages yet, the oldest first.
     shaking: Vec<RawFd>,
     /// What is known of the connection that ends next.
     ending: Ending,
@@ -80,13 +88,20 @@ struct Watched {
 }
 
 impl Peers {
-    pub(super) fn new(endpoints: &[Endpoint], metrics: Arc<IngestMetrics>) -> Self {
-        let sockets = endpoints.iter().map(|endpoint| Watched {
+    pub(super) fn new(
+        endpoints: &[Endpoint],
+        doors: Vec<Option<Door>>,
+        metrics: Arc<IngestMetrics>,
+    ) -> Self {
+        let sockets = endpoints.iter().zip(doors).map(|(endpoint, door)| Watched {
             is_input: endpoint.kind.is_input(),
             address: endpoint.address.clone(),
             message_bytes_max: endpoint.message_bytes_max as u64,
             heartbeat_timeout: endpoint.heartbeat_timeout,
+            door,
+            peers_max: endpoint.peers_max,
             peers: HashMap::new(),
+            shut: 0,
             shaking: Vec::new(),
             ending: Ending::Unknown,
             routing_ids: HashMap::new(),
@@ -121,8 +136,11 @@ impl Peers {
         while let Some(happening) = monitor.next() {
             let socket = &mut self.sockets[place];
             let ended = match happening {
-                Happening::Connected(fd) => socket.begin(fd),
-                Happening::Disconnected(fd) => socket.end(fd),
+                Happening::Connected(fd) => {
+                    socket.begin(fd, now_nanos);
+                    None
+                }
+                Happening::Disconnected(fd) => socket.end(fd, now_nanos),
                 Happening::Admitted => {
                     socket.admit();
                     None
@@ -135,12 +153,20 @@ impl Peers {
                     socket.ending = Ending::Refused(reason);
                     None
                 }
-                Happening::NotAccepted => Some((Reason::NotAccepted, String::new())),
+                Happening::NotAccepted(reason) => Some((reason, String::new())),
             };
             if let Some((reason, peer)) = ended {
                 let address = &socket.address;
                 say(reason, address, &peer, &self.metrics, (complaints, now_nanos));
             }
+        }
+        let socket = &mut self.sockets[place];
+        if let Some(door) = &socket.door {
+            door.set_open(socket.peers.len());
+        }
+        while let Some(peer) = socket.make_room(now_nanos) {
+            let (address, noted) = (&socket.address, (complaints, now_nanos));
+            say(Reason::Full, address, &peer, &self.metrics, noted);
         }
         let count: usize = self.sockets.iter().map(|socket| socket.peers.len()).sum();
         self.metrics.peers.set(count as i64);
@@ -178,7 +204,9 @@ impl Peers {
 
     /// Whether it matters whose the message is that came out; the routing id is that of a ROUTER.
     pub(super) fn asks_for_source(&self, place: usize, routing_id: Option<&[u8]>) -> bool {
-        self.sockets[place].is_watching || routing_id.is_some_and(is_chosen)
+        let socket = &self.sockets[place];
+        let is_asked = socket.is_watching || socket.shaking.len() > SHAKING_FEW;
+        is_asked || routing_id.is_some_and(is_chosen)
     }
 
     /// A message came out.
@@ -197,6 +225,7 @@ impl Peers {
         if let Some(peer) = socket.peers.get_mut(&fd) {
             peer.has_completed = true;
         }
+        socket.settle(fd);
         let id = routing_id.filter(|id| is_chosen(id));
         if let Some((reason, peer)) = id.and_then(|id| socket.claim(id, fd)) {
             say(reason, &socket.address, &peer, &self.metrics, (complaints, now_nanos));
@@ -214,13 +243,42 @@ impl Peers {
 type Ended = (Reason, String);
 
 impl Watched {
-    fn begin(&mut self, fd: RawFd) -> Option<Ended> {
+    fn begin(&mut self, fd: RawFd, now_nanos: u64) {
         self.shaking.push(fd);
         // One that is gone already will be told of next.
-        if let Ok(peer) = Peer::on(fd) {
+        if let Ok(peer) = Peer::on(fd, now_nanos) {
             self.peers.insert(fd, peer);
         }
+    }
+
+    /// Ends the oldest connection that has not finished its handshake, which may be the one that
+    /// came last, if there are too many; gives whose it was. All that happened has been heard: a
+    /// descriptor that libzmq has closed, and the process may have given to others, is not among
+    /// those that are ended.
+    fn make_room(&mut self, now_nanos: u64) -> Option<String> {
+        while self.peers.len() - self.shut > self.peers_max && !self.shaking.is_empty() {
+            let fd = self.shaking.remove(0);
+            // libzmq ends those whose handshake takes long, so that this one has finished it.
+            if let Some(peer) = self.peers.get(&fd).filter(|peer| !peer.is_old(now_nanos)) {
+                let name = peer.name.clone();
+                self.shut(fd);
+                return Some(name);
+            }
+        }
         None
+    }
+
+    /// Ends a connection; libzmq finds that out by itself.
+    fn shut(&mut self, fd: RawFd) {
+        let Some(peer) = self.peers.get_mut(&fd).filter(|peer| !peer.is_shut) else { return };
+        peer.shut();
+        self.shut += 1;
+    }
+
+    /// Its handshake is finished.
+    fn settle(&mut self, fd: RawFd) -> bool {
+        let place = self.shaking.iter().position(|&shaking| shaking == fd);
+        place.map(|place| self.shaking.remove(place)).is_some()
     }
 
     /// libzmq does not say which: the one that has said most, of those that have said all that a
@@ -229,24 +287,28 @@ impl Watched {
         let taken = |fd: &RawFd| self.peers.get(fd).map_or(0, Peer::taken);
         let most = self.shaking.iter().enumerate().max_by_key(|(_, fd)| taken(fd));
         if let Some(place) = most.map(|(place, _)| place) {
-            self.shaking.swap_remove(place);
+            self.shaking.remove(place);
         }
     }
 
-    fn end(&mut self, fd: RawFd) -> Option<Ended> {
-        let place = self.shaking.iter().position(|&shaking| shaking == fd);
-        let is_shaking = place.map(|place| self.shaking.swap_remove(place)).is_some();
+    fn end(&mut self, fd: RawFd, now_nanos: u64) -> Option<Ended> {
+        let is_shaking = self.settle(fd);
         let peer = self.peers.remove(&fd);
         if let Some(id) = peer.as_ref().and_then(|peer| peer.routing_id.as_ref()) {
             self.routing_ids.remove(id);
         }
         let is_shut = peer.as_ref().is_some_and(|peer| peer.is_shut);
         self.has_freed |= is_shut;
+        self.shut -= usize::from(is_shut);
+        let foreign = Reason::foreign(fd);
+        let is_old = peer.as_ref().is_some_and(|peer| peer.is_old(now_nanos));
         let why = || peer.as_ref().and_then(|peer| peer.why_ended(self.heartbeat_timeout));
         let reason = match std::mem::replace(&mut self.ending, Ending::Unknown) {
             // That was said when the edge ended it.
             _ if is_shut => None,
+            _ if foreign.is_some() => foreign,
             Ending::Refused(reason) => Some(reason),
+            Ending::Left if is_old => Some(Reason::Handshake),
             // It was told the kind of the endpoint's socket and went, or only knocked.
             Ending::Left => match &peer {
                 Some(peer) if peer.received() <= GREETING_BYTES => None,
@@ -269,9 +331,9 @@ impl Watched {
         }
         self.peers.get_mut(&fd)?.routing_id = Some(id.into());
         self.routing_ids.insert(id.into(), fd);
-        let replaced = self.peers.get_mut(&before?)?;
-        replaced.shut();
-        Some((Reason::Replaced, replaced.name.clone()))
+        let name = self.peers.get(&before?)?.name.clone();
+        self.shut(before?);
+        Some((Reason::Replaced, name))
     }
 
     /// Measures every peer; gives how many bytes came, and ends those that go on and on.
@@ -287,6 +349,7 @@ impl Watched {
             bytes += came;
             if is_endless {
                 peer.shut();
+                self.shut += 1;
                 endless.push((Reason::Unfinished, peer.name.clone()));
             }
         }

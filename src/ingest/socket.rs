@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use crate::ingest::curve::domain;
 use crate::ingest::monitor::Monitor;
+use crate::ingest::peer::HANDSHAKE;
 use crate::ingest::{Curve, Endpoint, Error, Kind, path};
+use crate::limits::peer_places;
+use crate::sys::incoming::Door;
 
 /// What waits of one peer on its way in has at most so many bytes, counted as if each message were
 /// as long as one may be: libzmq's mark is a number of messages.
@@ -22,6 +25,8 @@ pub(super) struct Opened {
     pub(super) socket: zmq::Socket,
     /// Tells of its connections, from the first one on.
     pub(super) monitor: Monitor,
+    /// Bounds its connections, if it listens.
+    pub(super) door: Option<Door>,
     /// The address that it really has.
     pub(super) address: String,
 }
@@ -52,7 +57,7 @@ pub(super) fn open(
     let monitor = Monitor::open(context, &socket, place)?;
     if !endpoint.bind {
         socket.connect(&endpoint.address).map_err(failed("check its address"))?;
-        return Ok(Opened { socket, monitor, address: endpoint.address.clone() });
+        return Ok(Opened { socket, monitor, door: None, address: endpoint.address.clone() });
     }
     path::check_free(endpoint)?;
     path::bind(endpoint, || {
@@ -65,13 +70,14 @@ pub(super) fn open(
             _ => failed("check its address")(source),
         })
     })?;
+    let door = monitor.listener().map(|fd| Door::new(fd, peer_places(endpoint.peers_max)));
     let address = socket.get_last_endpoint()?.unwrap_or_else(|_| endpoint.address.clone());
     // What libzmq makes of all interfaces, as it is written.
     let address = match endpoint.address.starts_with("tcp://*:") {
         true => address.replace("tcp://[::]:", "tcp://*:").replace("tcp://0.0.0.0:", "tcp://*:"),
         false => address,
     };
-    Ok(Opened { socket, monitor, address })
+    Ok(Opened { socket, monitor, door, address })
 }
 
 /// Refuses what the `zmq` crate would panic on, and what libzmq reports in riddles.
@@ -104,6 +110,7 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     socket.set_rcvhwm(mark(high_water_mark.min(longest)))?;
     socket.set_sndhwm(mark(high_water_mark))?;
     socket.set_maxmsgsize(i64::try_from(endpoint.message_bytes_max).unwrap_or(i64::MAX))?;
+    socket.set_handshake_ivl(milliseconds(HANDSHAKE))?;
     socket.set_heartbeat_ivl(milliseconds(endpoint.heartbeat_interval))?;
     socket.set_heartbeat_timeout(milliseconds(endpoint.heartbeat_timeout))?;
     socket.set_reconnect_ivl(milliseconds(endpoint.reconnect_interval))?;

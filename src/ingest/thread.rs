@@ -76,11 +76,13 @@ impl Ingest {
         let mut outputs = Outputs::default();
         let mut xpubs = Vec::new();
         let mut monitors = Vec::with_capacity(endpoints.len());
+        let mut doors = Vec::with_capacity(endpoints.len());
         let mut addresses = Vec::with_capacity(endpoints.len());
         for (place, endpoint) in endpoints.iter().enumerate() {
             let opened = open(&context, endpoint, place)?;
             let (socket, address) = (opened.socket, opened.address);
             monitors.push(opened.monitor);
+            doors.push(opened.door);
             addresses.push(address.clone());
             if endpoint.kind.is_input() {
                 inputs.push(Input { socket, kind: endpoint.kind, address, endpoint: place });
@@ -98,7 +100,7 @@ impl Ingest {
             clock,
             sources: Sources::default(),
             complaints: Complaints::default(),
-            peers: Peers::new(endpoints, Arc::clone(&metrics)),
+            peers: Peers::new(endpoints, doors, Arc::clone(&metrics)),
             metrics,
         };
         let stop = Stop(Arc::new(EventFd::new()?));

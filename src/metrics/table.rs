@@ -223,7 +223,15 @@ metrics! {
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         peers_unknown_key: Counter = "tidegate_ingest_peers_refused" [reason = "unknown_key"]
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_handshake: Counter = "tidegate_ingest_peers_refused" [reason = "handshake"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         peers_protocol: Counter = "tidegate_ingest_peers_refused" [reason = "protocol"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_http: Counter = "tidegate_ingest_peers_refused" [reason = "http"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_tls: Counter = "tidegate_ingest_peers_refused" [reason = "tls"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_full: Counter = "tidegate_ingest_peers_refused" [reason = "full"]
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         peers_too_long: Counter = "tidegate_ingest_peers_refused" [reason = "too_long"]
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
@@ -236,7 +244,7 @@ metrics! {
         peers_not_accepted: Counter = "tidegate_ingest_peers_refused" [reason = "not_accepted"]
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         queued_bytes: Gauge = "tidegate_ingest_queued_bytes"
-            "Bytes of ZeroMQ messages over TCP that have come and wait to be received.";
+            "Bytes of ZeroMQ messages that have come and wait to be received.";
         malformed: Counter = "tidegate_ingest_malformed"
             "ZeroMQ messages that are not a valid command.";
         refused_unknown_client: Counter = "tidegate_ingest_refused" [code = "unknown_client"]

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, epoll_event};
 
+use crate::sys::incoming;
+
 /// Descriptors that are looked after: as many as a process can have by default (`fs.nr_open`).
 const DESCRIPTORS: usize = 1 << 20;
 
@@ -50,6 +52,10 @@ pub unsafe extern "C" fn epoll_ctl(
         libc::syscall(libc::SYS_epoll_ctl, epoll, operation, descriptor, event) as c_int
     };
     let Some(watched) = Watched::of(descriptor) else { return call(operation) };
+    if operation == EPOLL_CTL_DEL {
+        // libzmq does so before it closes a connection.
+        incoming::leave(descriptor);
+    }
     match operation {
         EPOLL_CTL_MOD if !event.is_null() => {
             // SAFETY: it is not null, and the caller promises that it is an event. Where the type

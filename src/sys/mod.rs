@@ -8,6 +8,7 @@ pub mod complaint;
 pub mod epoll;
 pub mod eventfd;
 pub mod host;
+pub mod incoming;
 pub mod memlock;
 pub mod memory;
 pub mod ring;

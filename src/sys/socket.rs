@@ -5,13 +5,16 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::time::Duration;
 
 /// Reads what is there. `WouldBlock` when nothing is, zero at the end of the stream.
 pub fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the pointer and the length are those of a buffer that we may write to.
-    let count =
-        unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    let (place, size) = (buffer.as_mut_ptr().cast(), buffer.len());
+    let (address, no_length) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the pointer and the length are those of a buffer that we may write to; no address is
+    // asked for. This is `recv`, which this program has made one of libzmq's (`incoming`).
+    let count = unsafe { libc::recvfrom(fd, place, size, libc::MSG_DONTWAIT, address, no_length) };
     checked(count)
 }
 
@@ -55,7 +58,7 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// What a TCP connection has brought.
+/// What a connection has brought.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     /// Bytes that have come.
@@ -89,20 +92,23 @@ pub fn received(fd: RawFd) -> Option<Received> {
     if result < 0 || (size as usize) < info.len() {
         return None;
     }
-    let mut unread: libc::c_int = 0;
-    // SAFETY: the request writes one int, to a place that is ours.
-    let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut unread) };
-    if result < 0 {
-        return None;
-    }
+    let unread = unread(fd)?;
     let millis = info[LAST_DATA_MILLIS_AT..].first_chunk().copied().map(u32::from_ne_bytes)?;
     let bytes = info[BYTES_RECEIVED_AT..].first_chunk().copied().map(u64::from_ne_bytes)?;
     Some(Received {
         come: bytes,
-        taken: bytes.saturating_sub(unread.unsigned_abs().into()),
+        taken: bytes.saturating_sub(unread),
         quiet: Duration::from_millis(millis.into()),
         is_reset: info[STATE_AT] == CLOSED,
     })
+}
+
+/// How many bytes have come over a stream and were not read.
+pub fn unread(fd: RawFd) -> Option<u64> {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: the request writes one int, to a place that is ours.
+    let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut unread) };
+    (result >= 0).then(|| unread.unsigned_abs().into())
 }
 
 /// Runs something while what this process creates lacks these permissions. Files that other

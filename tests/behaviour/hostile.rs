@@ -91,6 +91,7 @@ fn a_full_edge_says_so() {
     }
     assert_eq!(edge.metric("tidegate_handshakes_refused_total{reason=\"full\""), 30);
     assert_eq!(edge.metric("tidegate_handshakes_total{result=\"displaced\""), 0);
+    eventually("the log says so", || edge.log().contains("This server is full"));
     let told = edge.log().lines().filter(|line| line.contains("This server is full")).count();
     assert!((1..=10).contains(&told), "{told} lines");
     assert_eq!(edge.publish("c", "x"), 50);

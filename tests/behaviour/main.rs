@@ -34,6 +34,7 @@ mod permissions;
 mod publish;
 mod reconnect;
 mod refusals;
+mod rude_peers;
 mod sessions;
 mod shutdown;
 mod slow_subscriber;

@@ -1,0 +1,283 @@
+//! `accept4` and `recv` as libzmq needs them: its listeners have a bound, and what its connections
+//! bring is counted and looked at.
+//!
+//! libzmq accepts whoever comes, tells of it later, and takes bytes that are no ZeroMQ for those
+//! of a version without greeting. So this program has these two functions of its own, as it has
+//! an `epoll_ctl`. A connection that a listener has no place for is closed before libzmq has seen
+//! it, and one that begins as HTTP or TLS ends with its first bytes. All other sockets pass
+//! through unchanged; shards do not come here at all (`sys::socket::receive`).
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use libc::{sockaddr, socklen_t};
+
+/// Descriptors that are looked after: as many as a process can have by default (`fs.nr_open`).
+const DESCRIPTORS: usize = 1 << 20;
+
+/// What came over each descriptor: bytes, and these bits. Pages of others are never touched.
+static BROUGHT: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
+const IS_COUNTED: u64 = 1 << 63;
+const IS_HTTP: u64 = 1 << 62;
+const IS_TLS: u64 = 1 << 61;
+const IS_NEW: u64 = 1 << 60;
+const BYTES: u64 = IS_NEW - 1;
+
+/// What `accept4` fails with when there is no place: libzmq knows it, and the kernel has no use
+/// for it here.
+pub const NO_PLACE: c_int = libc::EPROTO;
+
+/// How long an accept waits that found no free descriptor: libzmq tries again at once.
+const PAUSE_MS: c_int = 1;
+
+/// Listeners with a bound: a handful, looked through once for each connection.
+static BOUNDS: Mutex<Vec<Arc<Bound>>> = Mutex::new(Vec::new());
+
+struct Bound {
+    listener: RawFd,
+    most: usize,
+    open: AtomicUsize,
+}
+
+/// The bound of one listener, until it is dropped.
+pub struct Door(Arc<Bound>);
+
+/// What else is spoken to a port of ZeroMQ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A request of HTTP.
+    Http,
+    /// A handshake of TLS.
+    Tls,
+}
+
+impl Door {
+    /// From now on the listener has at most so many connections.
+    #[must_use]
+    pub fn new(listener: RawFd, most: usize) -> Self {
+        let bound = Arc::new(Bound { listener, most, open: AtomicUsize::new(0) });
+        bounds().push(Arc::clone(&bound));
+        Self(bound)
+    }
+
+    /// Says how many it has: accepting counts up only.
+    pub fn set_open(&self, open: usize) {
+        self.0.open.store(open, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        bounds().retain(|bound| !Arc::ptr_eq(bound, &self.0));
+    }
+}
+
+fn bounds() -> MutexGuard<'static, Vec<Arc<Bound>>> {
+    BOUNDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether libzmq calls these functions and not those of libc. Asking is also what makes the linker
+/// keep them.
+#[must_use]
+pub fn is_in_force() -> bool {
+    // SAFETY: the name is a C string, and looking a symbol up changes nothing.
+    let found = |name: &std::ffi::CStr| unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    ptr::eq(found(c"accept4"), accept4 as *const c_void)
+        && ptr::eq(found(c"recv"), recv as *const c_void)
+}
+
+/// Counts what comes over a descriptor, if it is not counted yet.
+pub fn count(descriptor: RawFd) {
+    if let Some(brought) = brought_by(descriptor) {
+        brought.fetch_or(IS_COUNTED, Ordering::Relaxed);
+    }
+}
+
+/// libzmq gives the descriptor up: whoever has it next is not counted.
+pub(super) fn leave(descriptor: RawFd) {
+    if let Some(brought) = brought_by(descriptor)
+        && brought.load(Ordering::Relaxed) & IS_COUNTED != 0
+    {
+        brought.fetch_and(!(IS_COUNTED | IS_NEW), Ordering::Relaxed);
+    }
+}
+
+/// How many bytes were read from a descriptor since it was accepted, or counted.
+#[must_use]
+pub fn taken(descriptor: RawFd) -> u64 {
+    brought_by(descriptor).map_or(0, |brought| brought.load(Ordering::Relaxed) & BYTES)
+}
+
+/// What was spoken there that is no ZeroMQ, until this was asked or the descriptor is accepted
+/// anew.
+#[must_use]
+pub fn take_foreign(descriptor: RawFd) -> Option<Foreign> {
+    let brought = brought_by(descriptor)?.fetch_and(!(IS_HTTP | IS_TLS), Ordering::Relaxed);
+    let tls = (brought & IS_TLS != 0).then_some(Foreign::Tls);
+    if brought & IS_HTTP != 0 { Some(Foreign::Http) } else { tls }
+}
+
+fn brought_by(descriptor: RawFd) -> Option<&'static AtomicU64> {
+    BROUGHT.get(usize::try_from(descriptor).ok()?)
+}
+
+/// Takes the place of libc's function of this name.
+///
+/// # Safety
+/// As accept4(2): `address` and `length` are null, or point to a buffer and to its length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn accept4(
+    listener: c_int,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: what the caller promises is what the system call asks for.
+    let accepted = unsafe { libc::syscall(libc::SYS_accept4, listener, address, length, flags) };
+    let accepted = accepted as c_int;
+    let Some(bound) = bounds().iter().find(|bound| bound.listener == listener).cloned() else {
+        return accepted;
+    };
+    if accepted < 0 {
+        let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN);
+        if error == libc::EMFILE || error == libc::ENFILE {
+            // SAFETY: no descriptors are given, so that the call only waits.
+            unsafe { libc::poll(ptr::null_mut(), 0, PAUSE_MS) };
+        }
+        return failure(error);
+    }
+    if bound.open.fetch_add(1, Ordering::Relaxed) >= bound.most {
+        bound.open.fetch_sub(1, Ordering::Relaxed);
+        super::socket::close(accepted);
+        return failure(NO_PLACE);
+    }
+    if let Some(brought) = brought_by(accepted) {
+        brought.store(IS_COUNTED | IS_NEW, Ordering::Relaxed);
+    }
+    accepted
+}
+
+/// Takes the place of libc's function of this name.
+///
+/// # Safety
+/// As recv(2): `buffer` has room for `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recv(
+    descriptor: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+) -> isize {
+    let (address, no_length) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: what the caller promises is what recvfrom asks for, and no address is wanted.
+    let count = unsafe { libc::recvfrom(descriptor, buffer, length, flags, address, no_length) };
+    let Some(brought) = brought_by(descriptor) else { return count };
+    let before = brought.load(Ordering::Relaxed);
+    if before & IS_COUNTED == 0 || count <= 0 || flags & libc::MSG_PEEK != 0 {
+        return count;
+    }
+    brought.fetch_add(count as u64, Ordering::Relaxed);
+    if before & IS_NEW != 0 {
+        brought.fetch_and(!IS_NEW, Ordering::Relaxed);
+        // SAFETY: the kernel has just written so many bytes there.
+        let first = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count as usize) };
+        if let Some(foreign) = recognise(first) {
+            let bit = if foreign == Foreign::Http { IS_HTTP } else { IS_TLS };
+            brought.fetch_or(bit, Ordering::Relaxed);
+            return failure(libc::ECONNRESET) as isize;
+        }
+    }
+    count
+}
+
+/// What the first bytes of a connection begin, if it is no ZeroMQ: that begins with 0xff, and in
+/// its oldest version with the length of a name and a zero.
+fn recognise(first: &[u8]) -> Option<Foreign> {
+    const METHODS: [&[u8]; 8] =
+        [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT "];
+    if METHODS.iter().any(|method| first.starts_with(method)) || first.starts_with(b"PRI * HTTP") {
+        return Some(Foreign::Http);
+    }
+    // RFC 8446 §5.1: a record of the handshake.
+    first.starts_with(&[0x16, 3]).then_some(Foreign::Tls)
+}
+
+/// What a function gives that failed, with its reason where the caller looks for it.
+fn failure(error: c_int) -> c_int {
+    // SAFETY: the function only says where the place is.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: it is this thread's own, as long as the thread lives.
+    unsafe { *place = error };
+    -1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_has_no_more_connections_than_its_door_lets_in() {
+        assert!(is_in_force());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let door = Door::new(listener.as_raw_fd(), 2);
+        let clients: Vec<_> =
+            std::iter::repeat_with(|| TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+                .take(5)
+                .collect();
+        let first = listener.accept().unwrap();
+        let second = listener.accept().unwrap();
+        let refused = listener.accept().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(NO_PLACE));
+        assert!(matches!((&clients[2]).read(&mut [0]), Ok(0) | Err(_)), "it is closed");
+        leave(second.0.as_raw_fd());
+        drop(second);
+        door.set_open(1);
+        let third = listener.accept().unwrap();
+        drop(door);
+        let fourth = listener.accept().unwrap();
+        for accepted in [first, third, fourth] {
+            leave(accepted.0.as_raw_fd());
+        }
+    }
+
+    #[test]
+    fn what_accepted_connections_bring_is_counted_and_what_is_foreign_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _door = Door::new(listener.as_raw_fd(), 9);
+        let mut buffer = [0; 64];
+        for (first, foreign) in [
+            (&b"\xff\0\0\0\0\0\0\0\x01\x7f"[..], None),
+            (b"\x01\0", None),
+            (b"GET / HTTP/1.1\r\n", Some(Foreign::Http)),
+            (b"PRI * HTTP/2.0\r\n", Some(Foreign::Http)),
+            (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", Some(Foreign::Tls)),
+        ] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut accepted, _) = listener.accept().unwrap();
+            let fd = accepted.as_raw_fd();
+            assert_eq!((taken(fd), take_foreign(fd)), (0, None));
+            client.write_all(first).unwrap();
+            let read = accepted.read(&mut buffer);
+            assert_eq!(read.is_err(), foreign.is_some());
+            assert_eq!((taken(fd), take_foreign(fd)), (first.len() as u64, foreign));
+            client.write_all(b"GET ").unwrap();
+            accepted.read_exact(&mut buffer[..4]).unwrap();
+            assert_eq!((taken(fd), take_foreign(fd)), (first.len() as u64 + 4, None));
+        }
+        // Whoever has a descriptor behind libzmq says what it likes.
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        leave(accepted.as_raw_fd());
+        client.write_all(b"GET ").unwrap();
+        accepted.read_exact(&mut buffer[..4]).unwrap();
+        assert_eq!((taken(accepted.as_raw_fd()), take_foreign(accepted.as_raw_fd())), (0, None));
+    }
+}

@@ -1,0 +1,208 @@
+//! The promise: whoever connects to a ZeroMQ endpoint and does not behave takes a bounded number of
+//! descriptors and bytes for a bounded time, is told of, and keeps no backend out.
+
+use std::io::{Read as _, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Asker, Client, Edge, PATIENCE, eventually, parts};
+
+const MEGABYTE: usize = 1 << 20;
+
+fn refused(reason: &str) -> String {
+    format!("tidegate_ingest_peers_refused_total{{reason=\"{reason}\"}}")
+}
+
+/// Waits until the log says so.
+fn expect_log(edge: &Edge, words: &str) {
+    eventually(words, || {
+        let log = edge.log();
+        log.lines().any(|line| line.contains("ZeroMQ peer refused") && line.contains(words))
+    });
+}
+
+/// An edge whose endpoints have so many places.
+fn edge_with_places(peers_max: usize) -> Edge {
+    Edge::with(&[&format!(
+        r#"ingest.endpoints=[
+            {{kind="sub",endpoint="tcp://127.0.0.1:*"}},
+            {{kind="pull",endpoint="tcp://127.0.0.1:*",peers_max={peers_max}}},
+            {{kind="router",endpoint="tcp://127.0.0.1:*",peers_max={peers_max}}}]"#
+    )])
+}
+
+fn tcp(edge: &Edge, endpoint: usize) -> TcpStream {
+    TcpStream::connect(edge.endpoint(endpoint).trim_start_matches("tcp://")).unwrap()
+}
+
+/// A PUSH that does not come back when it has lost its connection.
+fn push_once(edge: &Edge) -> zmq::Socket {
+    let socket = zmq::Context::new().socket(zmq::PUSH).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.set_sndtimeo(PATIENCE.as_millis() as i32).unwrap();
+    socket.set_reconnect_ivl(-1).unwrap();
+    socket.connect(edge.endpoint(1)).unwrap();
+    socket
+}
+
+fn say(push: &zmq::Socket, client: &Client, text: &str) {
+    push.send_multipart(["c", text], 0).unwrap();
+    client.expect(text);
+}
+
+/// The beginning of ZeroMQ's greeting (RFC 23).
+const HALF_GREETING: &[u8] = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03";
+
+/// Waits until the other side has ended a connection.
+fn expect_end(peer: &mut TcpStream) {
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut rest = [0; 256];
+    loop {
+        match peer.read(&mut rest) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
+            Err(error) => panic!("it is still there: {error}"),
+        }
+    }
+}
+
+#[test]
+fn silent_connections_take_bounded_descriptors_and_keep_no_backend_out() {
+    const PLACES: usize = 30;
+    const CROWD: usize = 600;
+    let edge = edge_with_places(PLACES);
+    let client = edge.connect("u", &["c"]);
+    let before = push_once(&edge);
+    say(&before, &client, "before");
+    let descriptors = edge.descriptors();
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let mut peer = tcp(&edge, 1);
+        if number % 2 == 0 {
+            let _ = peer.write_all(HALF_GREETING);
+        }
+        crowd.push(peer);
+        assert!(edge.descriptors() < descriptors + 120, "{} more", edge.descriptors());
+    }
+    let full = refused("full");
+    eventually("those without a place are ended", || {
+        edge.metric(&full) as usize >= CROWD - PLACES - 10
+    });
+    expect_log(&edge, "raise peers_max");
+    eventually("the bound holds", || edge.metric("tidegate_ingest_peers") as usize <= PLACES);
+    // Others go on coming while a backend does.
+    let meanwhile = edge.push();
+    for _ in 0..PLACES {
+        crowd.push(tcp(&edge, 1));
+    }
+    say(&meanwhile, &client, "meanwhile");
+    say(&before, &client, "after");
+}
+
+#[test]
+fn backends_that_have_said_nothing_keep_their_places() {
+    const PLACES: usize = 3;
+    let edge = edge_with_places(PLACES);
+    let client = edge.connect("u", &["c"]);
+    let peers = || edge.metric("tidegate_ingest_peers") as usize;
+    let backends: Vec<_> = (1..=PLACES)
+        .map(|count| {
+            let push = push_once(&edge);
+            eventually("it is there", || peers() == count);
+            push
+        })
+        .collect();
+    // Older than a handshake may be.
+    std::thread::sleep(Duration::from_secs(11));
+    let mut crowd: Vec<_> = (0..100).map(|_| tcp(&edge, 1)).collect();
+    crowd.iter_mut().for_each(expect_end);
+    for (place, push) in backends.iter().enumerate() {
+        say(push, &client, &place.to_string());
+    }
+    // A place that becomes free is the next one's.
+    drop(backends);
+    say(&edge.push(), &client, "next");
+}
+
+#[test]
+fn a_handshake_that_is_not_finished_in_time_is_ended_and_told_of() {
+    let edge = Edge::start();
+    let start = Instant::now();
+    let (mut silent, mut slow) = (tcp(&edge, 1), tcp(&edge, 2));
+    for byte in HALF_GREETING {
+        slow.write_all(&[*byte]).unwrap();
+    }
+    expect_end(&mut silent);
+    expect_end(&mut slow);
+    assert!(start.elapsed() >= Duration::from_secs(5), "handshakes have time");
+    edge.expect_metric(&refused("handshake"), 2);
+    expect_log(&edge, "did not finish its handshake");
+}
+
+#[test]
+fn http_and_tls_at_a_zeromq_port_are_named() {
+    let edge = Edge::start();
+    let http = b"GET /metrics HTTP/1.1\r\nHost: localhost:5563\r\nAccept: */*\r\n\r\n";
+    let tls = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03 and so on, and on, and on, and on, and on";
+    for (first, reason, words) in [
+        (&http[..], "http", "that is HTTP: the API is at internal.address"),
+        (&tls[..], "tls", "that is TLS"),
+    ] {
+        for endpoint in 0..4 {
+            let mut peer = tcp(&edge, endpoint);
+            peer.write_all(first).unwrap();
+            expect_end(&mut peer);
+            edge.expect_metric(&refused(reason), i64::try_from(endpoint).unwrap() + 1);
+        }
+        expect_log(&edge, words);
+    }
+    assert_eq!(edge.metric("tidegate_ingest_malformed_total"), 0);
+    let backend = Asker::connect(edge.endpoint(2));
+    assert_eq!(backend.ask(&parts(&["c", "hello"]))["ok"], true);
+}
+
+/// A path that goes with its owner.
+struct SocketPath(PathBuf);
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_local_message_without_an_end_is_not_kept_for_ever() {
+    let path = std::env::temp_dir().join(format!("tidegate-endless-{}", std::process::id()));
+    let path = SocketPath(path);
+    let edge = Edge::with(&[&format!(
+        r#"ingest.endpoints=[{{kind="pull",endpoint="ipc://{}"}}]"#,
+        path.0.display()
+    )]);
+    let client = edge.connect("u", &["c"]);
+    let push = edge.socket(zmq::PUSH, 0);
+    say(&push, &client, "before");
+    let before = edge.memory();
+    let mut peer = UnixStream::connect(&path.0).unwrap();
+    peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+    greeting[12..16].copy_from_slice(b"NULL");
+    peer.write_all(&greeting).unwrap();
+    peer.read_exact(&mut greeting).unwrap();
+    peer.write_all(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH").unwrap();
+    // Parts of a message with more to come.
+    let part = [&[1, 200][..], &[b'x'; 200]].concat();
+    let chunk = part.repeat(MEGABYTE / 4 / part.len());
+    let mut sent = 0;
+    while sent < 256 * MEGABYTE && peer.write_all(&chunk).is_ok() {
+        sent += chunk.len();
+        say(&push, &client, "polite");
+    }
+    assert!(sent < 256 * MEGABYTE, "it went on and on");
+    edge.expect_metric(&refused("unfinished"), 1);
+    eventually("its memory is free", || edge.memory() < before + 48 * MEGABYTE);
+    say(&push, &client, "after");
+}
