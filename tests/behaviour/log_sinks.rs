@@ -79,6 +79,34 @@ fn a_log_that_nobody_reads() {
     serves_and_drains(Edge::logging_to(writer, OPEN));
 }
 
+/// Says to this test, started once more, that it is the process that panics.
+const PANICS: &str = "TIDEGATE_TEST_PANICS";
+
+/// No peer can make the program panic, so what its log does about panics is asked of a process that
+/// only has that log.
+#[test]
+fn a_panic_ends_a_process_whose_log_nobody_reads() {
+    if std::env::var_os(PANICS).is_some() {
+        let _logger = tidegate::log::Logger::start(&tidegate::config::Config::default().log);
+        for name in ["shard", "main"] {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            assert!(thread.spawn(|| panic!("as a test wants")).unwrap().join().is_err());
+        }
+        std::process::exit(7);
+    }
+    let (_unread, writer) = full_pipe();
+    let this = std::thread::current();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", this.name().unwrap(), "--nocapture"]).env(PANICS, "yes");
+    let mut child = child.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    let mut status = None;
+    eventually("it ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(7));
+}
+
 #[test]
 fn a_second_signal_ends_an_edge_whose_log_nobody_reads() {
     let (_unread, writer) = full_pipe();
