@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{ENDPOINTS, Edge, below, command};
+use crate::harness::{ENDPOINTS, Edge, below, command, skip};
 
 /// The program below a limit of locked memory that holds for it: root's capability to pass over the
 /// limit is taken away.
@@ -96,8 +96,7 @@ impl Drop for HalfCore {
 #[test]
 fn half_a_core_has_one_shard() {
     let Some(group) = HalfCore::new() else {
-        eprintln!("skipped: no control group can be made here");
-        return;
+        return skip("no control group can be made here");
     };
     let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
     let edge = below(&["sh", "-c", &enter], command(&ANY, &[ENDPOINTS]));

@@ -158,6 +158,8 @@ def main():
     passed = failed = 0
     if result := re.search(r"^test result: \w+\. (\d+) passed; (\d+) failed", said, re.M):
         passed, failed = int(result[1]), int(result[2])
+    skipped = len(re.findall(r"skipped: \w+(?:::\w+)*: ", said))
+    passed -= skipped
     # A bench or tests that never ended have failed.
     bench_is_well = "bench ended with status 0" in said
     tests_are_well = result and "tests ended with status 0" in said
@@ -165,7 +167,7 @@ def main():
     failed = max(failed, not tests_are_well) + (not bench_is_well)
     version = re.search(r"^kernel (\S+)", said, re.M)
     print(f"kernel {version[1] if version else 'that did not start'}")
-    print(f"{passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed else 0
 
 

@@ -19,10 +19,18 @@ pub use edge::{ENDPOINTS, Edge, below, command, run};
 pub use managed::{HMAC_SECRET, Managed, seconds_from_now, token, token_of};
 pub use raw::{Raw, Response, frame, masked, request};
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Says that this machine cannot run the test, where `tests/run.py` counts it: past the capture of
+/// what tests print, because the test has not failed.
+pub fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
+}
 
 /// Waits until something holds.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
