@@ -6,8 +6,8 @@
 BUILT ?= target/release/tidegate
 PREFIX ?= /usr/local
 
-.PHONY: help run build split install place check test setup lint unit conformance clients browser \
-	fuzz bench million versus oldest-kernel clean
+.PHONY: help run build split install place check test setup lint unit conformance clients systemd \
+	browser fuzz bench million versus oldest-kernel clean
 
 # Further options of `tidegate serve`, for example ARGS="--shards 1"; for `make versus` those of
 # benches/versus/run.py, for example ARGS="--install --peers tidegate,nchan".
@@ -57,7 +57,7 @@ place:
 	test -e "$(ETC)/api.key" || (umask 077 && od -An -v -tx1 -N32 /dev/urandom | \
 		tr -d ' \n' > "$(ETC)/api.key")
 
-test: setup ## Run every test: lint, unit, conformance, clients, browser, fuzz.
+test: setup ## Run every test: lint, unit, conformance, clients, systemd, browser, fuzz.
 	@python3 tests/run.py
 
 setup: ## Install what the tests need: Debian, Python and Node packages. Repeats are quick.
@@ -81,6 +81,9 @@ conformance: setup ## The Autobahn test suite's cases against a running edge.
 
 clients: setup ## Python and Node clients over real ZeroMQ and WebSocket, and the published SDKs.
 	@python3 tests/run.py clients
+
+systemd: setup ## The unit that `make install` installs, under a real systemd in namespaces, as root.
+	@python3 tests/run.py systemd
 
 browser: setup ## The try page and an SDK that goes offline, in headless Chromium.
 	@python3 tests/run.py browser

@@ -153,6 +153,7 @@
 //! - `centrifuge`: the client protocol against bytes of the official packages;
 //! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;
+//! - `systemd`: the installed unit under a real systemd;
 //! - `tidy`: the rules of this map and of the style, and that README agrees with the code.
 //!
 //! `fuzz/` has the same parsers under a fuzzer, `benches/` what they cost, and
