@@ -28,7 +28,13 @@ NEEDS = {
     "cpio": "cpio",
     "strip": "binutils",
     "busybox": "busybox-static",
+    "prlimit": "util-linux",
+    "setpriv": "util-linux",
 }
+# What busybox has not, or not with the options that tests use.
+TOOLS = ("prlimit", "setpriv")
+# What tests read where they were built.
+READ = ("README.md", "docs", "examples", "tests/keys")
 BENCH = "bench fanout --serve -n 1000 --rate 100 --seconds 10"
 
 INIT = """#!/bin/busybox sh
@@ -95,11 +101,18 @@ def file_system(folder, binary, tests, words):
     # Where the tests look for the program they were built with.
     place = ROOT / "target/debug/tidegate"
     copies = {binary: place, tests: pathlib.Path("/behaviour")}
+    copies |= {shutil.which(tool): pathlib.Path("/bin", tool) for tool in TOOLS}
     for source, at in copies.items():
         for library in re.findall(r"(/\S+) \(0x", output("ldd", source)):
             copy(pathlib.Path(library), root / library.lstrip("/"))
         copy(source, root / str(at).lstrip("/"))
         subprocess.run(["strip", root / str(at).lstrip("/")], check=True)
+    for name in READ:
+        source, target = ROOT / name, root / str(ROOT / name).lstrip("/")
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("node_modules"))
+        else:
+            copy(source, target)
     init = root / "init"
     init.write_text(INIT.format(binary=place, bench=BENCH, words=" ".join(words)))
     init.chmod(0o755)

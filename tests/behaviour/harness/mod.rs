@@ -29,7 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// what tests print, because the test has not failed.
 pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
+    let line = format!("skipped: {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Waits until something holds.
