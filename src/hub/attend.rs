@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::hub::history::SECOND;
 use crate::hub::managed::Question;
 use crate::hub::roll::Roll;
 use crate::hub::rows::NONE;
@@ -59,10 +60,11 @@ impl Hub {
         let stream = &self.history.streams[row];
         let mut attendance =
             Attendance { position: Some(stream.position()), ..Attendance::default() };
-        if let Some((epoch, offset)) = attend.attendee.recover {
+        if let Some(position) = attend.attendee.recover {
             let count_max = self.settings.recovery_publications_max;
             let bytes_max = self.settings.reply_bytes_max;
-            let missed = stream.missed(epoch, offset, count_max, bytes_max);
+            let age = (self.now.tick, rules.history_ttl.saturating_mul(SECOND));
+            let missed = stream.missed(position, age, (count_max, bytes_max));
             attendance.recovered = missed.is_some();
             attendance.missed = missed.unwrap_or_default();
         }

@@ -10,6 +10,7 @@
 //! but heard costs nothing: its subscribers are bounded, and made-up names of theirs must not drive
 //! out what others remember.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::Hub;
@@ -17,7 +18,7 @@ use crate::hub::epochs::Epochs;
 use crate::hub::home::Home;
 use crate::hub::payers::{IDLE, LARGE, Payers};
 use crate::hub::rows::{NONE, Rows};
-use crate::hub::stream::Stream;
+use crate::hub::stream::{Forgotten, Stream};
 use crate::protocol::{ChannelName, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
@@ -26,9 +27,10 @@ pub(super) const SECOND: u32 = 1000 / TICK_MILLIS;
 
 const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
 
-/// At most so many steps of the wheel are done for each tick of the clock; the rest comes with the
-/// next ticks.
-const STEPS_PER_TICK: u32 = 256;
+/// At most so many steps of the wheel are done in one turn, and so many publications forgotten; the
+/// rest comes with the next turns.
+const STEPS_PER_TURN: u32 = 256;
+const FORGOTTEN_PER_TURN: u32 = 1024;
 
 /// The streams of a shard.
 pub(super) struct History {
@@ -37,6 +39,12 @@ pub(super) struct History {
     /// Who makes room first.
     payers: Payers,
     expiry: Wheel,
+    /// Something is too old that the last turn did not come to.
+    is_behind: bool,
+    /// The stream that the last turn did not come to the end of, if any.
+    unfinished: u32,
+    /// What is forgotten and still to be dropped.
+    forgotten: VecDeque<Forgotten>,
 }
 
 impl std::fmt::Debug for History {
@@ -53,6 +61,9 @@ impl History {
             epochs,
             payers: Payers::default(),
             expiry: Wheel::new(Tick(0)),
+            is_behind: false,
+            unfinished: NONE,
+            forgotten: VecDeque::new(),
         }
     }
 
@@ -80,6 +91,9 @@ impl History {
     fn remove(&mut self, row: u32) -> Stream {
         self.payers.remove(&mut self.streams, row);
         self.expiry.cancel(row);
+        if self.unfinished == row {
+            self.unfinished = NONE;
+        }
         self.streams.remove(row)
     }
 
@@ -138,7 +152,9 @@ impl Hub {
         let Some(home) = self.homes.find(channel) else { return };
         let row = self.homes.rows[home].stream;
         if row != NONE {
-            self.history.change(row, Stream::forget_all);
+            let forgotten = self.history.change(row, Stream::forget_all);
+            self.history.forgotten.push_back(forgotten);
+            self.history.is_behind = true;
             self.note_history();
         }
     }
@@ -160,7 +176,7 @@ impl Hub {
             if rank >= LARGE {
                 self.history.change(row, Stream::forget_oldest);
             } else {
-                self.history.change(row, Stream::forget_all);
+                drop(self.history.change(row, Stream::forget_all));
             }
             let stream = &self.history.streams[row];
             let (after, is_heard) = (stream.len(), stream.is_heard);
@@ -190,33 +206,162 @@ impl Hub {
         self.forget_empty_home(stream.home);
     }
 
+    /// Whether something is too old, or forgotten, that no turn came to yet.
+    pub(super) fn is_history_behind(&self) -> bool {
+        self.history.is_behind
+    }
+
     /// Forgets publications that are too old, and streams that nobody has used for long.
     pub(super) fn expire_history(&mut self) {
         let now = self.now.tick;
-        let mut steps = STEPS_PER_TICK;
-        while let Some(row) = self.history.expiry.pop_expired(now, &mut steps) {
-            let home = self.history.streams[row].home;
-            let name = self.homes.rows[home].channel_name();
-            let rules = self.settings.namespaces.of(name);
-            let ttl = rules.map_or(0, |rules| rules.history_ttl).saturating_mul(SECOND);
-            let meta_ttl = self.settings.history_meta_ttl.saturating_mul(SECOND);
-            let due = self.history.change(row, |stream| stream.expire(now, ttl));
-            let stream = &self.history.streams[row];
-            let end = stream.used.plus(meta_ttl);
-            let is_in_use = !self.homes.rows[home].members.is_empty();
-            if let Some(due) = due {
-                self.history.expiry.insert_or_move(row, due);
-            } else if is_in_use || end.is_after(now) {
-                // Publications may come meanwhile, and are to be forgotten in time.
-                self.history.expiry.insert_or_move(row, now.plus(ttl.max(1)));
-            } else {
-                self.end_stream(row);
-            }
+        let (mut steps, mut most) = (STEPS_PER_TURN, FORGOTTEN_PER_TURN);
+        let unfinished = std::mem::replace(&mut self.history.unfinished, NONE);
+        if unfinished != NONE {
+            self.expire_stream(unfinished, &mut most);
         }
+        while most > 0
+            && let Some(row) = self.history.expiry.pop_expired(now, &mut steps)
+        {
+            self.expire_stream(row, &mut most);
+        }
+        while most > 0
+            && let Some(forgotten) = self.history.forgotten.front_mut()
+            && forgotten.drop_some(&mut most)
+        {
+            self.history.forgotten.pop_front();
+        }
+        self.history.is_behind = steps == 0 || most == 0;
         self.note_history();
+    }
+
+    fn expire_stream(&mut self, row: u32, most: &mut u32) {
+        let now = self.now.tick;
+        let home = self.history.streams[row].home;
+        let name = self.homes.rows[home].channel_name();
+        let rules = self.settings.namespaces.of(name);
+        let ttl = rules.map_or(0, |rules| rules.history_ttl).saturating_mul(SECOND);
+        let meta_ttl = self.settings.history_meta_ttl.saturating_mul(SECOND);
+        let due = self.history.change(row, |stream| stream.expire(now, ttl, most));
+        let stream = &self.history.streams[row];
+        let end = stream.used.plus(meta_ttl);
+        let is_in_use = !self.homes.rows[home].members.is_empty();
+        if let Some(due) = due {
+            self.history.expiry.insert_or_move(row, due);
+            if !due.is_after(now) {
+                self.history.unfinished = row;
+            }
+        } else if is_in_use || end.is_after(now) {
+            // Publications may come meanwhile, and are to be forgotten in time.
+            self.history.expiry.insert_or_move(row, now.plus(ttl.max(1)));
+        } else {
+            self.end_stream(row);
+        }
     }
 
     pub(super) fn note_history(&self) {
         self.metrics.history_bytes.set(self.history_bytes() as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Effect, Now, Settings};
+    use crate::mesh::{Envelope, Homes, Outbound};
+    use crate::metrics::ShardMetrics;
+    use crate::protocol::{
+        Command, HistoryFilter, Namespace, Namespaces, Outcome, Publication, ShardId, Ticket,
+    };
+
+    /// A shard whose channels remember much for ten seconds.
+    fn shard() -> Hub {
+        let rules = Namespace { history_size: usize::MAX, history_ttl: 10, ..Namespace::default() };
+        let namespaces = Namespaces::new(rules.clone(), rules, Default::default()).into();
+        let unlimited = Settings::unlimited(ShardId(0), Homes::new(1, 1));
+        let settings = Settings { namespaces, history_meta_ttl: 10, ..unlimited };
+        Hub::new(settings, Arc::new(ShardMetrics::default()))
+    }
+
+    fn name(number: u32) -> ChannelName {
+        ChannelName::parse(number.to_string().as_bytes()).unwrap()
+    }
+
+    fn publish(hub: &mut Hub, channel: u32) {
+        let publication = Arc::new(Publication::new(true, b"1", 0));
+        let channel = name(channel);
+        let command = Box::new(Command::Publish { channel, publication, key: None });
+        hub.handle(Envelope::Command { command, ticket: None });
+    }
+
+    /// How many publications of a channel are given out.
+    fn history(hub: &mut Hub, channel: u32) -> usize {
+        let filter = HistoryFilter { limit: None, since: None, reverse: false };
+        let command = Box::new(Command::History { channel: name(channel), filter });
+        hub.handle(Envelope::Command { command, ticket: Some(Ticket { asker: 0, number: 1 }) });
+        let Some(Effect::Tell(_, Outbound::Answer(answer))) = hub.poll_effect() else { panic!() };
+        let Some(Outcome::History(found, _)) = answer.outcome.map(|it| *it) else { panic!() };
+        found.len()
+    }
+
+    /// Turns until nothing is left to forget, and the most publications that one has forgotten.
+    fn turns(hub: &mut Hub, tick: Tick) -> (u32, usize) {
+        let held = |hub: &Hub| {
+            let streams =
+                (0..hub.history.streams.height()).filter_map(|row| hub.history.streams.get(row));
+            let forgotten = hub.history.forgotten.iter().map(Forgotten::len);
+            streams.map(Stream::len).chain(forgotten).sum::<usize>()
+        };
+        let (mut turns, mut most) = (0, 0);
+        loop {
+            let before = held(hub);
+            hub.advance(Now { tick, ..Now::default() });
+            (turns, most) = (turns + 1, most.max(before - held(hub)));
+            if !hub.is_behind() {
+                return (turns, most);
+            }
+        }
+    }
+
+    #[test]
+    fn many_publications_are_forgotten_in_portions_and_none_is_given_out_before() {
+        let mut hub = shard();
+        for _ in 0..10_000 {
+            publish(&mut hub, 0);
+        }
+        let late = Tick(10 * SECOND);
+        hub.advance(Now { tick: Tick(late.0 - 1), ..Now::default() });
+        assert_eq!(history(&mut hub, 0), 1000);
+        hub.advance(Now { tick: late, ..Now::default() });
+        assert!(hub.is_behind());
+        assert_eq!(history(&mut hub, 0), 0);
+        assert_eq!(turns(&mut hub, late), (9, FORGOTTEN_PER_TURN as usize));
+    }
+
+    #[test]
+    fn many_streams_end_in_portions() {
+        let mut hub = shard();
+        for channel in 0..5_000 {
+            publish(&mut hub, channel);
+        }
+        let late = Tick(10 * SECOND);
+        let (count, most) = turns(&mut hub, late);
+        assert!(
+            count >= 5_000 / STEPS_PER_TURN && most <= STEPS_PER_TURN as usize,
+            "{count} {most}"
+        );
+        assert!(hub.history.streams.is_empty() && hub.homes.rows.is_empty());
+    }
+
+    #[test]
+    fn a_history_that_is_removed_is_dropped_in_portions() {
+        let mut hub = shard();
+        for _ in 0..10_000 {
+            publish(&mut hub, 0);
+        }
+        let before = hub.history.bytes();
+        hub.forget_history(&name(0));
+        assert!(hub.history.bytes() < before / 1000);
+        assert_eq!(history(&mut hub, 0), 0);
+        assert_eq!(turns(&mut hub, Tick(1)), (10, FORGOTTEN_PER_TURN as usize));
     }
 }

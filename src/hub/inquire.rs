@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::hub::history::SECOND;
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::hub::stream::Stream;
@@ -61,7 +62,8 @@ impl Hub {
         channel: &ChannelName,
         filter: &HistoryFilter,
     ) -> Result<Outcome, CommandError> {
-        self.rules_with_history(channel)?;
+        let ttl = self.rules_with_history(channel)?.history_ttl.saturating_mul(SECOND);
+        let age = (self.now.tick, ttl);
         let home = self.homes.find(channel);
         let row = home.map_or(NONE, |home| self.homes.rows[home].stream);
         let unborn;
@@ -74,7 +76,7 @@ impl Hub {
             &self.history.streams[row]
         };
         let position = stream.position();
-        let found = stream.select(filter, HISTORY_ANSWER_MAX, HISTORY_ANSWER_BYTES_MAX);
+        let found = stream.select(filter, age, (HISTORY_ANSWER_MAX, HISTORY_ANSWER_BYTES_MAX));
         let found = found.ok_or(CommandError::UnrecoverablePosition(position.epoch))?;
         Ok(Outcome::History(found, position))
     }

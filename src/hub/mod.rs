@@ -313,11 +313,20 @@ impl Hub {
         let is_new_tick = now.tick != self.now.tick;
         self.now = now;
         self.begin_turn();
-        if is_new_tick {
+        if is_new_tick || self.is_history_behind() {
             self.expire_history();
+        }
+        if is_new_tick || self.repeats.is_behind(now.tick) {
             self.repeats.expire(now.tick);
+        }
+        if is_new_tick {
             self.revocations.sweep(now.unix);
         }
+    }
+
+    /// Whether something is too old that [`Hub::advance`] has still to forget.
+    pub fn is_behind(&self) -> bool {
+        self.is_history_behind() || self.repeats.is_behind(self.now.tick)
     }
 
     /// Takes an envelope from a link.

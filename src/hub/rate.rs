@@ -5,6 +5,8 @@
 //! wait for an answer from there.
 //!
 //! Seconds begin together for everybody, so the counts of users are simply forgotten when one ends.
+//! They are known by a hash that peers cannot steer, so that a hundred thousand of them are
+//! forgotten at once.
 
 use std::collections::HashMap;
 
@@ -37,7 +39,7 @@ pub(super) struct Spent {
 #[derive(Debug, Default)]
 pub(super) struct UserRates {
     second: u32,
-    spent: HashMap<Box<str>, Spent, ahash::RandomState>,
+    spent: HashMap<u64, Spent, ahash::RandomState>,
 }
 
 impl Spent {
@@ -76,7 +78,8 @@ impl Hub {
         if let Some(info) = managed.info.as_ref().filter(|info| !info.user.is_empty())
             && user_commands + user_publishes > 0
         {
-            let spent = self.user_rates.spent.entry(info.user.clone()).or_default();
+            let user = self.user_rates.spent.hasher().hash_one(&*info.user);
+            let spent = self.user_rates.spent.entry(user).or_default();
             is_allowed &= spent.spend(second, published, user_commands, user_publishes);
         }
         if is_allowed {

@@ -46,6 +46,26 @@ impl Ranked for Stream {
     }
 }
 
+/// Publications of a stream that nobody asks for any more.
+#[derive(Debug)]
+pub(super) struct Forgotten(VecDeque<Remembered>);
+
+impl Forgotten {
+    /// How many they are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Drops some of them, at most so many. Returns whether none is left.
+    pub(super) fn drop_some(&mut self, most: &mut u32) -> bool {
+        let count = self.0.len().min(*most as usize);
+        self.0.truncate(self.0.len() - count);
+        *most -= count as u32;
+        self.0.is_empty()
+    }
+}
+
 #[derive(Debug)]
 struct Remembered {
     push: Arc<Push>,
@@ -116,21 +136,29 @@ impl Stream {
         }
     }
 
-    /// Forgets what was remembered for `ttl` ticks or longer; returns when the next will be.
-    pub(super) fn expire(&mut self, now: Tick, ttl: u32) -> Option<Tick> {
+    /// Forgets what was remembered for `ttl` ticks or longer, at most so much of it; returns when
+    /// the next will be.
+    pub(super) fn expire(&mut self, now: Tick, ttl: u32, most: &mut u32) -> Option<Tick> {
         while let Some(oldest) = self.remembered.front() {
             let due = oldest.since.plus(ttl);
-            if due.is_after(now) {
+            if due.is_after(now) || *most == 0 {
                 return Some(due);
             }
+            *most -= 1;
             self.forget_oldest();
         }
         None
     }
 
-    /// Forgets every publication. Offsets go on.
-    pub(super) fn forget_all(&mut self) {
-        (self.remembered, self.bytes) = (VecDeque::new(), 0);
+    /// How many of those it remembers are too old to be given out, and wait to be forgotten.
+    fn stale(&self, now: Tick, ttl: u32) -> usize {
+        self.remembered.partition_point(|remembered| !remembered.since.plus(ttl).is_after(now))
+    }
+
+    /// Forgets every publication. Offsets go on. To drop many takes its time: they are returned.
+    pub(super) fn forget_all(&mut self) -> Forgotten {
+        self.bytes = 0;
+        Forgotten(std::mem::take(&mut self.remembered))
     }
 
     /// How many publications it remembers.
@@ -151,13 +179,13 @@ impl Stream {
     /// `count_max` publications with `bytes_max` bytes of payload.
     pub(super) fn missed(
         &self,
-        epoch: EpochClaim,
-        offset: u64,
-        count_max: usize,
-        bytes_max: usize,
+        (epoch, offset): (EpochClaim, u64),
+        (now, ttl): (Tick, u32),
+        (count_max, bytes_max): (usize, usize),
     ) -> Option<Vec<Arc<Push>>> {
         let count = usize::try_from(self.last.checked_sub(offset)?).ok()?;
-        if !epoch.admits(self.epoch) || count > self.remembered.len() || count > count_max {
+        let fresh = self.remembered.len() - self.stale(now, ttl);
+        if !epoch.admits(self.epoch) || count > fresh || count > count_max {
             return None;
         }
         let missed = self.remembered.range(self.remembered.len() - count..);
@@ -171,8 +199,8 @@ impl Stream {
     pub(super) fn select(
         &self,
         filter: &HistoryFilter,
-        count_max: usize,
-        bytes_max: usize,
+        (now, ttl): (Tick, u32),
+        (count_max, bytes_max): (usize, usize),
     ) -> Option<Vec<Arc<Push>>> {
         if filter.since.is_some_and(|(epoch, _)| !epoch.admits(self.epoch)) {
             return None;
@@ -185,11 +213,12 @@ impl Stream {
         };
         let since = filter.since.map(|(_, offset)| offset);
         let pushes = |places| self.remembered.range(places).map(|remembered| &remembered.push);
+        let stale = self.stale(now, ttl);
         Some(if filter.reverse {
-            let end = since.map_or(self.remembered.len(), |since| self.place_of(since));
-            pushes(0..end).rev().take(limit).take_while(&mut fits).cloned().collect()
+            let end = since.map_or(self.remembered.len(), |since| self.place_of(since)).max(stale);
+            pushes(stale..end).rev().take(limit).take_while(&mut fits).cloned().collect()
         } else {
-            let start = since.map_or(0, |since| self.place_of(since.saturating_add(1)));
+            let start = since.map_or(0, |since| self.place_of(since.saturating_add(1))).max(stale);
             pushes(start..self.remembered.len())
                 .take(limit)
                 .take_while(&mut fits)
@@ -238,7 +267,7 @@ mod tests {
             for reverse in [false, true] {
                 let filter =
                     HistoryFilter { limit: None, since: Some((EpochClaim::Any, since)), reverse };
-                let found = stream.select(&filter, 100, usize::MAX).unwrap();
+                let found = stream.select(&filter, (Tick(0), 10), (100, usize::MAX)).unwrap();
                 let found: Vec<u64> = found.iter().map(|push| push.offset()).collect();
                 let mut wanted: Vec<u64> = (4..=8).collect();
                 wanted.retain(|&at| if reverse { at < since } else { at > since });
@@ -248,5 +277,38 @@ mod tests {
                 assert_eq!(found, wanted, "since {since}, reverse {reverse}");
             }
         }
+    }
+    #[test]
+    fn what_is_too_old_is_not_given_out_although_it_is_not_forgotten_yet() {
+        let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));
+        for offset in 1..=6 {
+            let publication = Arc::new(Publication::new(true, b"1", 0));
+            let body = PushBody::Publication { publication, offset };
+            let push = Push::new(ChannelName::parse(b"a").unwrap(), body);
+            stream.append(Arc::new(push), Tick(offset as u32), 100);
+        }
+        let select = |stream: &Stream, reverse, since: Option<u64>| -> Vec<u64> {
+            let since = since.map(|offset| (EpochClaim::Any, offset));
+            let filter = HistoryFilter { limit: None, since, reverse };
+            let found = stream.select(&filter, (Tick(14), 10), (100, usize::MAX)).unwrap();
+            found.iter().map(|push| push.offset()).collect()
+        };
+        let missed = |stream: &Stream, offset| {
+            let missed =
+                stream.missed((EpochClaim::Any, offset), (Tick(14), 10), (100, usize::MAX));
+            missed.map(|missed| missed.len())
+        };
+        // First none of them is forgotten, then two, then all four that are too old.
+        for forgotten in [0, 2, 2] {
+            let due = stream.expire(Tick(14), 10, &mut { forgotten });
+            assert!(due.is_some());
+            assert_eq!(select(&stream, false, None), [5, 6]);
+            assert_eq!(select(&stream, true, None), [6, 5]);
+            assert_eq!(select(&stream, false, Some(2)), [5, 6]);
+            assert_eq!(select(&stream, true, Some(6)), [5]);
+            assert_eq!(select(&stream, true, Some(3)), [0; 0]);
+            assert_eq!((missed(&stream, 4), missed(&stream, 3)), (Some(2), None));
+        }
+        assert_eq!((stream.len(), stream.expire(Tick(14), 10, &mut 9)), (2, Some(Tick(15))));
     }
 }

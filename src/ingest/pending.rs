@@ -14,6 +14,9 @@ pub(super) const REQUESTS_MAX: usize = 65_536;
 /// How long a request waits for all parts of its answer.
 pub(super) const ANSWER_TIMEOUT_NANOS: u64 = 10_000_000_000;
 
+/// At most so many requests time out in one turn; the rest comes with the next turns.
+const EXPIRED_PER_TURN: usize = 256;
+
 /// How often timeouts are looked for.
 pub(super) const EXPIRY_INTERVAL_NANOS: u64 = 500_000_000;
 
@@ -36,6 +39,7 @@ pub(super) struct Pending {
     requests: HashMap<u32, Request>,
     next_number: u32,
     next_expiry_nanos: u64,
+    is_behind: bool,
 }
 
 /// One request that is on its way.
@@ -106,11 +110,22 @@ impl Pending {
         if self.requests.is_empty() || now_nanos < self.next_expiry_nanos {
             return Vec::new();
         }
-        self.next_expiry_nanos = now_nanos.saturating_add(EXPIRY_INTERVAL_NANOS);
-        self.requests
+        let expired: Vec<Asked> = self
+            .requests
             .extract_if(|_, request| request.deadline_nanos <= now_nanos)
+            .take(EXPIRED_PER_TURN)
             .map(|(_, request)| request.asked)
-            .collect()
+            .collect();
+        self.is_behind = expired.len() == EXPIRED_PER_TURN;
+        if !self.is_behind {
+            self.next_expiry_nanos = now_nanos.saturating_add(EXPIRY_INTERVAL_NANOS);
+        }
+        expired
+    }
+
+    /// Whether requests may have timed out that no turn came to yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind && !self.requests.is_empty()
     }
 
     /// All requests, when the thread ends.
@@ -190,6 +205,21 @@ mod tests {
         assert_eq!(whole, Some((asked(), Err(CommandError::ChannelLimit))));
         // A part that nobody waits for.
         assert_eq!(pending.handle_answer(part(number, true, 0, 3)), None);
+    }
+
+    #[test]
+    fn many_requests_time_out_in_portions() {
+        let mut pending = Pending::default();
+        for _ in 0..1000 {
+            let number = pending.number();
+            pending.insert(number, Request::new(asked(), 1, false, 5));
+        }
+        let portion = |pending: &mut Pending| {
+            (pending.expire(5 + ANSWER_TIMEOUT_NANOS).len(), pending.is_behind())
+        };
+        assert_eq!([(); 3].map(|()| portion(&mut pending)), [(256, true); 3]);
+        assert_eq!(portion(&mut pending), (232, false));
+        assert!(pending.is_empty());
     }
 
     #[test]

@@ -203,6 +203,7 @@ fn wait(state: &State, items: &mut [zmq::PollItem<'_>], stalled: bool) -> Result
     let pending_ms = (!state.pending.is_empty()).then_some(PENDING_WAIT_MS);
     let peers_ms = state.peers.interval_nanos().map(|nanos| (nanos / 1_000_000) as i64);
     let longest_ms = match stalled {
+        _ if state.pending.is_behind() => 0,
         true => STALL_WAIT_MS,
         false => pending_ms.into_iter().chain(peers_ms).min().unwrap_or(-1),
     };

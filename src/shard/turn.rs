@@ -91,6 +91,7 @@ impl Shard {
             || self.hub.has_latecomers()
             || self.has_readable()
             || self.work.are_timers_left
+            || self.hub.is_behind()
             || !self.work.unverified.is_empty()
             || self.has_envelopes()
         {

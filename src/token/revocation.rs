@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use crate::limits::REVOCATIONS_MAX;
 
+/// At most so many are dropped at a time: others wait meanwhile.
+const SWEPT_MAX: usize = 1024;
+
 /// A user, or one device of a user. No device is all devices.
 type Subject = (Arc<str>, Option<Arc<str>>);
 
@@ -65,13 +68,17 @@ impl Revocations {
         !self.seconds.is_empty() && (covers(None) || device.is_some_and(|name| covers(Some(name))))
     }
 
-    /// Drops what is older than the table remembers.
+    /// Drops what is older than the table remembers, some of it at a time. What is left refuses
+    /// tokens that have ended by themselves.
     pub fn sweep(&mut self, now: u64) {
-        while let Some((second, _)) = self.order.first()
-            && second.saturating_add(self.memory) < now
-            && let Some((_, subject)) = self.order.pop_first()
-        {
-            self.seconds.remove(&subject);
+        for _ in 0..SWEPT_MAX {
+            let is_over = |(second, _): &(u64, Subject)| second.saturating_add(self.memory) < now;
+            if !self.order.first().is_some_and(is_over) {
+                break;
+            }
+            if let Some((_, subject)) = self.order.pop_first() {
+                self.seconds.remove(&subject);
+            }
         }
     }
 
