@@ -24,6 +24,10 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many parts of the greatest length one message may have the bytes of.
 const PARTS_MAX: u64 = 4;
 
+/// Most bytes of subscriptions to events, beside a peer's free ones: libzmq keeps each byte of one
+/// in some thirty.
+const SUBSCRIPTIONS_BYTES_MAX: u64 = 64 << 10;
+
 /// Why a peer was not let in, or did not stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
@@ -49,6 +53,8 @@ pub(super) enum Reason {
     TooLong,
     /// It sent parts without an end.
     Unfinished,
+    /// It subscribed to events without an end.
+    Subscriptions,
     /// It gave no sign of life.
     Silent,
     /// Another connection has taken its routing id.
@@ -81,6 +87,7 @@ impl Reason {
             Self::Unfinished => {
                 "it sent a message that is longer than four times message_bytes_max"
             }
+            Self::Subscriptions => "it sent more than 64 KiB of subscriptions to events",
             Self::Silent => "it gave no sign of life within heartbeat_timeout",
             Self::Replaced => {
                 "another connection has its routing id: it came back, or two backends share one"
@@ -111,6 +118,7 @@ impl Reason {
             Self::Full => &metrics.peers_full,
             Self::TooLong => &metrics.peers_too_long,
             Self::Unfinished => &metrics.peers_unfinished,
+            Self::Subscriptions => &metrics.peers_subscriptions,
             Self::Silent => &metrics.peers_silent,
             Self::Replaced => &metrics.peers_replaced,
             Self::NotAccepted => &metrics.peers_not_accepted,
@@ -239,6 +247,15 @@ impl Peer {
             (self.is_watched, self.since) = (true, self.taken);
         }
         (self.taken - before, is_endless)
+    }
+
+    /// Looks how much it has brought to an endpoint that sends events, as `measure`; gives whether
+    /// that is too much.
+    pub(super) fn measure_subscriptions(&mut self, free_bytes: u64) -> bool {
+        let before = self.taken;
+        self.taken = self.taken().max(before);
+        self.since = (self.since + free_bytes).min(before);
+        !self.is_shut && self.taken - self.since > SUBSCRIPTIONS_BYTES_MAX
     }
 
     /// Ends the connection; libzmq finds that out by itself.

@@ -339,18 +339,19 @@ impl Watched {
     /// Measures every peer; gives how many bytes came, and ends those that go on and on.
     fn measure(&mut self, free_bytes: u64) -> (u64, Vec<Ended>) {
         let was_drained = std::mem::take(&mut self.is_drained);
-        if !self.is_input {
-            return (0, Vec::new());
-        }
         let (most, mut bytes) = (self.message_bytes_max, 0);
         let mut endless = Vec::new();
         for peer in self.peers.values_mut() {
-            let (came, is_endless) = peer.measure(most, free_bytes, was_drained);
+            let (came, is_endless) = match self.is_input {
+                true => peer.measure(most, free_bytes, was_drained),
+                false => (0, peer.measure_subscriptions(free_bytes)),
+            };
             bytes += came;
             if is_endless {
                 peer.shut();
                 self.shut += 1;
-                endless.push((Reason::Unfinished, peer.name.clone()));
+                let reason = if self.is_input { Reason::Unfinished } else { Reason::Subscriptions };
+                endless.push((reason, peer.name.clone()));
             }
         }
         // Where nothing was left and nothing has come out since, they had come out before.

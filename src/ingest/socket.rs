@@ -17,6 +17,10 @@ use crate::sys::incoming::Door;
 /// as long as one may be: libzmq's mark is a number of messages.
 const QUEUE_BYTES_MAX: usize = 128 << 20;
 
+/// Connections that wait to be accepted: when an edge starts again, its backends come at once, and
+/// one that finds no room tries again after a second.
+const BACKLOG: i32 = 4096;
+
 /// How long answers and events that were handed to libzmq may delay the end of the process.
 const LINGER_MS: i32 = 100;
 
@@ -110,6 +114,7 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     socket.set_rcvhwm(mark(high_water_mark.min(longest)))?;
     socket.set_sndhwm(mark(high_water_mark))?;
     socket.set_maxmsgsize(i64::try_from(endpoint.message_bytes_max).unwrap_or(i64::MAX))?;
+    socket.set_backlog(BACKLOG)?;
     socket.set_handshake_ivl(milliseconds(HANDSHAKE))?;
     socket.set_heartbeat_ivl(milliseconds(endpoint.heartbeat_interval))?;
     socket.set_heartbeat_timeout(milliseconds(endpoint.heartbeat_timeout))?;

@@ -237,6 +237,8 @@ metrics! {
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         peers_unfinished: Counter = "tidegate_ingest_peers_refused" [reason = "unfinished"]
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
+        peers_subscriptions: Counter = "tidegate_ingest_peers_refused" [reason = "subscriptions"]
+            "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         peers_silent: Counter = "tidegate_ingest_peers_refused" [reason = "silent"]
             "ZeroMQ peers that were not let in, or disconnected by the edge, by reason.";
         peers_replaced: Counter = "tidegate_ingest_peers_refused" [reason = "replaced"]

@@ -308,6 +308,28 @@ fn overload_and_silence_have_a_status() {
     assert_eq!(draining.header("retry-after"), Some("1"));
 }
 
+/// The links to two shards hold 32 MiB each.
+#[test]
+fn a_link_that_is_full_in_bytes_is_an_overload() {
+    const BYTES: usize = 1_000_000;
+    let edge = Edge::with_long_links();
+    let body = json!({"channel": "c", "data": "x".repeat(BYTES)}).to_string();
+    let most = (32 << 20) / BYTES + 1;
+    let mut held = 0;
+    loop {
+        let answer = edge.call("publish", &body);
+        if answer.json()["error"]["code"] == 111 {
+            answer.assert_fault(503, 111, "nothing was sent");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            break;
+        }
+        answer.assert_fault(504, 100, "may still");
+        held += 1;
+        assert!(held <= most, "{held} megabytes are on a link");
+    }
+    assert!(held >= most / 2, "{held} megabytes are too many");
+}
+
 #[test]
 fn a_batch_is_answered_in_its_order() {
     let mut edge = Edge::with_key();

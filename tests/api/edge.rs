@@ -21,6 +21,13 @@ const SHARDS: u8 = 2;
 /// How many commands a link takes.
 pub const LINK_CAPACITY: usize = 4;
 
+const TIMING: Timing = Timing {
+    request: Duration::from_millis(400),
+    answer: Duration::from_millis(300),
+    reading: Duration::from_millis(700),
+    idle: Duration::from_millis(1100),
+};
+
 /// A control plane on a free port, and the shards' ends of its links.
 pub struct Edge {
     pub address: SocketAddr,
@@ -49,21 +56,21 @@ impl Edge {
 
     /// The same, as patient as the real one.
     pub fn patient() -> Self {
-        Self::with_timing(false, Access::Keys(vec![KEY.as_bytes().into()]), Timing::default())
+        let access = Access::Keys(vec![KEY.as_bytes().into()]);
+        Self::with_timing(false, access, Timing::default(), LINK_CAPACITY)
+    }
+
+    /// An edge with [`KEY`] whose links are bounded by bytes before they are by commands.
+    pub fn with_long_links() -> Self {
+        Self::with_timing(false, Access::Keys(vec![KEY.as_bytes().into()]), TIMING, 1024)
     }
 
     fn with_access(dev: bool, access: Access) -> Self {
-        let timing = Timing {
-            request: Duration::from_millis(400),
-            answer: Duration::from_millis(300),
-            reading: Duration::from_millis(700),
-            idle: Duration::from_millis(1100),
-        };
-        Self::with_timing(dev, access, timing)
+        Self::with_timing(dev, access, TIMING, LINK_CAPACITY)
     }
 
-    fn with_timing(dev: bool, access: Access, timing: Timing) -> Self {
-        let (ports, mut askers) = build(SHARDS, LINK_CAPACITY, 1).unwrap();
+    fn with_timing(dev: bool, access: Access, timing: Timing, link_capacity: usize) -> Self {
+        let (ports, mut askers) = build(SHARDS, link_capacity, 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shards: Vec<_> = (0..SHARDS).map(|_| Arc::new(ShardMetrics::default())).collect();

@@ -1,7 +1,7 @@
 //! The promise: whoever connects to a ZeroMQ endpoint and does not behave takes a bounded number of
 //! descriptors and bytes for a bounded time, is told of, and keeps no backend out.
 
-use std::io::{Read as _, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -164,6 +164,16 @@ fn http_and_tls_at_a_zeromq_port_are_named() {
     assert_eq!(backend.ask(&parts(&["c", "hello"]))["ok"], true);
 }
 
+/// Speaks ZMTP 3.0 (RFC 23) by hand, with this READY command.
+fn greet(peer: &mut (impl Read + Write), ready: &[u8]) {
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+    greeting[12..16].copy_from_slice(b"NULL");
+    peer.write_all(&greeting).unwrap();
+    peer.read_exact(&mut greeting).unwrap();
+    peer.write_all(ready).unwrap();
+}
+
 /// A path that goes with its owner.
 struct SocketPath(PathBuf);
 
@@ -187,12 +197,7 @@ fn a_local_message_without_an_end_is_not_kept_for_ever() {
     let before = edge.memory();
     let mut peer = UnixStream::connect(&path.0).unwrap();
     peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut greeting = [0; 64];
-    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
-    greeting[12..16].copy_from_slice(b"NULL");
-    peer.write_all(&greeting).unwrap();
-    peer.read_exact(&mut greeting).unwrap();
-    peer.write_all(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH").unwrap();
+    greet(&mut peer, b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH");
     // Parts of a message with more to come.
     let part = [&[1, 200][..], &[b'x'; 200]].concat();
     let chunk = part.repeat(MEGABYTE / 4 / part.len());
@@ -205,4 +210,52 @@ fn a_local_message_without_an_end_is_not_kept_for_ever() {
     edge.expect_metric(&refused("unfinished"), 1);
     eventually("its memory is free", || edge.memory() < before + 48 * MEGABYTE);
     say(&push, &client, "after");
+}
+
+#[test]
+fn subscriptions_to_events_are_bounded_in_bytes() {
+    let endpoint = r#"ingest.endpoints=[{kind="pub",endpoint="tcp://127.0.0.1:*"},
+        {kind="xpub",endpoint="tcp://127.0.0.1:*"}]"#;
+    for place in [0, 1] {
+        let edge = Edge::with(&[endpoint]);
+        let before = edge.memory();
+        let mut peer = tcp(&edge, place);
+        peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        greet(&mut peer, b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
+        let (mut sent, mut topic) = (0, 0u64);
+        while sent < 8 * MEGABYTE {
+            // An event: libzmq takes subscriptions in when it has something to send.
+            drop(edge.connect("u", &[]));
+            let mut subscriptions = Vec::new();
+            for _ in 0..100 {
+                topic += 1;
+                let topic = topic.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string().repeat(10);
+                subscriptions.extend([0, topic.len() as u8 + 1, 1]);
+                subscriptions.extend(topic.as_bytes());
+            }
+            if peer.write_all(&subscriptions).is_err() {
+                break;
+            }
+            sent += subscriptions.len();
+        }
+        assert!(sent < 8 * MEGABYTE, "it went on and on");
+        edge.expect_metric(&refused("subscriptions"), 1);
+        expect_log(&edge, "more than 64 KiB of subscriptions");
+        let grown = edge.memory().saturating_sub(before) / MEGABYTE;
+        assert!(grown < 200, "{grown} MiB");
+    }
+}
+
+#[test]
+fn backends_that_come_at_once_find_room() {
+    let edge = Edge::start();
+    edge.signal("STOP");
+    let address = edge.endpoint(1).trim_start_matches("tcp://").parse().unwrap();
+    // The kernel takes them for an edge that is busy.
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900));
+    let crowd: Vec<_> = (0..300).map(connect).collect();
+    edge.signal("CONT");
+    assert!(crowd.iter().all(Result::is_ok), "those that found none try again after a second");
+    drop(crowd);
+    edge.publish("c", "x");
 }
