@@ -50,7 +50,7 @@ echo "kernel $(uname -r)"
 {binary} {bench}
 echo "bench ended with status $?"
 cd /tmp
-/behaviour {words}
+/behaviour --nocapture {words}
 echo "tests ended with status $?"
 reboot -f
 """
