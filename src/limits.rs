@@ -68,9 +68,15 @@ pub const fn peers_in(places: usize) -> usize {
 /// askers a byte of a ticket.
 pub const SHARDS_MAX: usize = 253;
 
-/// Most commands in one frame of a managed client: the connect command, and a subscription to
-/// every channel a connection may have, fit several times over.
-pub const COMMANDS_PER_FRAME_MAX: usize = 1000;
+/// The most that `client.channels_max` may be.
+pub const CHANNELS_PER_CLIENT_MAX: usize = 16_384;
+
+/// How many channels a connection that ends leaves at once: a quarter of a millisecond's work.
+pub const CHANNELS_LEFT_AT_ONCE: usize = 64;
+
+/// Most commands in one frame of a managed client. Clients that come back put a subscription to
+/// each of their channels into one, and whatever the application has asked meanwhile.
+pub const COMMANDS_PER_FRAME_MAX: usize = 2 * CHANNELS_PER_CLIENT_MAX;
 
 /// How many bytes a connection may make the edge hold for it before it can be closed because the
 /// memory for all of them is short, as long as anybody holds more.

@@ -11,6 +11,9 @@ use super::table::Config;
 /// The limit of what clients send.
 const MESSAGES_OF_CLIENTS: &str = "websocket.message_bytes_max";
 
+/// How long a `subscribe` may be, with a token, so that one for each channel fits a message.
+const SUBSCRIPTION_BYTES: usize = 512;
+
 /// Limits that nobody wrote follow those that somebody did.
 pub(super) fn settle(config: &mut Config, reader: &Reader) {
     let is_default = |key: &str| reader.origin_of(key) == Origin::Default;
@@ -33,9 +36,12 @@ pub(super) fn settle(config: &mut Config, reader: &Reader) {
     if is_default("api.message_bytes_max") {
         config.api.message_bytes_max = config.api.message_bytes_max.min(most);
     }
-    if is_default(MESSAGES_OF_CLIENTS) && may_clients_publish(config) {
+    if is_default(MESSAGES_OF_CLIENTS) {
+        // A client that comes back subscribes to all its channels in one message.
+        let of_subscriptions = config.client.channels_max * SUBSCRIPTION_BYTES;
+        let most = if may_clients_publish(config) { most } else { usize::MAX };
         let websocket = &mut config.websocket;
-        websocket.message_bytes_max = websocket.message_bytes_max.min(most);
+        websocket.message_bytes_max = websocket.message_bytes_max.max(of_subscriptions).min(most);
     }
 }
 

@@ -19,7 +19,7 @@ use super::secret::{
     KeySetFile, Name, PublicKeyPem, PublicKeys, Secret, SharedSecrets, WebAddress,
 };
 use super::web::{Subprotocols, WebOrigins};
-use crate::limits::SHARDS_MAX;
+use crate::limits::{CHANNELS_PER_CLIENT_MAX, SHARDS_MAX};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -143,7 +143,9 @@ options! {
     /// Messages from clients (RFC 6455).
     Websocket {
         /// Longest message from a client, all fragments together. Longer ones close the
-        /// connection with code 1009.
+        /// connection with code 1009. Where it is not written it has room for 512 bytes for each
+        /// of client.channels_max, but where clients may publish it is at most half of
+        /// slow.lag_bytes_max, as it must be.
         message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
         /// Most memory of a shard for messages and opening handshakes that have come in part and
         /// for commands that wait. Past it those of whom most is kept are closed with code 1013
@@ -183,7 +185,7 @@ options! {
         /// must have moved the end.
         refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Most channels that one connection may be subscribed to.
-        channels_max: usize as Number = 128, 1..=16_384;
+        channels_max: usize as Number = 128, 1..=CHANNELS_PER_CLIENT_MAX;
         /// Most bytes of replies with publications or lists of clients that may wait for one
         /// connection, beside slow.outbox_bytes_max. A longer recovery fails, a longer history is
         /// cut, a longer presence is an error.

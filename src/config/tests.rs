@@ -471,6 +471,16 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn a_message_has_room_for_all_subscriptions_of_a_client() {
+    let size = |text: &str| load(text).unwrap().websocket.message_bytes_max;
+    assert_eq!(size(""), 64 << 10);
+    assert_eq!(size("client.channels_max = 5000"), 5000 * 512);
+    assert_eq!(size("client.channels_max = 5000\nwebsocket.message_bytes_max = 9000"), 9000);
+    let publishes = "client.channels_max = 5000\nchannels.publish = 'everybody'";
+    assert_eq!(size(publishes), 2 << 20);
+}
+
+#[test]
 fn curve_needs_its_keys_and_says_whom_it_lets_in() {
     let curve = |lines: &str| {
         let open = "[[ingest.endpoints]]\nkind='pull'\nendpoint='tcp://*:1'\n";

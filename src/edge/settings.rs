@@ -82,6 +82,7 @@ fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
         idempotency_keys_max: config.idempotency.keys_max,
         presence_clients_max: config.presence.clients_max,
         channels_max: client.channels_max,
+        leave_max: limits::CHANNELS_LEFT_AT_ONCE,
         ping_seconds: seconds(config.heartbeat.ping_interval),
         refresh_grace: seconds(client.refresh_grace),
         rates: hub::Rates {

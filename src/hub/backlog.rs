@@ -4,8 +4,11 @@ use crate::hub::channel::Round;
 use crate::hub::connection::{BLOCKED, CATCHING_UP, HELD, Phase};
 use crate::hub::outbox::Outbox;
 use crate::hub::rows::NONE;
-use crate::hub::{Cause, Hub, everyone_in, is_everyone};
+use crate::hub::{Cause, Effect, Hub, everyone_in, is_everyone};
 use crate::ws::close::CloseCode;
+
+/// A peer that has so much unread of its outbox is not read any further.
+const PAUSE_BYTES: usize = 64 * 1024;
 
 /// How old a backlog is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,20 @@ impl Hub {
         let has_outbox =
             connection.aside != NONE && matches!(connection.phase, Phase::Open | Phase::Closing);
         if has_outbox { self.outboxes[connection.aside].waiting().len() } else { 0 }
+    }
+
+    /// Whether what a peer sends is to be read. While it does not read us its pong may lie unread,
+    /// and the age of what it is owed decides about it. When what kept it from being read is over,
+    /// the shell hears of it as [`Effect::Audible`].
+    pub fn is_audible(&self, row: u32) -> bool {
+        self.outbox_bytes(row) <= PAUSE_BYTES && !self.is_parked(row)
+    }
+
+    /// An outbox has become smaller.
+    pub(super) fn note_audible(&mut self, row: u32, before: usize, after: usize) {
+        if before > PAUSE_BYTES && after <= PAUSE_BYTES {
+            self.queues.effects.push_back(Effect::Audible(row));
+        }
     }
 
     /// How long the connection has been owed what it is owed; the shell asks when its socket

@@ -79,8 +79,8 @@ impl Hub {
             self.metas.insert(row, meta);
         }
         let find = |channel: &ChannelName| {
-            let claim = positions.iter().find(|(name, _)| name == channel);
-            claim.map(|(_, claim)| PositionClaim { recover: true, ..claim.clone() })
+            let place = positions.binary_search_by(|(name, _)| name.cmp(channel)).ok()?;
+            Some(PositionClaim { recover: true, ..positions[place].1.clone() })
         };
         let mut wanted: Vec<(ChannelName, ChannelGrant)> = Vec::new();
         if let Some(personal) = personal {
@@ -175,7 +175,11 @@ impl Hub {
 
     /// A managed connection ends before its `connect` was answered.
     pub(super) fn abandon_connect(&mut self, row: u32) {
+        let was_parked = self.is_parked(row);
         let Some(managed) = self.managed.get_mut(&row) else { return };
+        if was_parked {
+            self.queues.effects.push_back(super::Effect::Audible(row));
+        }
         self.metrics.commands_parked.add(-(managed.parked.len() as i64));
         managed.parked = std::collections::VecDeque::new();
         managed.is_verifying = false;
@@ -322,6 +326,13 @@ impl Hub {
     /// A subscriber is too far behind in a channel. One that can recover is told to subscribe
     /// again, any other is closed. `row` is the channel's.
     pub(super) fn cut_off(&mut self, connection: u32, row: u32, cause: Cause) {
+        if self.leavers.has(connection) {
+            // It leaves this one first, so that it holds no memory.
+            if let Some(subscription) = self.subscription_in(connection, row) {
+                self.remove_subscription(connection, subscription, cause);
+            }
+            return;
+        }
         let terms = self.terms_in(connection, row);
         let can_recover = terms.filter(|terms| terms.is_recoverable && terms.pending.is_none());
         let (terms, channel) = match (can_recover, self.resubscribes(row)) {

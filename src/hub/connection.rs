@@ -41,6 +41,8 @@ pub(super) enum Phase {
     Open,
     /// Only its outbox is still to be sent.
     Closing,
+    /// It has no socket, and channels left to leave.
+    Gone,
 }
 
 /// The socket is full: the shell waits until it is writable.

@@ -1,5 +1,10 @@
 //! Publications of clients wait like those of backends while the home of their channel has more
-//! than enough to do, and commands of any kind while their connection has had its share of a turn.
+//! than enough to do, and commands of any kind while their connection has had its share of a turn,
+//! or all of them have had theirs.
+//!
+//! What a command costs differs a thousandfold, so the share of all is one of time, and time is the
+//! shell's. It allows a few commands, looks at its clock when they have begun, and allows some more
+//! or none ([`Hub::allow`]). Who is late waits in a queue, and goes on when there is time again.
 //!
 //! Those of backends wait on their links. A client's waits in its connection, with all commands
 //! behind it, and while commands wait the connection is not read. So TCP slows the client down, and
@@ -15,11 +20,11 @@ use crate::protocol::{ClientId, ShardId};
 /// At most so many connections are looked at in one turn.
 const RESUMED_MAX: usize = 64;
 
-/// Most commands of one connection that are begun in one turn. A frame may bring a thousand.
+/// Most commands of one connection that are begun in one turn. A frame may bring thousands.
 const SHARE: u8 = 64;
 
-/// So many connections that have had their share of a turn go on in the next one.
-const LATECOMERS_MAX: usize = 4;
+/// A command that may take long counts for so many.
+const COSTLY: u8 = 32;
 
 /// Who is crowded, and who waits for that to end.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(super) struct Crowds {
     known: HashSet<ClientId, ahash::RandomState>,
     /// Counts turns, over and over.
     turn: u8,
+    /// How many commands may begin before the shell allows more.
+    allowed: u32,
 }
 
 impl Crowds {
@@ -46,6 +53,7 @@ impl Crowds {
             later: VecDeque::new(),
             known: HashSet::default(),
             turn: 0,
+            allowed: u32::MAX,
         }
     }
 }
@@ -74,6 +82,27 @@ impl Hub {
         self.run_local();
     }
 
+    /// So many commands may begin from here on, until this is said again. Until it is said for
+    /// the first time there is no limit.
+    pub fn allow(&mut self, commands: u32) {
+        self.crowds.allowed = commands;
+    }
+
+    /// Whether as many commands have begun as the shell has allowed.
+    pub fn is_late(&self) -> bool {
+        self.crowds.allowed == 0
+    }
+
+    /// Counts what was done for a client as so many commands.
+    pub fn note_work(&mut self, commands: u32) {
+        self.crowds.allowed = self.crowds.allowed.saturating_sub(commands);
+    }
+
+    /// How many connections have a command that waits for time.
+    pub fn latecomers(&self) -> usize {
+        self.crowds.later.len()
+    }
+
     /// Whether connections have commands left for another turn.
     pub fn has_latecomers(&self) -> bool {
         !self.crowds.later.is_empty()
@@ -84,30 +113,33 @@ impl Hub {
         self.crowds.turn = self.crowds.turn.wrapping_add(1);
     }
 
-    /// Some of those go on who have had their share of an earlier turn.
-    pub fn resume_latecomers(&mut self) {
-        for _ in 0..self.crowds.later.len().min(LATECOMERS_MAX) {
-            let client = self.crowds.later.pop_front().expect("counted above");
-            self.crowds.known.remove(&client);
-            if let Some(row) = self.row_of(client) {
-                self.unpark(row);
-            }
+    /// The one goes on who has waited for time longest.
+    pub fn resume_latecomer(&mut self) {
+        let Some(client) = self.crowds.later.pop_front() else { return };
+        self.crowds.known.remove(&client);
+        if let Some(row) = self.row_of(client) {
+            self.unpark(row);
         }
         self.run_local();
     }
 
-    /// Whether a connection has had its share, so that its next command waits for another turn.
-    pub(super) fn has_had_share(&self, row: u32) -> bool {
+    /// Whether there is no time in this turn for another command of a connection.
+    pub fn has_had_share(&self, row: u32) -> bool {
+        if self.is_late() {
+            return true;
+        }
         let served = self.managed.get(&row).map(|managed| managed.served);
         served.is_some_and(|(turn, count)| turn == self.crowds.turn && count >= SHARE)
     }
 
     /// A command of a connection begins.
-    pub(super) fn count_begun(&mut self, row: u32) {
+    pub(super) fn count_begun(&mut self, row: u32, asked: &Asked) {
+        let weight = if asked.may_take_long() { COSTLY } else { 1 };
+        self.note_work(u32::from(weight));
         let turn = self.crowds.turn;
         if let Some(managed) = self.managed.get_mut(&row) {
             let count = if managed.served.0 == turn { managed.served.1 } else { 0 };
-            managed.served = (turn, count.saturating_add(1));
+            managed.served = (turn, count.saturating_add(weight));
         }
     }
 

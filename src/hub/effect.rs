@@ -28,6 +28,8 @@ pub enum Effect {
     /// Tokens of the user of a personal channel, or of one of its devices, that were made up to
     /// this Unix second are to be refused.
     Revoke(ChannelName, Option<Box<str>>, u64),
+    /// A connection that was not to be read may be again: [`crate::hub::Hub::is_audible`].
+    Audible(u32),
     /// The connection's socket is full: say when it is writable, and watch its age.
     Blocked(u32),
 }

@@ -14,6 +14,9 @@ use crate::hub::rows::NONE;
 use crate::hub::{BATCH_MAX, Batch, Effect, Entry, Hub, everyone_in, is_everyone};
 use crate::ws::frame::frame_bytes;
 
+/// So much of an outbox goes out at once: one of megabytes should not hold up a batch.
+const OUTBOX_SEND_BYTES: usize = 128 * 1024;
+
 /// At most so many members are looked at for one batch, however few of them lack something.
 const WALK_MAX: u32 = 4096;
 
@@ -39,11 +42,14 @@ impl Hub {
         }
         let mut looks = WALK_MAX;
         for _ in 0..self.queues.dirty.len() {
-            let channel = self.queues.dirty.pop_front().expect("counted above");
+            let (channel, stay) = self.queues.dirty.pop_front().expect("counted above");
+            if self.channels.rows.get(channel).is_none_or(|channel| channel.generation != stay) {
+                continue;
+            }
             if self.walk(channel, batch, &mut looks) {
                 batch.ended.push(channel);
             } else {
-                self.queues.dirty.push_back(channel);
+                self.queues.dirty.push_back((channel, stay));
                 break;
             }
         }
@@ -52,7 +58,10 @@ impl Hub {
     /// The bytes of a send. Valid until the hub is called with anything else.
     pub fn bytes(&self, entry: &Entry) -> &[u8] {
         match entry.source {
-            Source::Outbox => self.outboxes[self.connections[entry.row].aside].waiting(),
+            Source::Outbox => {
+                let outbox = &self.outboxes[self.connections[entry.row].aside];
+                &outbox.waiting()[..entry.length as usize]
+            }
             Source::Log { channel, position, .. } => {
                 &self.channels.rows[channel].log().slice(position)[..entry.length as usize]
             }
@@ -73,7 +82,7 @@ impl Hub {
             let member = self.member_of(row, channel);
             entry = self.log_entry(row, channel, member, lead);
         } else if !outbox.waiting().is_empty() {
-            entry.length = outbox.waiting().len() as u32;
+            entry.length = outbox.waiting().len().min(OUTBOX_SEND_BYTES) as u32;
         } else if let Some((channel, member)) = self.lagging_channel(row, aside) {
             entry = self.log_entry(row, channel, member, 0);
         } else {
@@ -240,6 +249,7 @@ impl Hub {
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
         self.rank_outbox(aside);
+        self.note_audible(entry.row, before, after);
     }
 
     fn log_sent(&mut self, entry: &Entry, channel: u32, position: u64, lead: u32) {
@@ -291,7 +301,8 @@ impl Hub {
 
     fn end_pass(&mut self, row: u32, now_nanos: u64) {
         // Another pass that ended in this batch may have closed its last member.
-        let Some(round) = &mut self.channels.rows[row].round else { return };
+        let channel = &mut self.channels.rows[row];
+        let Some(round) = &mut channel.round else { return };
         if round.oldest_nanos != u64::MAX {
             self.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
         }
@@ -302,7 +313,7 @@ impl Hub {
             self.tally.congested -= 1;
         }
         if unserved > 0 {
-            self.queues.dirty.push_back(row);
+            self.queues.dirty.push_back((row, channel.generation));
         } else {
             round.is_queued = false;
             self.release_round(row);
@@ -331,9 +342,6 @@ impl Hub {
         let Some(round) = self.channels.rows[row].round.take() else { return };
         self.note_log_bytes(round.log.bytes(), 0);
         self.tally.congested -= u32::from(round.is_congested);
-        if round.is_queued {
-            self.queues.dirty.retain(|&queued| queued != row);
-        }
     }
 }
 

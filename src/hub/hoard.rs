@@ -98,6 +98,7 @@ impl Hub {
         self.metrics.outbox_bytes_dropped.add((before - after) as u64);
         self.note_outbox_bytes(before, after);
         self.rank_outbox(self.connections[row].aside);
+        self.note_audible(row, before, after);
         if is_open && is_whole && !is_in_frame {
             let reason = "slow: others need the memory";
             self.begin_close(row, CloseCode::SLOW, reason, Cause::Hoarding);

@@ -48,7 +48,7 @@ pub struct Grant {
     pub expires_at: Option<u64>,
     /// Server-side subscriptions beside the personal channel.
     pub channels: Vec<(ChannelName, ChannelGrant)>,
-    /// Where server-side subscriptions stood.
+    /// Where server-side subscriptions stood, sorted by channel.
     pub positions: Vec<(ChannelName, PositionClaim)>,
     /// Whether every permission is given, for trying out.
     pub is_insecure: bool,
@@ -264,6 +264,15 @@ impl Asked {
             Self::Connect(..) | Self::Send(..) | Self::Refresh(..) | Self::Refused(..) => None,
         }
     }
+
+    /// Whether it may bring many channels, or a long reply.
+    pub(super) fn may_take_long(&self) -> bool {
+        match self {
+            Self::Subscribe(_, subscribe) => subscribe.position.recover,
+            Self::Connect(..) | Self::Presence(..) | Self::History(..) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Hub {
@@ -280,7 +289,7 @@ impl Hub {
                 self.await_room(row);
             }
             _ => {
-                self.count_begun(row);
+                self.count_begun(row, &asked);
                 self.begin(row, asked);
             }
         }
@@ -367,11 +376,7 @@ impl Hub {
     /// Whether a command whose reply may be long has to wait until the client has taken those
     /// before it: each has all the room that there is.
     fn lacks_room(&self, row: u32, asked: &Asked) -> bool {
-        let may_be_long = match asked {
-            Asked::Subscribe(_, subscribe) => subscribe.position.recover,
-            Asked::Presence(..) | Asked::History(..) => true,
-            _ => false,
-        };
+        let may_be_long = asked.may_take_long() && !matches!(asked, Asked::Connect(..));
         let has_questions = self.managed.get(&row).is_some_and(|managed| managed.questions > 0);
         let is_crowded = has_questions || self.reply_room(row) < self.settings.reply_bytes_max;
         may_be_long && is_crowded
@@ -389,6 +394,14 @@ impl Hub {
 
     /// Goes on with commands that waited.
     pub(super) fn unpark(&mut self, row: u32) {
+        let was_parked = self.is_parked(row);
+        self.unpark_some(row);
+        if was_parked && !self.is_parked(row) {
+            self.queues.effects.push_back(Effect::Audible(row));
+        }
+    }
+
+    fn unpark_some(&mut self, row: u32) {
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.next_parked()
         {
@@ -403,7 +416,7 @@ impl Hub {
                 return self.await_room(row);
             }
             self.metrics.commands_parked.add(-1);
-            self.count_begun(row);
+            self.count_begun(row, &asked);
             self.begin(row, asked);
         }
     }

@@ -31,6 +31,7 @@ mod home;
 mod info;
 mod inquire;
 mod joining;
+mod leave;
 mod log;
 mod managed;
 mod membership;
@@ -62,13 +63,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::hub::channel::Channel;
-use crate::hub::connection::{Connection, Subscription};
+use crate::hub::connection::{Connection, Phase, Subscription};
 use crate::hub::crowd::Crowds;
 use crate::hub::epochs::Epochs;
 use crate::hub::history::{History, SECOND};
 use crate::hub::hoard::Hoards;
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
+use crate::hub::leave::Leavers;
 use crate::hub::managed::{Managed, Question};
 use crate::hub::membership::Indexes;
 use crate::hub::named::NamedRows;
@@ -122,6 +124,9 @@ pub struct Settings {
     pub presence_clients_max: usize,
     /// How many channels a managed connection may have.
     pub channels_max: usize,
+    /// How many channels a connection that ends leaves at once; others it leaves in portions of as
+    /// many.
+    pub leave_max: usize,
     /// How many seconds lie between pings, as managed clients are told.
     pub ping_seconds: u32,
     /// How many seconds after its end a token may still be renewed.
@@ -153,6 +158,7 @@ impl Settings {
             idempotency_keys_max: usize::MAX,
             presence_clients_max: usize::MAX,
             channels_max: usize::MAX,
+            leave_max: usize::MAX,
             ping_seconds: 25,
             refresh_grace: 25,
             rates: Rates::default(),
@@ -185,6 +191,7 @@ pub struct Hub {
     outboxes: Rows<Outbox>,
     hoards: Hoards,
     crowds: Crowds,
+    leavers: Leavers,
     joinings: Rows<Joining>,
     /// The channels that their home has still to confirm, and who waits for that.
     waiting: HashMap<u32, Vec<u32>>,
@@ -220,8 +227,9 @@ struct Queues {
     /// Envelopes from this shard to itself.
     local: VecDeque<Envelope>,
     effects: VecDeque<Effect>,
-    /// Channels with a round to do.
-    dirty: VecDeque<u32>,
+    /// Channels with a round to do, and in which of their row's stays. One that has ended is passed
+    /// by.
+    dirty: VecDeque<(u32, u32)>,
     /// Connections that are writable and lack something of their own.
     catching_up: VecDeque<u32>,
 }
@@ -287,6 +295,7 @@ impl Hub {
             outboxes: Rows::default(),
             hoards: Hoards::default(),
             crowds,
+            leavers: Leavers::default(),
             joinings: Rows::default(),
             waiting: HashMap::new(),
             devices: HashMap::new(),
@@ -383,6 +392,7 @@ impl Hub {
             && !self.has_work()
             && !self.has_waiting_publishers()
             && !self.has_latecomers()
+            && !self.has_leavers()
             && !self.is_congested()
             && self.tally.everyone == [0; 3]
     }
@@ -442,7 +452,7 @@ impl Hub {
     /// The row of a connection that still exists.
     fn row_of(&self, client: ClientId) -> Option<u32> {
         let connection = self.connections.get(client.row)?;
-        let is_there = connection.phase != connection::Phase::Free
+        let is_there = !matches!(connection.phase, Phase::Free | Phase::Gone)
             && connection.generation == client.generation
             && client.shard == self.settings.shard;
         is_there.then_some(client.row)

@@ -313,7 +313,7 @@ impl Hub {
         let after = round.log.bytes();
         if !round.is_queued {
             round.is_queued = true;
-            self.queues.dirty.push_back(row);
+            self.queues.dirty.push_back((row, channel.generation));
         }
         self.note_log_bytes(before, after);
         self.enforce_lag(row);
@@ -425,7 +425,7 @@ impl Hub {
             Phase::Open => true,
             // It would open a moment later as if nothing had been said.
             Phase::Joining => matches!(*command, Command::Disconnect { .. }),
-            Phase::Free | Phase::Attached | Phase::Closing => false,
+            Phase::Free | Phase::Attached | Phase::Closing | Phase::Gone => false,
         });
         let Some(row) = row else { return self.answer_absent(&command, ticket) };
         if let Some(Target::User { device: Some(device), .. }) = command.target()

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::hub::connection::{
     ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
 };
@@ -241,7 +239,7 @@ impl Hub {
                 self.refuse(row, Refusal::SubscriberLimit);
             }
             Phase::Open => self.drop_subscription(row, channel, Cause::Command),
-            Phase::Free | Phase::Attached | Phase::Joining | Phase::Closing => {}
+            Phase::Free | Phase::Attached | Phase::Joining | Phase::Closing | Phase::Gone => {}
         }
     }
 
@@ -254,7 +252,7 @@ impl Hub {
                 let code = CloseCode::SESSION_EVICTED;
                 self.begin_close(row, code, "replaced by a newer session", Cause::Evicted);
             }
-            Phase::Free | Phase::Attached | Phase::Closing => {}
+            Phase::Free | Phase::Attached | Phase::Closing | Phase::Gone => {}
         }
     }
 
@@ -310,7 +308,8 @@ impl Hub {
         self.connections[row].phase = Phase::Closing;
     }
 
-    /// The socket is closed: the row is free for the next connection. `code` is what backends
+    /// The socket is closed: the row is free for the next connection, or will be when it has left
+    /// all its channels. `code` is what backends
     /// hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
@@ -332,7 +331,12 @@ impl Hub {
         if self.connections[row].is(BLOCKED) {
             self.metrics.lagging.add(-1);
         }
-        self.connections.remove(row);
+        if self.leavers.has(row) {
+            self.connections[row].phase = Phase::Gone;
+            self.connections[row].aside = NONE;
+        } else {
+            self.connections.remove(row);
+        }
         self.run_local();
     }
 
@@ -341,23 +345,6 @@ impl Hub {
         if self.connections[row].is(ANNOUNCED) {
             self.raise(row, EventKind::Disconnected { code });
             self.connections[row].set(ANNOUNCED, false);
-        }
-    }
-
-    fn drop_subscriptions(&mut self, row: u32, cause: Cause) {
-        if self.connections[row].is(HAS_USER)
-            && let Some(personal) = self.personal_of(row)
-        {
-            let client = self.client_id(row);
-            let home = self.settings.homes.of(&personal);
-            self.post(home, Envelope::Exit { personal, client });
-        }
-        self.drop_index(row);
-        if let Some(managed) = self.managed.get_mut(&row) {
-            managed.terms = SmallVec::new();
-        }
-        while self.connections[row].subscriptions != NONE {
-            self.remove_subscription(row, self.connections[row].subscriptions, cause);
         }
     }
 

@@ -143,7 +143,7 @@ metrics! {
         commands_over_rate: Counter = "tidegate_client_commands_over_rate"
             "Commands of clients beyond the number that is allowed in a second.";
         commands_parked: Gauge = "tidegate_client_commands_parked"
-            "Commands of clients that wait for earlier ones of the same client or a crowded shard.";
+            "Commands of clients that wait for earlier ones, a crowded shard or their turn.";
         commands_parked_bytes: Gauge = "tidegate_client_commands_parked_bytes"
             "Memory of frames of clients with commands that wait.";
         tokens_waiting: Gauge = "tidegate_tokens_waiting"

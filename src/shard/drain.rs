@@ -97,13 +97,13 @@ impl Shard {
         }
         self.draining.told = now;
         let ticks_left = if until.is_after(now) { until.since(now) as usize } else { 0 };
-        let count = self.hub.connection_count();
-        if count == 0 || !until.plus(self.settings.close_deadline.0).is_after(now) {
+        if !until.plus(self.settings.close_deadline.0).is_after(now) {
             for row in 0..self.sockets.len() {
-                if self.sockets[row].state != State::Free {
-                    self.teardown(row as u32);
-                }
+                self.teardown(row as u32);
             }
+        }
+        // Some have still channels to leave.
+        if self.hub.connection_count() == 0 {
             self.draining.is_done = true;
             self.draining.drain.busy_shards.fetch_sub(1, Ordering::AcqRel);
             return;

@@ -36,19 +36,34 @@ pub(super) enum Half {
     /// A valid request whose answer waits for the hub, and what the client sent right after it.
     Accepted(Box<(Accepted, Vec<u8>)>),
     /// What a client has sent that must wait: right behind its request until the connection's turn
-    /// to be read, or behind commands that wait for earlier ones.
+    /// to be read, or commands until there is time for them, and what is behind them.
     Early(Box<Early>),
     /// A frame or message as far as it came.
     Message(Box<Message>),
 }
 
-/// What a client has sent that must wait.
+/// What has come and must wait.
 #[derive(Debug, Default)]
 pub(super) struct Early {
+    /// The rest of a message whose first commands were heard.
+    pub(super) commands: Option<Commands>,
+    /// How much there was before `bytes` of the frame or message that they go on with.
     pub(super) inbound: Inbound,
+    /// What was not looked at.
     pub(super) bytes: Vec<u8>,
-    /// How much memory commands take that have been read before it and that wait too.
-    pub(super) commands: usize,
+    /// How much memory commands take that were heard before it and wait too.
+    pub(super) parked: usize,
+}
+
+/// A message of commands of which some were heard.
+#[derive(Debug)]
+pub(super) struct Commands {
+    /// What was left of it when it was kept.
+    pub(super) message: Vec<u8>,
+    /// How much of that has been heard since.
+    pub(super) heard: usize,
+    /// How many commands of the message were heard.
+    pub(super) count: usize,
 }
 
 /// A frame or message as far as it came.
@@ -83,7 +98,9 @@ impl Half {
             Self::Accepted(accepted) => held.heads = accepted.1.capacity(),
             Self::Early(early) => {
                 held.messages = early.inbound.bytes() + early.bytes.capacity();
-                held.commands = early.commands;
+                let commands = early.commands.as_ref();
+                held.commands = early.parked;
+                held.commands += commands.map_or(0, |commands| commands.message.capacity());
             }
             Self::Message(message) => held.messages = message.inbound.bytes(),
         }
@@ -133,6 +150,11 @@ impl Shard {
     /// closed.
     pub(super) fn keep_half(&mut self, row: u32, half: Half) {
         self.put_half(row, half);
+        self.limit_halves(row);
+    }
+
+    /// What is half read of a connection has become more.
+    pub(super) fn limit_halves(&mut self, row: u32) {
         self.arm_message_deadline(row);
         while self.halves.held.sum() > self.settings.half_bytes_max
             && let Some((_, largest)) = self.halves.ranks.first()

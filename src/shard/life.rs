@@ -96,7 +96,7 @@ impl Shard {
 
     /// Whether a pong would have been heard by now.
     pub(super) fn is_heard(&self, row: u32) -> bool {
-        self.may_be_heard(row) && !self.sockets[row as usize].is(IS_READY)
+        self.hub.is_audible(row) && !self.sockets[row as usize].is(IS_READY)
     }
 
     /// Arms the one timer of an open connection for the next thing that is due.
@@ -215,6 +215,7 @@ impl Shard {
             Cause::Drained => metrics.closed_drained.increment(),
         }
         self.wheel.insert_or_move(row, self.work.now.plus(self.settings.close_deadline.0));
+        self.handle_audible(row);
     }
 
     /// Closing handshakes that are over but for what the outbox held: our direction ends, and
@@ -284,6 +285,7 @@ impl Shard {
         }
         let generation = self.hub.client_id(row).generation;
         self.take_half(row);
+        self.work.paused.remove(&row);
         let socket = std::mem::replace(&mut self.sockets[row as usize], Socket::FREE);
         if socket.state == State::Handshake {
             self.count_half_open_gone();

@@ -6,11 +6,12 @@
 
 use crate::hub::{Asked, Cause, Grant, Renewal, Subscribe, Wishes};
 use crate::protocol::centrifuge::{
-    ClientError, ClientFault, ConnectRequest, Method, Request, SubscribeRequest, decode_requests,
-    ping_frame,
+    ClientError, ClientFault, ConnectRequest, Method, Request, Requests, SubscribeRequest,
+    decode_requests, ping_frame, resume_requests,
 };
 use crate::protocol::{ChannelGrant, ChannelName, Variant};
 use crate::shard::Shard;
+use crate::shard::half::Commands;
 use crate::shard::life::first_ping;
 use crate::shard::report::TokenFault;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
@@ -22,6 +23,9 @@ use crate::ws::close::CloseCode;
 
 /// The emulated header in which a client names its device.
 const DEVICE_HEADER: &str = "x-device";
+
+/// Reading so many bytes of commands counts as a command more.
+const COMMAND_UNIT_BYTES: usize = 4 * 1024;
 
 /// A longer publication counts against the rate once for each so many bytes of it.
 const PUBLISH_UNIT_BYTES: usize = 4 * 1024;
@@ -69,15 +73,50 @@ impl Shard {
         variant: Variant,
         message: &[u8],
     ) -> Option<End> {
-        for request in decode_requests(variant, message) {
-            let Ok(request) = request else { return Some(BAD_REQUEST) };
+        let mut requests = decode_requests(variant, message);
+        let end = self.hear_requests(row, variant, &mut requests);
+        let is_open = self.sockets[row as usize].state == State::Open;
+        if end.is_none() && is_open && !requests.rest().is_empty() {
+            let (message, count) = (requests.rest().to_vec(), requests.count());
+            self.work.unheard = Some(Commands { message, heard: 0, count });
+        }
+        end
+    }
+
+    /// Goes on with a message of which some commands were heard.
+    pub(super) fn hear_rest(&mut self, row: u32, mut commands: Commands) -> Option<End> {
+        let variant = self.hub.variant(row);
+        let rest = &commands.message[commands.heard..];
+        let mut requests = resume_requests(variant, rest, commands.count);
+        let end = self.hear_requests(row, variant, &mut requests);
+        let (left, count) = (requests.rest().len(), requests.count());
+        let is_open = self.sockets[row as usize].state == State::Open;
+        if end.is_none() && is_open && left > 0 {
+            commands.heard = commands.message.len() - left;
+            commands.count = count;
+            self.work.unheard = Some(commands);
+        }
+        end
+    }
+
+    /// Hears commands as long as there is time for them and none waits.
+    fn hear_requests(
+        &mut self,
+        row: u32,
+        variant: Variant,
+        requests: &mut Requests<'_>,
+    ) -> Option<End> {
+        while self.sockets[row as usize].state == State::Open {
+            let before = requests.rest().len();
+            let Ok(request) = requests.next()? else { return Some(BAD_REQUEST) };
+            // One takes time for what it brings, and the very short ones still take some.
+            self.work.command_bytes = before - requests.rest().len();
+            let units = self.work.command_bytes.div_ceil(COMMAND_UNIT_BYTES);
+            self.hub.note_work(units as u32);
             let end = self.hear_request(row, variant, request);
             self.perform_effects();
-            if end.is_some() {
+            if end.is_some() || !self.may_go_on(row) {
                 return end;
-            }
-            if self.sockets[row as usize].state != State::Open {
-                return None;
             }
         }
         None
@@ -91,7 +130,6 @@ impl Shard {
         let Request { id, method } = request;
         let is_send = matches!(method, Method::Send { .. });
         self.metrics.messages_received.add(u64::from(is_send));
-        self.work.commands_left = self.work.commands_left.saturating_sub(1);
         let publishes = match &method {
             Method::Publish { data, .. } => data.len().div_ceil(PUBLISH_UNIT_BYTES).max(1),
             _ => 0,

@@ -34,7 +34,7 @@ pub use drain::Drain;
 pub use settings::{Settings, Ticks};
 pub use sleep::run;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ use crate::metrics::ShardMetrics;
 use crate::protocol::ShardId;
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
-use crate::shard::half::Halves;
+use crate::shard::half::{Commands, Halves};
 use crate::shard::socket::Socket;
 use crate::sys::ring::Ring;
 use crate::sys::{Clock, Complaints};
@@ -98,8 +98,9 @@ struct Work {
     now: Tick,
     /// Sockets that are to be read although the kernel will not say so again.
     ready: VecDeque<(u32, u32)>,
-    /// Connections that are not read until they have taken more of what waits for them.
-    paused: Vec<(u32, u32)>,
+    /// Connections that are not read until they have taken more of what waits for them, or their
+    /// commands have had their turn.
+    paused: HashSet<u32, ahash::RandomState>,
     /// Connections with a token that costs much, each of them once.
     unverified: VecDeque<verify::Waiting>,
     /// Connections whose closing handshake is over once their outbox is sent.
@@ -118,8 +119,14 @@ struct Work {
     input: Vec<u8>,
     /// Replies to one read.
     replies: Vec<u8>,
-    /// How many commands of clients this turn has still time for.
-    commands_left: u32,
+    /// When this stage of a turn has no more time for what clients ask.
+    clients_until: u64,
+    /// Whether it had some when the clock was looked at last.
+    is_time_left: bool,
+    /// How long the command was that was heard last.
+    command_bytes: usize,
+    /// What is left of a message that is being heard.
+    unheard: Option<Commands>,
     /// Timers may be due that the last turn did not run.
     are_timers_left: bool,
     /// Links that have something new and whose receiver must be woken.
@@ -157,7 +164,7 @@ impl Shard {
             now_nanos,
             now: tick_of(now_nanos),
             ready: VecDeque::new(),
-            paused: Vec::new(),
+            paused: HashSet::default(),
             unverified: VecDeque::new(),
             farewells: Vec::new(),
             first_queue: 0,
@@ -168,7 +175,10 @@ impl Shard {
             batch: Batch::default(),
             input: vec![0; INPUT_BYTES],
             replies: Vec::new(),
-            commands_left: 0,
+            clients_until: 0,
+            is_time_left: false,
+            command_bytes: 0,
+            unheard: None,
             are_timers_left: false,
             is_touched: vec![false; shards],
             are_askers_touched: false,

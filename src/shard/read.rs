@@ -8,7 +8,7 @@ use crate::http::request::HEAD_BYTES_MAX;
 use crate::hub::Cause;
 use crate::mesh::Asker;
 use crate::protocol::EventKind;
-use crate::shard::half::{Early, Half, Message};
+use crate::shard::half::{Commands, Early, Half, Message};
 use crate::shard::socket::{IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
 use crate::shard::{INPUT_BYTES, Shard};
 use crate::ws::close::CloseCode;
@@ -18,12 +18,12 @@ use crate::ws::inbound::{Inbound, Item};
 /// After so many full reads the other connections come first.
 const READS_MAX: usize = 4;
 
-/// A peer that has so much unread of us is not read any further.
-const OUTBOX_PAUSE_BYTES: usize = 64 * 1024;
-
 /// Room that is kept on the link to the ingest thread for events that cannot wait; on a short link
 /// a quarter of it.
 const EVENT_RESERVE_MAX: usize = 256;
+
+/// A full read counts as so many commands: what it brought may be thousands of messages.
+const READ_WORK: u32 = 32;
 
 /// How much is read of a managed connection at once: it may be hundreds of commands.
 const MANAGED_INPUT_BYTES: usize = 8 * 1024;
@@ -48,6 +48,10 @@ impl Shard {
             self.ring.watch_readable(self.sockets[row as usize].fd, row, generation);
         }
         let may_be_at_end = result as i16 & !libc::POLLIN != 0;
+        if !self.work.ready.is_empty() && self.hub.variant(row).is_managed() {
+            // Others have waited longer.
+            return self.make_ready(row);
+        }
         self.read(row, may_be_at_end);
     }
 
@@ -111,7 +115,18 @@ impl Shard {
             return false;
         }
         let Some(Half::Early(early)) = self.take_half(row) else { return false };
-        let Early { inbound, mut bytes, .. } = *early;
+        let Early { commands, inbound, mut bytes, .. } = *early;
+        if let Some(commands) = commands {
+            let end = self.hear_rest(row, commands);
+            let commands = self.work.unheard.take();
+            if let Some((code, reason, cause)) = end {
+                self.end_by_peer(row, code, reason, cause);
+                self.perform_effects();
+            } else if self.sockets[row as usize].state != State::Free {
+                self.put_early(row, Early { commands, inbound, bytes, parked: 0 });
+            }
+            return true;
+        }
         let rest = bytes.split_off(count_max.min(bytes.len()));
         if !inbound.is_idle() {
             let message = Message::new(inbound, self.work.now);
@@ -132,6 +147,20 @@ impl Shard {
         true
     }
 
+    /// Keeps what is left behind commands that were heard, if anything is.
+    fn put_early(&mut self, row: u32, mut early: Early) {
+        let parked = self.hub.parked_count(row);
+        if parked > 0 {
+            early.parked = parked * COMMAND_BYTES + self.work.command_bytes;
+        }
+        if early.commands.is_some() || !early.bytes.is_empty() || parked > 0 {
+            self.put_half(row, Half::Early(Box::new(early)));
+        } else if !early.inbound.is_idle() {
+            let message = Message::new(early.inbound, self.work.now);
+            self.put_half(row, Half::Message(Box::new(message)));
+        }
+    }
+
     pub(super) fn read(&mut self, row: u32, may_be_at_end: bool) {
         for _ in 0..READS_MAX {
             if !self.may_read(row) {
@@ -150,6 +179,9 @@ impl Shard {
                     true
                 }
                 Ok(count) => {
+                    if count == input_max {
+                        self.hub.note_work(READ_WORK);
+                    }
                     self.hear(row, &mut input[..count]);
                     count < input_max && !may_be_at_end
                 }
@@ -166,12 +198,6 @@ impl Shard {
             }
         }
         self.make_ready(row);
-    }
-
-    /// Whether what a peer sends is read. While it does not read us its pong may lie unread, and
-    /// the age of what it is owed decides about it.
-    pub(super) fn may_be_heard(&self, row: u32) -> bool {
-        self.hub.outbox_bytes(row) <= OUTBOX_PAUSE_BYTES && !self.hub.is_parked(row)
     }
 
     fn may_read(&mut self, row: u32) -> bool {
@@ -193,7 +219,7 @@ impl Shard {
         }
         let must_wait = match self.sockets[row as usize].state {
             State::Open => {
-                self.work.commands_left == 0 || self.are_events_full() || self.are_links_full()
+                !self.has_time_for(row) || self.are_events_full() || self.are_links_full()
             }
             State::Handshake => self.are_links_full(),
             _ => false,
@@ -203,28 +229,32 @@ impl Shard {
             self.make_ready(row);
             return false;
         }
-        let may_read = self.may_be_heard(row) || self.sockets[row as usize].state != State::Open;
+        let may_read = self.hub.is_audible(row) || self.sockets[row as usize].state != State::Open;
         if !may_read && !self.sockets[row as usize].is(IS_READY) {
             self.metrics.reads_paused.increment();
             self.sockets[row as usize].set(IS_READY, true);
-            self.work.paused.push((row, self.hub.client_id(row).generation));
+            self.work.paused.insert(row);
         }
         may_read
     }
 
-    /// Goes on to read those that have taken enough of what waited for them.
-    pub(super) fn resume_paused(&mut self) {
-        let mut paused = std::mem::take(&mut self.work.paused);
-        paused.retain(|&(row, generation)| {
-            let is_current = self.hub.client_id(row).generation == generation;
-            let goes_on = is_current && self.may_be_heard(row);
-            if goes_on {
-                self.sockets[row as usize].set(IS_READY, false);
-                self.make_ready(row);
-            }
-            is_current && !goes_on
-        });
-        self.work.paused.append(&mut paused);
+    /// A connection that was not to be read may be again.
+    pub(super) fn handle_audible(&mut self, row: u32) {
+        let is_open = self.sockets[row as usize].state == State::Open;
+        if (!is_open || self.hub.is_audible(row)) && self.work.paused.remove(&row) {
+            self.sockets[row as usize].set(IS_READY, false);
+            self.make_ready(row);
+        }
+    }
+
+    /// Whether this turn has time to hear more of a connection.
+    fn has_time_for(&mut self, row: u32) -> bool {
+        self.has_time() && !(self.hub.variant(row).is_managed() && self.hub.has_had_share(row))
+    }
+
+    /// Whether more of the commands that a connection has sent are to be heard in this turn.
+    pub(super) fn may_go_on(&mut self, row: u32) -> bool {
+        !self.hub.variant(row).is_managed() || self.has_time_for(row) && self.hub.is_audible(row)
     }
 
     fn hear(&mut self, row: u32, input: &mut [u8]) {
@@ -249,8 +279,8 @@ impl Shard {
         };
         let mut replies = std::mem::take(&mut self.work.replies);
         let limits = self.settings.limits;
-        let (mut end, mut heard) = (None, 0);
-        while end.is_none() {
+        let (mut end, mut waits) = (None, false);
+        while end.is_none() && !waits {
             match message.inbound.read(input, &limits) {
                 Err(error) => {
                     end = Some((error.close_code(), error.reason(), Cause::ProtocolError));
@@ -259,20 +289,16 @@ impl Shard {
                 Ok(step) => {
                     let consumed = step.consumed;
                     let Some(item) = step.item else { break };
-                    let whole = match item {
-                        Item::Message { payload, .. } => Some(payload.len()),
-                        _ => None,
-                    };
+                    let is_whole = matches!(item, Item::Message { .. });
                     end = self.handle_item(row, &item, &mut replies);
-                    if let Some(length) = whole {
+                    if is_whole {
                         message.end(now);
-                        heard = length;
                     }
                     input = &mut input[consumed..];
-                    let is_over = self.sockets[row as usize].is(PEER_CLOSED);
-                    if is_over || end.is_none() && self.hub.is_parked(row) {
+                    if self.sockets[row as usize].is(PEER_CLOSED) {
                         break;
                     }
+                    waits = end.is_none() && !self.may_go_on(row);
                 }
             }
         }
@@ -282,23 +308,30 @@ impl Shard {
         }
         replies.clear();
         self.work.replies = replies;
+        let commands = self.work.unheard.take();
         match end {
             Some((code, reason, cause)) => self.end_by_peer(row, code, reason, cause),
             None if self.sockets[row as usize].fd < 0 => {}
-            None if self.hub.is_parked(row) => self.wait_behind(row, message.inbound, input, heard),
+            None if waits => self.wait_behind(row, message.inbound, commands, input),
             None if !message.inbound.is_idle() => self.keep_half(row, Half::Message(message)),
             None => {}
         }
         self.perform_effects();
     }
 
-    /// Commands of the last message wait, which was so long: so does what is behind them.
-    fn wait_behind(&mut self, row: u32, inbound: Inbound, input: &[u8], heard: usize) {
+    /// Commands wait: so does what is behind them.
+    fn wait_behind(
+        &mut self,
+        row: u32,
+        inbound: Inbound,
+        commands: Option<Commands>,
+        input: &[u8],
+    ) {
         let inbound = if inbound.is_idle() { Inbound::default() } else { inbound };
-        let commands = heard + self.hub.parked_count(row) * COMMAND_BYTES;
-        let early = Early { inbound, bytes: input.to_vec(), commands };
+        let early = Early { commands, inbound, bytes: input.to_vec(), parked: 0 };
+        self.put_early(row, early);
+        self.limit_halves(row);
         self.make_ready(row);
-        self.keep_half(row, Half::Early(Box::new(early)));
     }
 
     /// One message or control frame. Returns how to close if it asks for that.

@@ -38,11 +38,22 @@ const PARKED_PAUSE: usize = 256;
 /// shards say to each other should not wait long behind publications.
 const COMMANDS_PAUSE: usize = 256;
 
-/// How many commands of managed clients one turn begins to look at before their connections wait
-/// for the next: they take microseconds each, and a flood of them should not keep others waiting.
-const COMMANDS_PER_TURN: u32 = 256;
+/// For so long a turn hears clients that have just become readable, and for so long those that
+/// wait for their turn. Commands take from less than a microsecond to milliseconds, and a flood of
+/// them should not keep others waiting.
+const CLIENTS_NANOS: u64 = 1_000_000;
+
+/// So many commands begin before the clock is looked at again.
+const COMMANDS_PER_LOOK: u32 = 32;
+
+/// For so long a turn lets connections that have ended leave their channels.
+const LEAVE_NANOS: u64 = 500_000;
 
 const BATCHES_PER_TURN: usize = 8;
+
+/// After its first batch a turn begins others for so long: one of large messages takes
+/// milliseconds.
+const FLUSH_NANOS: u64 = 3_000_000;
 
 impl Shard {
     pub(super) fn turn(&mut self) -> io::Result<Turn> {
@@ -50,32 +61,22 @@ impl Shard {
         self.work.now = super::tick_of(self.work.now_nanos);
         let unix = Clock::unix_seconds();
         self.hub.advance(Now { nanos: self.work.now_nanos, tick: self.work.now, unix });
-        self.work.commands_left = COMMANDS_PER_TURN;
+        self.begin_hearing(self.work.now_nanos);
         self.ring.enter()?;
         for _ in 0..COMPLETIONS_PER_TURN {
             let Some(completion) = self.ring.poll_completion() else { break };
             self.handle_completion(completion);
         }
-        for _ in 0..READS_PER_TURN.min(self.work.ready.len()) {
-            self.read_ready();
-        }
-        self.hub.resume_latecomers();
-        self.perform_effects();
+        self.hear_waiting();
         self.take_envelopes();
         self.verify_some();
         self.run_timers();
         self.drain_some();
         self.perform_effects();
-        for _ in 0..BATCHES_PER_TURN {
-            if !self.hub.has_work() {
-                break;
-            }
-            self.flush()?;
-            self.perform_effects();
-        }
+        self.let_leave();
+        self.flush_some()?;
         let is_crowded = self.hub.is_congested() || self.are_links_crowded();
         self.port.inbox.bell().set_crowded(is_crowded);
-        self.resume_paused();
         self.finish_farewells();
         self.send_answers();
         self.wake_receivers();
@@ -89,6 +90,7 @@ impl Shard {
         } else if self.ring.has_completions()
             || self.hub.has_work()
             || self.hub.has_latecomers()
+            || self.hub.has_leavers() && !self.are_links_full()
             || self.has_readable()
             || self.work.are_timers_left
             || self.hub.is_behind()
@@ -120,6 +122,76 @@ impl Shard {
                 }
             }
             Kind::Send | Kind::Cancel => {}
+        }
+    }
+
+    fn begin_hearing(&mut self, now_nanos: u64) {
+        self.work.clients_until = now_nanos + CLIENTS_NANOS;
+        self.work.is_time_left = true;
+        self.hub.allow(COMMANDS_PER_LOOK);
+    }
+
+    /// Whether this stage of the turn has time for more of what clients ask.
+    pub(super) fn has_time(&mut self) -> bool {
+        if self.hub.is_late() && self.work.is_time_left {
+            self.work.is_time_left = self.clock.now_nanos() < self.work.clients_until;
+            if self.work.is_time_left {
+                self.hub.allow(COMMANDS_PER_LOOK);
+            }
+        }
+        !self.hub.is_late()
+    }
+
+    /// Hears clients that wait for their turn, each in its order.
+    fn hear_waiting(&mut self) {
+        let mut ready = READS_PER_TURN.min(self.work.ready.len());
+        let mut late = self.hub.latecomers();
+        if ready == 0 && late == 0 {
+            return;
+        }
+        self.begin_hearing(self.clock.now_nanos());
+        while (ready > 0 || late > 0) && self.has_time() {
+            if late > 0 {
+                late -= 1;
+                self.hub.resume_latecomer();
+                self.perform_effects();
+            }
+            if ready > 0 {
+                ready -= 1;
+                self.read_ready();
+            }
+        }
+    }
+
+    /// Serves connections.
+    fn flush_some(&mut self) -> io::Result<()> {
+        let mut end = u64::MAX;
+        for _ in 0..BATCHES_PER_TURN {
+            if !self.hub.has_work() {
+                break;
+            }
+            let now_nanos = self.flush()?;
+            self.perform_effects();
+            if now_nanos >= end {
+                break;
+            }
+            end = end.min(now_nanos + FLUSH_NANOS);
+        }
+        Ok(())
+    }
+
+    /// Lets connections that have ended leave their channels.
+    fn let_leave(&mut self) {
+        if !self.hub.has_leavers() {
+            return;
+        }
+        let end = self.clock.now_nanos() + LEAVE_NANOS;
+        while self.hub.has_leavers() && !self.are_links_full() {
+            self.hub.leave_some();
+            self.perform_effects();
+            if self.clock.now_nanos() >= end {
+                return;
+            }
         }
     }
 
@@ -231,6 +303,7 @@ impl Shard {
                     let user = personal.user().unwrap_or_default();
                     self.authority.revoke(user, device.as_deref(), second);
                 }
+                Effect::Audible(row) => self.handle_audible(row),
                 Effect::Blocked(row) => self.handle_blocked(row),
             }
         }

@@ -8,7 +8,8 @@ use crate::shard::Shard;
 impl Shard {
     // HOT PATH 6/6: flush. One send brings a connection everything that it lacks of a channel, and
     // one system call makes a batch of such sends. A lone send is cheaper as a call of its own.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    // Returns when it was done.
+    pub(super) fn flush(&mut self) -> io::Result<u64> {
         let mut batch = std::mem::take(&mut self.work.batch);
         self.hub.poll_batch(&mut batch);
         let mut lost = Vec::new();
@@ -34,7 +35,8 @@ impl Shard {
                 refused(&mut batch.entries[place], result);
             }
         }
-        self.hub.finish_batch(&mut batch, self.clock.now_nanos());
+        let now_nanos = self.clock.now_nanos();
+        self.hub.finish_batch(&mut batch, now_nanos);
         self.work.batch = batch;
         self.perform_effects();
         for (row, fd) in lost {
@@ -42,7 +44,7 @@ impl Shard {
                 self.lose(row);
             }
         }
-        Ok(())
+        Ok(now_nanos)
     }
 
     /// Sends whole frames to one connection: at once if nothing else waits for its socket.

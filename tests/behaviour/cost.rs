@@ -1,6 +1,8 @@
 //! The promise: what one client can ask for at the edge's expense delays the others by no more than
 //! its share of a turn.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::json;
 
 use crate::harness::{Edge, Managed};
@@ -152,4 +154,77 @@ fn a_client_may_have_many_thousand_channels() {
     drop(client);
     edge.expect_metric("tidegate_channels", 0);
     edge.expect_metric("tidegate_subscriptions", 0);
+}
+
+#[test]
+fn a_client_with_many_channels_comes_back_to_all_of_them_in_one_frame() {
+    let count = 5000;
+    let edge = Edge::with(&["client.channels_max=5000", "client.anonymous=true"]);
+    let channel = |number: usize| format!("c{number}");
+    for _ in 0..2 {
+        let client = Managed::connect(&edge);
+        let command = |number| {
+            json!({ "id": 2 + number, "subscribe": { "channel": channel(number) } }).to_string()
+        };
+        let commands: Vec<String> = (0..count).map(command).collect();
+        client.say(&commands.join("\n"));
+        // Homes answer in an order of their own.
+        let mut answered = HashSet::new();
+        for _ in 0..count {
+            let reply = client.hear();
+            assert!(reply["subscribe"].is_object(), "{reply}");
+            answered.insert(reply["id"].as_u64());
+        }
+        assert_eq!(answered.len(), count);
+        edge.expect_metric("tidegate_subscriptions", count as i64);
+        for number in [0, 999, 1000, count - 1] {
+            assert_eq!(edge.publish(&channel(number), number.to_string()), 1);
+            assert_eq!(client.data(), number);
+        }
+        drop(client);
+        edge.expect_metric("tidegate_subscriptions", 0);
+    }
+    edge.expect_metric("tidegate_client_commands_parked", 0);
+}
+
+#[test]
+fn whoever_leaves_many_channels_at_once_is_seen_to_leave_each_of_them_once() {
+    let count = 700;
+    let options = [
+        "shards.count=2",
+        "client.channels_max=1000",
+        "client.anonymous=true",
+        "channels.presence=true",
+        "channels.join_leave=true",
+    ];
+    let edge = Edge::with(&options);
+    let channel = |number: usize| format!("c{number}");
+    let come = || {
+        let client = Managed::connect(&edge);
+        for number in 0..count {
+            client.done("subscribe", json!({ "channel": channel(number) }));
+        }
+        client
+    };
+    let watcher = come();
+    let leaver = come();
+    edge.expect_metric("tidegate_presence_clients", 2 * count as i64);
+    drop(leaver);
+    let mut left = HashMap::new();
+    while left.len() < count {
+        let push = watcher.push();
+        if push["leave"].is_object() {
+            *left.entry(push["channel"].to_string()).or_insert(0) += 1;
+        }
+    }
+    edge.expect_metric("tidegate_presence_clients", count as i64);
+    edge.expect_metric("tidegate_subscriptions", count as i64);
+    for number in 0..count {
+        assert_eq!(edge.publish(&channel(number), "1"), 1);
+    }
+    for _ in 0..count {
+        // Nobody leaves twice.
+        assert_eq!(watcher.data(), 1);
+    }
+    assert!(left.values().all(|&times| times == 1), "{left:?}");
 }

@@ -7,6 +7,7 @@
 //! `SIMULATION_SEED=42` only that one.
 
 mod client;
+mod leaving;
 #[path = "../simulation/network.rs"]
 #[expect(dead_code, reason = "the sockets of this simulation keep their bytes")]
 mod network;

@@ -30,7 +30,7 @@ const AGE_STEPS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Met(BTreeMap<&'static str, u64>);
 
-const SITUATIONS: [&str; 17] = [
+const SITUATIONS: [&str; 19] = [
     "recovered something",
     "recovered nothing, as there was nothing",
     "could not recover",
@@ -48,6 +48,8 @@ const SITUATIONS: [&str; 17] = [
     "history of all published",
     "revoked while connecting",
     "revoked when connected",
+    "gone with channels left to leave",
+    "commands waited for time",
 ];
 
 impl Met {
@@ -113,13 +115,7 @@ impl World {
         let homes = Homes::new(shards as u8, random.next());
         let users = 1 + random.below(4);
         let rooms = 1 + random.below(4);
-        let names: Vec<ChannelName> =
-            (0..users)
-                .map(|user| ChannelName::personal(&user.to_string()).expect("a name"))
-                .chain((0..rooms).map(|room| {
-                    ChannelName::parse(format!("room:{room}").as_bytes()).expect("a name")
-                }))
-                .collect();
+        let names = names(users, rooms);
         let rules = Namespace {
             history_size: random.pick(&[3, 20, 1000]),
             history_ttl: random.pick(&[1, 1000]),
@@ -129,15 +125,18 @@ impl World {
         };
         let named = HashMap::from([("room".into(), rules.clone())]);
         let namespaces = Arc::new(Namespaces::new(Namespace::default(), rules, named));
+        let memory_max = random.pick(&[30_000, 10_000_000]);
         let settings = Settings {
             namespaces,
             lag_bytes_max: random.pick(&[2_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[4_000, 10_000_000]),
-            memory_max: random.pick(&[30_000, 10_000_000]),
-            reply_bytes_max: random.pick(&[3_000, 10_000_000]),
+            memory_max,
+            // As the configuration has it: one reply alone may not be too much.
+            reply_bytes_max: memory_max.min(random.pick(&[3_000, 10_000_000])),
             history_bytes_max: random.pick(&[3_000, 10_000, 30_000, 10_000_000]),
             history_meta_ttl: random.pick(&[1, 1000]),
             recovery_publications_max: random.pick(&[5, 1000]),
+            leave_max: random.pick(&[1, 2, usize::MAX]),
             epoch_seed: random.next(),
             ..Settings::unlimited(ShardId(0), homes.clone())
         };
@@ -215,8 +214,8 @@ impl World {
             60..80 => self.flush(),
             80..93 => self.read(client),
             93..95 => self.take_away(client),
-            95..97 => self.leave(client),
-            97 => self.ask_where(client),
+            95 => self.leave(client),
+            96..98 => self.ask_where(client),
             _ => self.ask_for_all(client),
         }
         self.tend();
@@ -388,7 +387,25 @@ impl World {
         }
         self.clients[index].disconnect();
         self.hubs[connection.shard].0.detach(connection.row, 1006);
+        if self.hubs[connection.shard].0.has_leavers() {
+            self.met.note("gone with channels left to leave");
+        }
         self.carry_out(connection.shard);
+    }
+
+    /// A shard has time for some commands, and for those who wait.
+    fn spend_time(&mut self) {
+        let shard = self.random.below(self.hubs.len());
+        let hub = &mut self.hubs[shard].0;
+        hub.allow(if self.is_calm { u32::MAX } else { self.random.pick(&[0, 1, 40, 40]) });
+        if hub.has_latecomers() {
+            self.met.note("commands waited for time");
+        }
+        hub.resume_latecomer();
+        if self.is_calm || self.random.chance(30) {
+            hub.leave_some();
+        }
+        self.carry_out(shard);
     }
 
     fn receive(&mut self) {
@@ -438,7 +455,10 @@ impl World {
                     let connection = self.connections[token].as_mut().expect("it is there");
                     connection.blocked_since.get_or_insert(self.now);
                 }
-                Effect::Tell(..) | Effect::Connected(_) | Effect::Expiry(_) => {}
+                Effect::Tell(..)
+                | Effect::Connected(_)
+                | Effect::Expiry(_)
+                | Effect::Audible(_) => {}
                 other => panic!("not of managed connections: {other:?}"),
             }
         }
@@ -520,6 +540,7 @@ impl World {
 
     /// Connections that are slow or done go away.
     fn tend(&mut self) {
+        self.spend_time();
         for index in 0..self.connections.len() {
             let Some(connection) = &self.connections[index] else { continue };
             let is_old = |since: Option<u64>| since.is_some_and(|at| self.now - at > AGE_STEPS);
@@ -562,7 +583,7 @@ impl World {
             let is_closing = |connection: &Connection| connection.closing_since.is_some();
             if self.network.is_empty()
                 && !self.connections.iter().flatten().any(is_closing)
-                && self.hubs.iter().all(|(hub, _)| !hub.has_work())
+                && self.hubs.iter().all(|(hub, _)| !hub.has_work() && !hub.has_leavers())
                 && self.clients.iter().all(|client| is_there(client) && client.pipe.is_empty())
             {
                 return;
@@ -627,6 +648,7 @@ impl World {
         for _ in 0..4000 {
             self.receive();
             self.flush();
+            self.spend_time();
         }
         let streams: i64 = self.hubs.iter().map(|(_, metrics)| metrics.streams.value()).sum();
         if streams > 0 {
@@ -644,6 +666,14 @@ impl World {
             assert_eq!(held.map(|gauge| gauge.value()), [0; 3], "history, streams, presence");
         }
     }
+}
+
+/// The channels: those of users first.
+fn names(users: usize, rooms: usize) -> Vec<ChannelName> {
+    let personal = (0..users).map(|user| ChannelName::personal(&user.to_string()));
+    let personal = personal.map(|name| name.expect("a name"));
+    let room = |room| ChannelName::parse(format!("room:{room}").as_bytes()).expect("a name");
+    personal.chain((0..rooms).map(room)).collect()
 }
 
 /// Where a client stood, as it says when it comes back.

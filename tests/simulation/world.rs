@@ -291,6 +291,7 @@ impl World {
                 | Effect::Revoke(..) => {
                     panic!("every connection is a raw one");
                 }
+                Effect::Audible(_) => {}
                 Effect::Blocked(row) => {
                     let index = self.shards[shard].rows[&row];
                     let connection = &mut self.connections[index];

@@ -29,5 +29,5 @@ pub use encode::{encode_personal_push, encode_push, encode_reply, ping_frame};
 pub use reply::{ClientError, ClientFault, ConnectResult, PersonalPush, Reply, SubscribeResult};
 pub use request::{
     ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, Requests,
-    SubscribeRequest, decode_requests,
+    SubscribeRequest, decode_requests, resume_requests,
 };

@@ -183,7 +183,12 @@ pub struct Requests<'a> {
 /// when its turn comes, in time proportional to its length; after
 /// [`COMMANDS_PER_FRAME_MAX`] the frame counts as malformed.
 pub fn decode_requests(variant: Variant, frame: &[u8]) -> Requests<'_> {
-    Requests { variant, rest: frame, count: 0 }
+    resume_requests(variant, frame, 0)
+}
+
+/// Goes on with the [`Requests::rest`] of a frame of which so many commands were read.
+pub fn resume_requests(variant: Variant, rest: &[u8], count: usize) -> Requests<'_> {
+    Requests { variant, rest, count }
 }
 
 impl Iterator for Requests<'_> {
@@ -203,6 +208,16 @@ impl Iterator for Requests<'_> {
 }
 
 impl<'a> Requests<'a> {
+    /// What was not read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// How many commands were read.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     fn read(&mut self) -> Result<Request, RequestError> {
         if self.rest.is_empty() {
             return Err(RequestError::Empty);

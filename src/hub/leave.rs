@@ -1,0 +1,108 @@
+//! Leaving all channels, when a connection ends.
+//!
+//! One with few channels leaves them at once. One with many is done with: nothing is sent to it,
+//! nobody hears of it, and its row is kept until it has left the last of them, a portion each time
+//! that the shell has time for one ([`Hub::leave_some`]). Until then it stands in its channels like
+//! a member that lacks nothing.
+
+use std::collections::{HashMap, VecDeque};
+
+use smallvec::SmallVec;
+
+use crate::hub::connection::{HAS_USER, Phase};
+use crate::hub::rows::NONE;
+use crate::hub::{Cause, Hub};
+use crate::mesh::Envelope;
+
+/// Connections that have ended and have channels left to leave.
+#[derive(Debug, Default)]
+pub(super) struct Leavers {
+    queue: VecDeque<u32>,
+    causes: HashMap<u32, Cause, ahash::RandomState>,
+}
+
+impl Leavers {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether the connection of a row is one of them.
+    pub(super) fn has(&self, row: u32) -> bool {
+        self.causes.contains_key(&row)
+    }
+}
+
+impl Hub {
+    /// Whether connections that have ended have channels left to leave.
+    pub fn has_leavers(&self) -> bool {
+        !self.leavers.is_empty()
+    }
+
+    /// One of them leaves some of its channels.
+    pub fn leave_some(&mut self) {
+        let Some(row) = self.leavers.queue.pop_front() else { return };
+        let cause = self.leavers.causes[&row];
+        if self.leave_portion(row, cause) {
+            self.leavers.causes.remove(&row);
+            if self.connections[row].phase == Phase::Gone {
+                self.connections.remove(row);
+            }
+        } else {
+            self.leavers.queue.push_back(row);
+        }
+        self.run_local();
+    }
+
+    /// A connection ends: it leaves its user and its channels.
+    pub(super) fn drop_subscriptions(&mut self, row: u32, cause: Cause) {
+        if self.leavers.has(row) {
+            return;
+        }
+        if let Some(personal) = self.personal_of(row) {
+            let client = self.client_id(row);
+            let home = self.settings.homes.of(&personal);
+            self.post(home, Envelope::Exit { personal, client });
+        }
+        self.connections[row].set(HAS_USER, false);
+        if let Some(managed) = self.managed.get_mut(&row) {
+            managed.terms = SmallVec::new();
+        }
+        let count = usize::from(self.connections[row].subscription_count);
+        if count <= self.settings.leave_max {
+            // Whoever leaves all channels needs none of them found.
+            self.drop_index(row);
+        }
+        self.leave_unfinished(row, cause);
+        if !self.leave_portion(row, cause) {
+            self.leavers.causes.insert(row, cause);
+            self.leavers.queue.push_back(row);
+        }
+    }
+
+    /// What its outbox knows of a channel ends with the outbox: that one comes first.
+    fn leave_unfinished(&mut self, row: u32, cause: Cause) {
+        let aside = self.connections[row].aside;
+        if aside == NONE {
+            return;
+        }
+        self.outboxes[aside].lagging.clear();
+        if let Some((channel, _)) = self.outboxes[aside].unfinished
+            && let Some(subscription) = self.subscription_in(row, channel)
+        {
+            self.remove_subscription(row, subscription, cause);
+        }
+    }
+
+    /// Returns whether no channel is left.
+    fn leave_portion(&mut self, row: u32, cause: Cause) -> bool {
+        for _ in 0..self.settings.leave_max {
+            let first = self.connections[row].subscriptions;
+            if first == NONE {
+                break;
+            }
+            self.remove_subscription(row, first, cause);
+        }
+        self.connections[row].subscriptions == NONE
+    }
+}
