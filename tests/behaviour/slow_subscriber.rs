@@ -375,6 +375,8 @@ fn a_managed_client_subscribes_again_and_misses_nothing() {
     const MESSAGES: u64 = 2000;
     let options = [
         "slow.lag_bytes_max=64KiB",
+        // Publishing all of it may take long.
+        "slow.age_max=1h",
         "client.reply_bytes_max=128MiB",
         "channels.history_size=2000",
         "history.recovery_publications_max=2000",
