@@ -64,7 +64,7 @@ pub(super) fn failure(error: ApiError) -> Response {
     Failure::from(error).into_response(false)
 }
 
-async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>, Failure> {
+async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Bytes, Failure> {
     if head.method != HttpMethod::POST {
         return Err(Failure::not_posted());
     }
@@ -89,10 +89,10 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Vec<u8>
     };
     let decode = |body: &[u8], now_nanos| decode_request(method, body, now_nanos);
     let reply = carry_out(shared, read(shared, &body, decode).await?).await?;
-    let mut json = Bounded::default();
+    let mut json = Bounded::new(&shared.room);
     count_responses(&shared.metrics, &reply);
     json.write(&Body::Result(reply))?;
-    Ok(json.0)
+    Ok(json.seal())
 }
 
 /// Makes commands of a body. A long one takes milliseconds: when it is read, everybody else has a

@@ -13,10 +13,10 @@ use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{Batch, Entry, Fault, Reply, Request, decode_batch, decode_lines};
 
 /// Answers a batch. The reply has no place for an error of its own, so that has a status.
-pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Vec<u8>, Failure> {
+pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Bytes, Failure> {
     let Batch { requests, parallel } =
         read(shared, body, decode_batch).await.map_err(Failure::malformed)?;
-    let mut replies = Replies::new(&shared.metrics, Style::Batch);
+    let mut replies = Replies::new(&shared.metrics, &shared.room, Style::Batch);
     if parallel {
         all_at_once(shared, requests, &mut replies).await?;
     } else {
@@ -26,12 +26,12 @@ pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Vec<u8
 }
 
 /// Answers each command of several lines with a line.
-pub(super) async fn handle_lines(shared: &Shared, body: &Bytes) -> Result<Vec<u8>, Failure> {
+pub(super) async fn handle_lines(shared: &Shared, body: &Bytes) -> Result<Bytes, Failure> {
     let all = read(shared, body, decode_lines).await.map_err(Failure::malformed)?;
     for method in all.iter().filter_map(|(method, _)| *method) {
         requests(&shared.metrics, method).increment();
     }
-    let mut replies = Replies::new(&shared.metrics, Style::Lines);
+    let mut replies = Replies::new(&shared.metrics, &shared.room, Style::Lines);
     one_by_one(shared, all, &mut replies).await?;
     Ok(replies.finish())
 }

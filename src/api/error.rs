@@ -60,6 +60,9 @@ pub(super) enum ApiError {
     /// As many requests to the API as may be are under way.
     #[error("too many requests are under way, nothing was done: try again later")]
     TooMany,
+    /// As much memory is taken by answers as may be.
+    #[error("answers that are not read take all memory that there is for them: try again later")]
+    NoRoom,
     /// The edge itself failed.
     #[error("the edge failed to answer")]
     Failed,
@@ -98,7 +101,7 @@ impl ApiError {
             }
             Self::Request(RequestError::Refused(error)) => (StatusCode::BAD_REQUEST, error.code()),
             Self::Silent => (StatusCode::GATEWAY_TIMEOUT, "silent"),
-            Self::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Self::TooMany | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -19,6 +19,7 @@ mod process;
 mod publish;
 mod refusal;
 mod replies;
+mod room;
 mod router;
 mod server;
 mod socket;

@@ -4,20 +4,27 @@
 //! it has said what it wants. So that there is always a place, only requests to the API count
 //! against a bound of their own (`server`), and whoever is not being served gives way when all
 //! places are taken: the one first that has been doing what it does for longest, be that nothing,
-//! a request head that does not come to an end, or an answer that it does not take.
+//! a request head that does not come to an end, or an answer that it does not take. So do those
+//! who have stopped reading a large answer when the memory for answers is short.
 //!
 //! All of this is of one thread, so nothing here needs a lock.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::Timing;
+use crate::api::room::{ROOM_BYTES, SMALL_BYTES};
 use crate::metrics::HttpMetrics;
+
+/// Whoever has taken nothing of an answer for so long may have to give way to other answers.
+const STOPPED: Duration = Duration::from_secs(1);
 
 /// Probes and scrapes are further apart than this.
 const EAGER: Duration = Duration::from_millis(100);
@@ -57,6 +64,9 @@ pub(super) struct Place {
     timing: Timing,
     /// When its last answer was ready.
     answered: Cell<Option<Instant>>,
+    /// How long its last answer is, and when something of it was last taken.
+    answer_bytes: Cell<usize>,
+    taken: Cell<Instant>,
     is_displaced: Cell<bool>,
     changed: Notify,
     flushed: Notify,
@@ -101,10 +111,32 @@ impl Place {
         self.enter(Phase::Serving);
     }
 
-    /// The answer is ready.
-    pub(super) fn finish(&self) {
-        self.answered.set(Some(Instant::now()));
+    /// The answer is ready, and so long.
+    pub(super) fn finish(&self, bytes: usize) {
+        let now = Instant::now();
+        self.answered.set(Some(now));
+        self.answer_bytes.set(bytes);
+        self.taken.set(now);
         self.enter(Phase::Answer);
+    }
+
+    /// Something of the answer was taken, perhaps.
+    pub(super) fn note_output(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(count)) if *count > 0) {
+            self.taken.set(Instant::now());
+        }
+    }
+
+    /// Whether its client has stopped to read a large answer.
+    fn has_stopped(&self) -> bool {
+        self.phase.get() == Phase::Answer
+            && self.answer_bytes.get() > SMALL_BYTES
+            && self.taken.get().elapsed() >= STOPPED
+    }
+
+    fn displace(&self) {
+        self.is_displaced.set(true);
+        self.changed.notify_one();
     }
 
     /// The moment at which the present phase is over, unless something changes.
@@ -167,6 +199,8 @@ impl Places {
             since: Cell::new(Instant::now()),
             timing: self.timing,
             answered: Cell::new(None),
+            answer_bytes: Cell::new(0),
+            taken: Cell::new(Instant::now()),
             is_displaced: Cell::new(false),
             changed: Notify::new(),
             flushed: Notify::new(),
@@ -198,9 +232,22 @@ impl Places {
         let others = taken.iter().enumerate().filter(|(_, place)| is_free(place));
         let oldest = others.min_by_key(|(_, place)| place.since.get()).map(|(at, _)| at);
         if let Some(at) = oldest {
+            taken.swap_remove(at).displace();
+        }
+    }
+
+    /// If answers hold more than half of the memory that there is for them, takes their places from
+    /// those who have stopped to read, the one first that has for longest.
+    pub(super) fn relieve(&self, held: usize) {
+        let mut surplus = held.saturating_sub(ROOM_BYTES / 2);
+        let mut taken = self.taken.borrow_mut();
+        while surplus > 0 {
+            let stopped = taken.iter().enumerate().filter(|(_, place)| place.has_stopped());
+            let oldest = stopped.min_by_key(|(_, place)| place.taken.get()).map(|(at, _)| at);
+            let Some(at) = oldest else { return };
             let place = taken.swap_remove(at);
-            place.is_displaced.set(true);
-            place.changed.notify_one();
+            place.displace();
+            surplus = surplus.saturating_sub(place.answer_bytes.get());
         }
     }
 
@@ -214,7 +261,7 @@ impl Places {
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
     use super::*;
 
@@ -231,8 +278,8 @@ mod tests {
         let places = places(3);
         let (served, old, young) = (places.take(), places.take(), places.take());
         served.begin();
-        old.finish();
-        young.finish();
+        old.finish(0);
+        young.finish(0);
         let newest = places.take();
         let is_displaced = [&served, &old, &young, &newest].map(|place| place.is_displaced.get());
         assert_eq!(is_displaced, [false, true, false, false]);
@@ -253,10 +300,39 @@ mod tests {
         // Whoever is served has no deadline here.
         assert_eq!(place.deadline(), None);
         assert!(!place.is_eager());
-        place.finish();
+        place.finish(0);
         assert_eq!(poll(place.ready()), Poll::Pending);
         place.note_flush();
         assert_eq!(poll(place.ready()), Poll::Ready(()));
         assert!(place.is_eager());
+    }
+
+    #[test]
+    fn who_has_stopped_to_read_gives_way_when_memory_is_short() {
+        let places = places(9);
+        let ago = |place: &Rc<Place>, seconds| {
+            place.taken.set(Instant::now() - Duration::from_secs(seconds));
+        };
+        let (small, old, older, reading) =
+            (places.take(), places.take(), places.take(), places.take());
+        for (place, bytes, seconds) in [
+            (&small, SMALL_BYTES, 9),
+            (&old, 8 << 20, 5),
+            (&older, 8 << 20, 7),
+            (&reading, 8 << 20, 0),
+        ] {
+            place.finish(bytes);
+            ago(place, seconds);
+        }
+        let all = [&small, &old, &older, &reading];
+        let displaced = || all.map(|place| place.is_displaced.get());
+        places.relieve(ROOM_BYTES / 2);
+        assert_eq!(displaced(), [false; 4]);
+        places.relieve(ROOM_BYTES / 2 + 1);
+        assert_eq!(displaced(), [false, false, true, false]);
+        places.relieve(ROOM_BYTES);
+        assert_eq!(displaced(), [false, true, true, false]);
+        reading.note_output(&Poll::Ready(Ok(1)));
+        assert!(!reading.has_stopped());
     }
 }

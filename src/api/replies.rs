@@ -4,13 +4,20 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::api::backend::{count, count_responses};
+use axum::body::Bytes;
+
+use crate::api::backend::{Failure, count, count_responses};
+use crate::api::error::ApiError;
+use crate::api::room::{Charge, Room};
 use crate::metrics::ApiMetrics;
 use crate::protocol::CommandError;
 use crate::protocol::http_api::{Body, Fault, Method, Reply};
 
 /// Most bytes of results in one response. What would go past it is an error instead.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// With so much memory every answer begins.
+const FIRST_BYTES: usize = 512;
 
 /// What the replies to several commands look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +38,10 @@ pub(super) struct Replies<'a> {
 
 impl<'a> Replies<'a> {
     /// None so far.
-    pub(super) fn new(metrics: &'a ApiMetrics, style: Style) -> Self {
-        let opening: &[u8] = if style == Style::Batch { b"{\"replies\":[" } else { b"" };
-        Self { metrics, style, json: Bounded(opening.to_vec()) }
+    pub(super) fn new(metrics: &'a ApiMetrics, room: &Room, style: Style) -> Self {
+        let mut json = Bounded::new(room);
+        json.bytes.extend_from_slice(if style == Style::Batch { b"{\"replies\":[" } else { b"" });
+        Self { metrics, style, json }
     }
 
     /// Adds what a command brought.
@@ -42,26 +50,26 @@ impl<'a> Replies<'a> {
             Style::Batch => (b',', method.map_or("", Method::name)),
             Style::Lines => (b'\n', "result"),
         };
-        if self.json.0.ends_with(b"}") {
-            self.json.0.push(separator);
+        if self.json.bytes.ends_with(b"}") {
+            self.json.bytes.push(separator);
         }
         let written = reply.and_then(|reply| {
             count_responses(self.metrics, &reply);
-            self.json.write(&Keyed(key, reply))
+            self.json.write(&Keyed(key, reply)).map_err(|failure| failure.fault)
         });
         if let Err(fault) = written {
             count(self.metrics, &fault);
             let json = serde_json::to_vec(&Body::<()>::Error(fault)).expect("text and numbers");
-            self.json.0.extend(json);
+            self.json.bytes.extend(json);
         }
     }
 
     /// The body.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Bytes {
         if self.style == Style::Batch {
-            self.json.0.extend(b"]}");
+            self.json.bytes.extend(b"]}");
         }
-        self.json.0
+        self.json.seal()
     }
 }
 
@@ -74,27 +82,55 @@ impl Serialize for Keyed {
     }
 }
 
-/// JSON of at most [`RESPONSE_BYTES_MAX`].
-#[derive(Default)]
-pub(super) struct Bounded(pub(super) Vec<u8>);
+/// JSON of at most [`RESPONSE_BYTES_MAX`], for which there must be room.
+pub(super) struct Bounded {
+    bytes: Vec<u8>,
+    charge: Charge,
+    /// There was no room.
+    is_refused: bool,
+}
 
 impl Bounded {
+    /// Nothing so far.
+    pub(super) fn new(room: &Room) -> Self {
+        Self { bytes: Vec::new(), charge: room.charge(), is_refused: false }
+    }
+
     /// Appends a value, or nothing and an error.
-    pub(super) fn write(&mut self, value: &impl Serialize) -> Result<(), Fault> {
-        let length = self.0.len();
+    pub(super) fn write(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let length = self.bytes.len();
         serde_json::to_writer(&mut *self, value).map_err(|_| {
-            self.0.truncate(length);
-            Fault::of(CommandError::TooLarge, None)
+            self.bytes.truncate(length);
+            match std::mem::take(&mut self.is_refused) {
+                true => ApiError::NoRoom.into(),
+                false => Fault::of(CommandError::TooLarge, None).into(),
+            }
         })
+    }
+
+    /// What was written, with its room.
+    pub(super) fn seal(self) -> Bytes {
+        self.charge.seal(self.bytes)
     }
 }
 
 impl io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > RESPONSE_BYTES_MAX {
+        let length = self.bytes.len() + bytes.len();
+        if length > RESPONSE_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend(bytes);
+        if length > self.bytes.capacity() {
+            // Memory is doubled as it grows.
+            let room = (2 * self.bytes.capacity()).max(FIRST_BYTES).max(length);
+            let room = room.min(RESPONSE_BYTES_MAX);
+            if !self.charge.grow_to(room) {
+                self.is_refused = true;
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

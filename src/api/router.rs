@@ -26,8 +26,9 @@ use crate::api::head::{host, is_local_host};
 use crate::api::metrics::{Format, Page};
 use crate::api::publish::{self, publish};
 use crate::api::refusal::refusal;
+use crate::api::room::Room;
 use crate::api::{Access, Facts};
-use crate::metrics::{ApiMetrics, ShardMetrics};
+use crate::metrics::{ApiMetrics, HttpMetrics, ShardMetrics};
 use crate::shard::Drain;
 use crate::sys::Clock;
 
@@ -52,6 +53,9 @@ pub(super) struct Shared {
     pub(super) drain: Arc<Drain>,
     pub(super) clock: Clock,
     pub(super) request_time_max: Duration,
+    /// The memory for answers of the API.
+    pub(super) room: Room,
+    pub(super) http: Arc<HttpMetrics>,
     /// Most bytes of what the API is asked.
     pub(super) body_bytes_max: usize,
     pub(super) requests: Requests,
@@ -95,6 +99,7 @@ async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let format = Format::wanted(&headers);
+    shared.http.answer_bytes.set(shared.room.held() as i64);
     let page = shared.page.get(&shared.registry, format).await.map_err(|_| ApiError::Failed)?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], page).into_response())
 }

@@ -21,7 +21,7 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Request, Uri};
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -35,6 +35,7 @@ use tokio::time::sleep;
 use crate::api::answers::{self, Requests};
 use crate::api::error::ApiError;
 use crate::api::places::{Place, Places};
+use crate::api::room::Room;
 use crate::api::router::{DESCRIPTION, Shared, router};
 use crate::api::socket::Socket;
 use crate::api::unread::Unread;
@@ -102,6 +103,8 @@ pub fn serve(
         drain: control.drain,
         clock: control.clock,
         request_time_max: control.timing.request,
+        room: Room::default(),
+        http: Arc::clone(&http),
         body_bytes_max: control.body_bytes_max,
         requests,
         long_turns: Semaphore::new(1),
@@ -230,6 +233,9 @@ impl Server {
             let _turn = self.turns.acquire().await;
             sleep(TURN).await;
         }
+        if is_for_api(request.uri().path()) {
+            self.places.relieve(self.shared.room.held());
+        }
         place.begin();
         let (request, body) = Unread::watch(request);
         let mut response = self.respond(request).await;
@@ -240,7 +246,7 @@ impl Server {
         } else if let Ok(value) = format!("timeout={}", self.timing.idle.as_secs()).try_into() {
             headers.insert(KEEP_ALIVE, value);
         }
-        place.finish();
+        place.finish(response.body().size_hint().lower() as usize);
         Ok(response)
     }
 

@@ -136,6 +136,11 @@ impl<T> Link<T> {
         exceeds(self.taken.get())
     }
 
+    /// How many bytes its messages hold.
+    pub fn bytes(&self) -> u64 {
+        self.flow.held_bytes()
+    }
+
     /// Wakes the receiver if it sleeps.
     pub fn ring(&self) {
         self.bell.ring();
@@ -244,7 +249,7 @@ mod tests {
             link.try_send_weighing(2, heavy).unwrap();
             link.try_send_weighing(3, Weight::default()).unwrap();
             assert!(link.is_heavy());
-            assert_eq!(inbox.bytes(), bytes);
+            assert_eq!((inbox.bytes(), link.bytes()), (bytes, bytes));
             assert_eq!(inbox.receive(0), Some(1));
             inbox.note_taken(0, light);
             assert!(link.is_heavy());

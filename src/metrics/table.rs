@@ -187,6 +187,8 @@ metrics! {
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
         events_unheard: Counter = "tidegate_events_dropped" [reason = "no_endpoint"]
             "Events for backends that were dropped, by reason; the event sequence shows the gap.";
+        event_bytes: Gauge = "tidegate_event_bytes"
+            "Bytes of clients' messages on the link to the thread that tells backends of them.";
         answers_waiting: Gauge = "tidegate_answers_waiting"
             "Answers to backends that wait for room on a full link, counted once for each request.";
         reads_deferred: Counter = "tidegate_reads_deferred"
@@ -363,6 +365,8 @@ metrics! {
             "Connections to the internal address that ended, by reason.";
         requests_refused: Counter = "tidegate_http_requests_refused"
             "Requests to the HTTP API that were refused because too many were under way.";
+        answer_bytes: Gauge = "tidegate_http_answer_bytes"
+            "Memory of answers of the HTTP API that are being made or read.";
     }
 }
 

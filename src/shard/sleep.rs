@@ -17,6 +17,7 @@ use std::os::fd::AsRawFd;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use crate::mesh::Asker;
 use crate::shard::turn::Turn;
 use crate::shard::{Shard, Start};
 use crate::sys::memlock::patiently;
@@ -80,6 +81,8 @@ impl Shard {
     pub(super) fn handle_tick(&mut self) {
         self.ring.tick_after(TICK_NANOS - self.work.now_nanos % TICK_NANOS);
         self.metrics.link_bytes.set(self.port.inbox.bytes() as i64);
+        let events = &self.port.askers[usize::from(Asker::Ingest.place())];
+        self.metrics.event_bytes.set(events.bytes() as i64);
     }
 
     /// The descriptor of the shard's listener, while it has one.

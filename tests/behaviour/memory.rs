@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Managed, Raw, eventually, request};
+use crate::harness::{Edge, Managed, Raw, eventually, frame, request};
 
 const HALF_READ: &str = "tidegate_connections_closed_total{reason=\"half_read\"";
 const FORGOTTEN: &str = "tidegate_history_publications_evicted_total";
@@ -182,17 +182,88 @@ fn publications_over_http_are_no_longer_than_readers_may_lag() {
     let edge = Edge::with(&["slow.lag_bytes_max=64KiB"]);
     let reader = edge.connect("42", &["news"]);
     for (length, status) in [(40_000, 413), (20_000, 200), (20_000, 200)] {
-        let body = json!({ "channel": "news", "data": "x".repeat(length) }).to_string();
-        let mut peer = Raw::connect(edge.internal);
-        let head = format!(
-            "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        peer.send((head + &body).as_bytes());
+        let body = json!({ "channel": "news", "data": "x".repeat(length) });
+        let mut peer = post(Raw::connect(edge.internal), "publish", &body);
         assert_eq!(peer.response().expect("the API answers").status, status);
     }
     for _ in 0..2 {
         reader.expect(format!("\"{}\"", "x".repeat(20_000)));
     }
+}
+
+/// Posts to the API, whose answer is still to be read.
+fn post(mut peer: Raw, method: &str, body: &Value) -> Raw {
+    let body = body.to_string();
+    let head = format!(
+        "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    peer.send((head + &body).as_bytes());
+    peer
+}
+
+#[test]
+fn answers_that_nobody_reads_give_way_to_others() {
+    const HELD: &str = "tidegate_http_answer_bytes";
+    const ROOM: i64 = 128 << 20;
+    let edge = Edge::with(&["channels.history_size=100", "shards.count=1"]);
+    for _ in 0..35 {
+        edge.publish("much", format!("\"{}\"", "x".repeat(100_000)));
+    }
+    let history = json!({ "history": { "channel": "much", "limit": -1 } });
+    let batch = json!({ "commands": vec![history; 11] });
+    let before = edge.memory();
+    // Each answer is 14 MB long: eleven of 13 publications.
+    let rude: Vec<Raw> =
+        (0..16).map(|_| post(Raw::connect_narrow(edge.internal), "batch", &batch)).collect();
+    eventually("room is short", || {
+        let held = edge.metric(HELD);
+        assert!(held <= ROOM, "{held} bytes");
+        held > ROOM * 3 / 4
+    });
+    assert!(edge.memory() < before + (400 << 20));
+    // Small answers have room, and large ones as soon as it is seen who has stopped to read.
+    let small = json!({ "channel": "much", "limit": 0 });
+    assert_eq!(
+        post(Raw::connect(edge.internal), "history", &small).response().unwrap().status,
+        200
+    );
+    let displaced = "tidegate_http_connections_closed_total{reason=\"displaced\"}";
+    eventually("a polite reader is answered, and rude ones are cut off", || {
+        let response = post(Raw::connect(edge.internal), "batch", &batch).response();
+        let is_whole = |length| length > 13_000_000;
+        response.is_some_and(|it| it.status == 200 && is_whole(it.body.len()))
+            && edge.metric(displaced) > 0
+    });
+    drop(rude);
+    edge.expect_metric(HELD, 0);
+}
+
+#[test]
+fn clients_are_not_read_while_bytes_of_theirs_wait_for_backends() {
+    const EVENT_BYTES: &str = "tidegate_event_bytes";
+    const LINK_BYTES: i64 = 64 << 20;
+    let edge = Edge::with(&["shards.count=1"]);
+    edge.starve("ingest");
+    let deferred = edge.metric("tidegate_reads_deferred_total");
+    let message = frame(0x82, &[7; 60_000]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (edge, message) = (&edge, &message);
+            scope.spawn(move || {
+                let mut client = edge.raw("/websocket/talker");
+                (0..600).for_each(|_| client.send(message));
+            });
+        }
+        eventually("bytes wait", || {
+            let held = edge.metric(EVENT_BYTES);
+            assert!(held <= LINK_BYTES + 60_000, "{held} bytes");
+            held > LINK_BYTES / 4
+        });
+    });
+    eventually("all are read", || edge.metric("tidegate_messages_received_total") == 2400);
+    assert!(edge.metric("tidegate_reads_deferred_total") > deferred);
+    edge.expect_metric(EVENT_BYTES, 0);
+    edge.expect_metric("tidegate_events_dropped_total{reason=\"link_full\"", 0);
 }

@@ -254,6 +254,27 @@ impl Edge {
         assert!(Command::new("prlimit").args(arguments).status().unwrap().success());
     }
 
+    /// Lets a thread run only where a shard runs, when nobody else wants to.
+    pub fn starve(&self, thread: &str) {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let named = |name: &str| {
+            let tasks = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path());
+            let is_it = |task: &std::path::PathBuf| {
+                std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
+            };
+            tasks.into_iter().find(is_it).unwrap_or_else(|| panic!("there is no thread {name}"))
+        };
+        let status = std::fs::read_to_string(named("shard").join("status")).unwrap();
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let thread = named(thread).file_name().unwrap().to_str().unwrap().to_owned();
+        for (program, arguments) in
+            [("taskset", ["-cp", list.unwrap().trim(), &thread]), ("chrt", ["-ip", "0", &thread])]
+        {
+            let output = Command::new(program).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{program}: {output:?}");
+        }
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
