@@ -62,7 +62,9 @@ impl Edge {
 
     /// An edge with [`KEY`] whose links are bounded by bytes before they are by commands.
     pub fn with_long_links() -> Self {
-        Self::with_timing(false, Access::Keys(vec![KEY.as_bytes().into()]), TIMING, 1024)
+        // Long bodies take their time.
+        let timing = Timing { request: Duration::from_secs(20), ..TIMING };
+        Self::with_timing(false, Access::Keys(vec![KEY.as_bytes().into()]), timing, 1024)
     }
 
     fn with_access(dev: bool, access: Access) -> Self {
