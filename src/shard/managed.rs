@@ -77,7 +77,7 @@ impl Shard {
         let end = self.hear_requests(row, variant, &mut requests);
         let is_open = self.sockets[row as usize].state == State::Open;
         if end.is_none() && is_open && !requests.rest().is_empty() {
-            let (message, count) = (requests.rest().to_vec(), requests.count());
+            let (message, count) = (requests.rest().to_vec(), requests.taken());
             self.work.unheard = Some(Commands { message, heard: 0, count });
         }
         end
@@ -89,7 +89,7 @@ impl Shard {
         let rest = &commands.message[commands.heard..];
         let mut requests = resume_requests(variant, rest, commands.count);
         let end = self.hear_requests(row, variant, &mut requests);
-        let (left, count) = (requests.rest().len(), requests.count());
+        let (left, count) = (requests.rest().len(), requests.taken());
         let is_open = self.sockets[row as usize].state == State::Open;
         if end.is_none() && is_open && left > 0 {
             commands.heard = commands.message.len() - left;

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
+use tidegate::limits::COMMANDS_PER_FRAME_MAX;
 
 use crate::harness::{Edge, Managed};
 
@@ -227,4 +228,15 @@ fn whoever_leaves_many_channels_at_once_is_seen_to_leave_each_of_them_once() {
         assert_eq!(watcher.data(), 1);
     }
     assert!(left.values().all(|&times| times == 1), "{left:?}");
+}
+
+#[test]
+fn the_commands_of_a_frame_are_counted_however_it_is_read() {
+    let edge = Edge::with(&["client.anonymous=true", "websocket.message_bytes_max=1MiB"]);
+    let client = Managed::connect(&edge);
+    let ask = json!({ "id": 9, "unsubscribe": { "channel": "a" } }).to_string();
+    client.say(&("{}\n".repeat(COMMANDS_PER_FRAME_MAX - 1) + &ask));
+    assert_eq!(client.hear()["id"], 9);
+    client.say(&("{}\n".repeat(COMMANDS_PER_FRAME_MAX) + &ask));
+    assert_eq!(client.expect_close(3501), "bad request");
 }

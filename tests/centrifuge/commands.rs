@@ -9,7 +9,7 @@ use tidegate::limits::COMMANDS_PER_FRAME_MAX;
 use tidegate::protocol::Variant;
 use tidegate::protocol::centrifuge::{
     ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, SubscribeRequest,
-    decode_requests,
+    decode_requests, resume_requests,
 };
 
 use crate::protobuf::Message;
@@ -440,6 +440,21 @@ fn the_commands_of_a_frame_are_counted() {
         let more = read(variant, &pong.repeat(COMMANDS_PER_FRAME_MAX * 100));
         assert_eq!(more.len(), COMMANDS_PER_FRAME_MAX + 1);
         assert_eq!(more[COMMANDS_PER_FRAME_MAX], Err(RequestError::Malformed));
+    }
+}
+
+#[test]
+fn a_frame_is_read_in_portions_as_at_once() {
+    for (variant, pong) in [(Variant::Json, &b"{}\n"[..]), (Variant::Protobuf, b"\0")] {
+        let frame = pong.repeat(COMMANDS_PER_FRAME_MAX + 10);
+        let (mut rest, mut taken, mut read_in_portions) = (&frame[..], 0, Vec::new());
+        while !rest.is_empty() {
+            let mut requests = resume_requests(variant, rest, taken);
+            read_in_portions.extend(requests.by_ref().take(1000));
+            (rest, taken) = (requests.rest(), requests.taken());
+        }
+        assert_eq!(read_in_portions, read(variant, &frame));
+        assert_eq!(taken, COMMANDS_PER_FRAME_MAX + 1);
     }
 }
 

@@ -214,7 +214,7 @@ impl<'a> Requests<'a> {
     }
 
     /// How many commands were read.
-    pub fn count(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.count
     }
 
