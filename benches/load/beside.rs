@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tidegate::load::Latency;
 
+use crate::backends::Caller;
 use crate::cpu::Bill;
 use crate::fan_out::FanOut;
 use crate::hoarders::{Hoarders, KEPT, KINDS};
@@ -34,6 +35,9 @@ const TOGETHER: Duration = Duration::from_secs(4);
 /// The managed client waits for so long before it publishes again.
 const REST: Duration = Duration::from_millis(25);
 
+/// And the backend that publishes over HTTP for so long.
+const CALL_REST: Duration = Duration::from_millis(10);
+
 /// At most so long 99 of 100 messages may take.
 const P99_MILLIS_MAX: f64 = 50.0;
 
@@ -41,16 +45,20 @@ const P99_MILLIS_MAX: f64 = 50.0;
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     let polite = options.connections_or(POLITE);
     println!(
-        "\n{polite} subscribers, {RATE} publications a second, and a managed client; alone, and \
-         beside others\n{:28}{:>6}  {:^24}  {:^24}  {:>6} {:>5}\n{:34}  {:>7} {:>8} {:>7}  {:>7} \
-         {:>8} {:>7}",
+        "\n{polite} subscribers, {RATE} publications a second, a managed client and a caller \
+         of the API; alone, and beside others\n{:28}{:>6}  {:^24}  {:^24}  {:^24}  {:>6} {:>5}\n\
+         {:34}  {:>7} {:>8} {:>7}  {:>7} {:>8} {:>7}  {:>7} {:>8} {:>7}",
         "",
         "",
         "publications, ms",
         "managed client, ms",
+        "calls over HTTP, ms",
         "closed",
         "CPU %",
         "",
+        "p50",
+        "p99",
+        "max",
         "p50",
         "p99",
         "max",
@@ -70,12 +78,11 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 /// Measures one kind. Returns what is wrong with the outcome, if anything is.
 fn measure(options: &Options, polite: usize, place: usize) -> io::Result<Option<String>> {
     let server = Server::with(Setup { is_shared: true, ..Setup::default() })?;
-    let address = server.public.clone();
     let mut fan_out = FanOut::start(server, polite)?;
     fan_out.fill(KEPT, 100, 1024)?;
     let share = if options.is_trial { 20 } else { 1 };
     let alone = sample(&mut fan_out, ALONE / share)?;
-    let hoarders = Hoarders::start(place, &address)?;
+    let hoarders = Hoarders::start(place, &fan_out.server)?;
     // What they do first is not yet what they do.
     std::thread::sleep(ALONE / share);
     let theirs = Bill::open(hoarders.pid(), SENDER_CORE)?;
@@ -103,21 +110,25 @@ fn measure(options: &Options, polite: usize, place: usize) -> io::Result<Option<
 struct Sample {
     publications: Latency,
     echoes: Latency,
+    calls: Latency,
     /// How many were closed, or missed messages.
     lost: u64,
 }
 
 impl Sample {
-    /// The later of the two, in milliseconds.
+    /// The latest of the three, in milliseconds.
     fn p99(&self) -> f64 {
-        millis(&self.publications, 0.99).max(millis(&self.echoes, 0.99))
+        let all = [&self.publications, &self.echoes, &self.calls];
+        all.map(|latency| millis(latency, 0.99)).into_iter().fold(0.0, f64::max)
     }
 
     fn print(&self, name: &str, busy: f64, their_busy: f64) {
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|at| millis(&self.publications, at));
         let [e50, e99, e_max] = [0.5, 0.99, 1.0].map(|at| millis(&self.echoes, at));
+        let [c50, c99, c_max] = [0.5, 0.99, 1.0].map(|at| millis(&self.calls, at));
         println!(
-            "{name:34}  {p50:7.2} {p99:8.2} {max:7.1}  {e50:7.2} {e99:8.2} {e_max:7.1}  {:6} \
+            "{name:34}  {p50:7.2} {p99:8.2} {max:7.1}  {e50:7.2} {e99:8.2} {e_max:7.1}  \
+             {c50:7.2} {c99:8.2} {c_max:7.1}  {:6} \
              {:3.0}/{:.0}",
             self.lost,
             busy * 100.0,
@@ -132,7 +143,8 @@ fn millis(latency: &Latency, quantile: f64) -> f64 {
 
 /// Publishes at the rate for some time.
 fn sample(fan_out: &mut FanOut, time: Duration) -> io::Result<Sample> {
-    let echo = Echo::start(fan_out.server.public.clone());
+    let echo = Polite::start(fan_out.server.public.clone(), echo);
+    let call = Polite::start(fan_out.server.internal.clone(), call);
     fan_out.receivers.reset_latency()?;
     let count = (RATE as f64 * time.as_secs_f64()) as u32;
     let expected = fan_out.receivers.expect(u64::from(count) * fan_out.connections as u64);
@@ -144,27 +156,34 @@ fn sample(fan_out: &mut FanOut, time: Duration) -> io::Result<Sample> {
         fan_out.publish(128)?;
     }
     let seen = fan_out.receivers.outcome()?;
-    let (echoes, outcome) = echo.stop();
-    if let Err(error) = &outcome {
-        println!("the managed client: {error}");
-    }
-    let lost = seen.closed + seen.lost + u64::from(!seen.is_clean()) + u64::from(outcome.is_err());
-    Ok(Sample { publications: seen.latency, echoes, lost })
+    let mut lost = seen.closed + seen.lost + u64::from(!seen.is_clean());
+    let mut stop = |name: &str, polite: Polite| {
+        let (latency, outcome) = polite.stop();
+        if let Err(error) = outcome {
+            println!("the {name}: {error}");
+            lost += 1;
+        }
+        latency
+    };
+    let (echoes, calls) = (stop("managed client", echo), stop("caller", call));
+    Ok(Sample { publications: seen.latency, echoes, calls, lost })
 }
 
-/// A managed client that publishes and hears itself.
-struct Echo {
+/// Somebody who does something again and again, and measures how long it takes.
+struct Polite {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<(Latency, io::Result<()>)>,
 }
 
-impl Echo {
-    fn start(address: String) -> Self {
+type Act = fn(&str, &AtomicBool, &mut Latency) -> io::Result<()>;
+
+impl Polite {
+    fn start(address: String, act: Act) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || {
             let mut latency = Latency::default();
-            let result = echo(&address, &flag, &mut latency);
+            let result = act(&address, &flag, &mut latency);
             (latency, result)
         });
         Self { is_over, thread }
@@ -177,6 +196,19 @@ impl Echo {
     }
 }
 
+/// A backend that publishes over HTTP.
+fn call(address: &str, is_over: &AtomicBool, latency: &mut Latency) -> io::Result<()> {
+    let mut caller = Caller::connect(address)?;
+    while !is_over.load(Ordering::Relaxed) {
+        let begin = Instant::now();
+        caller.call("publish", r#"{"channel":"called","data":1}"#)?;
+        latency.record(begin.elapsed().as_nanos() as u64);
+        std::thread::sleep(CALL_REST);
+    }
+    Ok(())
+}
+
+/// A managed client that publishes and hears itself.
 fn echo(address: &str, is_over: &AtomicBool, latency: &mut Latency) -> io::Result<()> {
     let mut peer = Peer::connect(address, br#"{"id":1,"connect":{}}"#)?;
     peer.say(br#"{"id":2,"subscribe":{"channel":"echo"}}"#)?;

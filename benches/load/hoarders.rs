@@ -6,14 +6,18 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::token::Signer;
 
 use crate::RECEIVER_CORE;
+use crate::backends::{
+    Doors, batch, broadcast_over_http, broadcast_over_router, flood, let_expire,
+};
 use crate::peer::{Peer, frame};
 use crate::role::{Role, pin};
-use crate::server::SECRET;
+use crate::server::{SECRET, Server};
 
 /// What a client says first.
 const CONNECT: &[u8] = br#"{"id":1,"connect":{}}"#;
@@ -33,24 +37,36 @@ pub(crate) const KEPT: &str = "kept:full";
 /// Before a client that was closed comes back.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What one of them does until it is closed.
+#[derive(Clone, Copy)]
+enum Act {
+    Client(fn(&str, usize) -> io::Result<()>),
+    Backend(fn(&Doors, usize) -> io::Result<()>),
+}
+
 /// One kind of them: its name, how many there are, and what each does until it is closed.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     clients: usize,
-    act: fn(&str, usize) -> io::Result<()>,
+    act: Act,
 }
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 9] = [
-    Kind { name: "subscribe and unsubscribe", clients: 4, act: come_and_go },
-    Kind { name: "connect with positions", clients: 8, act: connect },
-    Kind { name: "commands in large frames", clients: 8, act: ask_much },
-    Kind { name: "empty commands", clients: 8, act: pong },
-    Kind { name: "history", clients: 16, act: ask_history },
-    Kind { name: "presence", clients: 16, act: ask_presence },
-    Kind { name: "close with 16384 channels", clients: 4, act: close },
-    Kind { name: "do not read", clients: 200, act: be_deaf },
-    Kind { name: "bad tokens", clients: 40, act: show_bad_tokens },
+pub(crate) const KINDS: [Kind; 14] = [
+    Kind { name: "subscribe and unsubscribe", clients: 4, act: Act::Client(come_and_go) },
+    Kind { name: "connect with positions", clients: 8, act: Act::Client(connect) },
+    Kind { name: "commands in large frames", clients: 8, act: Act::Client(ask_much) },
+    Kind { name: "empty commands", clients: 8, act: Act::Client(pong) },
+    Kind { name: "history", clients: 16, act: Act::Client(ask_history) },
+    Kind { name: "presence", clients: 16, act: Act::Client(ask_presence) },
+    Kind { name: "close with 16384 channels", clients: 4, act: Act::Client(close) },
+    Kind { name: "do not read", clients: 200, act: Act::Client(be_deaf) },
+    Kind { name: "bad tokens", clients: 40, act: Act::Client(show_bad_tokens) },
+    Kind { name: "broadcasts over HTTP", clients: 16, act: Act::Backend(broadcast_over_http) },
+    Kind { name: "batches over HTTP", clients: 16, act: Act::Backend(batch) },
+    Kind { name: "broadcasts over ROUTER", clients: 4, act: Act::Backend(broadcast_over_router) },
+    Kind { name: "a flood over PUSH", clients: 4, act: Act::Backend(flood) },
+    Kind { name: "100000 that expire", clients: 1, act: Act::Backend(let_expire) },
 ];
 
 /// All hoarders of one kind, in a process that ends with this value.
@@ -58,8 +74,10 @@ pub(crate) struct Hoarders(Role);
 
 impl Hoarders {
     /// Lets them begin.
-    pub(crate) fn start(kind: usize, address: &str) -> io::Result<Self> {
-        let mut role = Role::start_nicely("hoarders", &[&kind.to_string(), address])?;
+    pub(crate) fn start(kind: usize, server: &Server) -> io::Result<Self> {
+        let Server { public, internal, pull, router, .. } = server;
+        let arguments = [&kind.to_string(), public, internal, pull, router];
+        let mut role = Role::start_nicely("hoarders", &arguments.map(String::as_str))?;
         role.hear()?;
         Ok(Self(role))
     }
@@ -71,15 +89,21 @@ impl Hoarders {
 }
 
 /// Plays the role until the standard input ends.
-pub(crate) fn play(kind: usize, address: &str) -> io::Result<()> {
+pub(crate) fn play(kind: usize, addresses: &[String]) -> io::Result<()> {
+    let [public, internal, pull, router] = <[String; 4]>::try_from(addresses.to_vec())
+        .map_err(|_| io::Error::other("not all addresses are said"))?;
+    let doors = Arc::new(Doors { public, internal, pull, router });
     pin([RECEIVER_CORE]);
     let Kind { clients, act, .. } = KINDS[kind];
     for number in 0..clients {
-        let address = address.to_owned();
+        let doors = Arc::clone(&doors);
         std::thread::spawn(move || {
             loop {
                 // To be closed is what may happen to a hoarder.
-                let _ = act(&address, number);
+                let _ = match act {
+                    Act::Client(act) => act(&doors.public, number),
+                    Act::Backend(act) => act(&doors, number),
+                };
                 std::thread::sleep(PAUSE);
             }
         });

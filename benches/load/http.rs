@@ -110,7 +110,7 @@ impl Line {
 }
 
 /// The length of a response's head and that of its body, if the head is complete.
-fn read_head(input: &[u8]) -> io::Result<Option<(usize, usize)>> {
+pub(crate) fn read_head(input: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let head = match response.parse(input).map_err(io::Error::other)? {

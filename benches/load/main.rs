@@ -8,6 +8,7 @@
 //! it works; its figures mean nothing.
 
 mod api;
+mod backends;
 mod beside;
 mod calls;
 mod cpu;

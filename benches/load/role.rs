@@ -84,7 +84,7 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> io::Result<()> {
             ping_seconds: count(3),
             is_shared: count(4) > 0,
         }),
-        "hoarders" => hoarders::play(count(0), &arguments[1]),
+        "hoarders" => hoarders::play(count(0), &arguments[1..]),
         "floor" => floor::play(count(0)),
         "epoll" => epoll::play(),
         "echo" => echo::play(&arguments[0], count(1)),

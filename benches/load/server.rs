@@ -143,6 +143,9 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
             "channels.publish=everybody".to_owned(),
             "channels.presence=true".to_owned(),
             "namespaces.kept.presence=true".to_owned(),
+            // What is remembered there is forgotten at once.
+            "namespaces.brief.history_size=100000".to_owned(),
+            "namespaces.brief.history_ttl=1s".to_owned(),
             "namespaces.kept.join_leave=true".to_owned(),
         ]);
     } else {

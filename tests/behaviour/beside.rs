@@ -2,7 +2,6 @@
 //! takes turns, so the polite one waits for a small part of what the other wants.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -47,9 +46,8 @@ fn broadcasts_over_router_hold_up_no_push_and_no_call() {
     let _subscribers = subscribers(edge);
     let client = edge.connect("polite", &["polite"]);
     let push = edge.socket(zmq::PUSH, 1);
-    let over = &AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let heavy = scope.spawn(move || {
             let heavy = Asker::connect(edge.endpoint(2));
             let meta = json!({"op": "broadcast", "channels": channels(0..8 * EACH)}).to_string();
             for _ in 0..BROADCASTS {
@@ -58,10 +56,9 @@ fn broadcasts_over_router_hold_up_no_push_and_no_call() {
             for _ in 0..BROADCASTS {
                 assert_eq!(heavy.answer()["ok"], true);
             }
-            over.store(1, Ordering::Relaxed);
         });
         let mut rounds = 0;
-        while over.load(Ordering::Relaxed) == 0 {
+        while !heavy.is_finished() {
             let text = format!("{rounds}");
             push.send_multipart(["polite", &text], 0).unwrap();
             client.expect(&text);
@@ -84,17 +81,16 @@ fn batches_of_broadcasts_hold_up_no_call_and_have_no_call_refused() {
     let mut commands = vec![publish; 226];
     commands.extend(vec![broadcast; 30]);
     let batch = &json!({"commands": commands, "parallel": true}).to_string();
-    let over = &AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..CALLERS {
-            scope.spawn(move || {
+        let call = || {
+            scope.spawn(|| {
                 let (status, body) = post(edge, "batch", batch);
                 assert_eq!(status, 200, "{body}");
-                over.fetch_add(1, Ordering::Relaxed);
-            });
-        }
+            })
+        };
+        let callers: Vec<_> = (0..CALLERS).map(|_| call()).collect();
         let mut rounds = 0;
-        while over.load(Ordering::Relaxed) < CALLERS {
+        while callers.iter().any(|caller| !caller.is_finished()) {
             let body = json!({"channel": "polite", "data": rounds}).to_string();
             let (status, answer) = post(edge, "publish", &body);
             assert!(status == 200 && answer["error"].is_null(), "{answer}");
