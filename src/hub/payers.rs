@@ -40,7 +40,7 @@ const _: () = assert!(SHARE_BYTES.is_power_of_two() && LARGE > UNHEARD, "ranks a
 /// The streams of one namespace.
 #[derive(Debug, Default)]
 struct Group {
-    /// What all of them take.
+    /// What the small ones take.
     bytes: usize,
     small: Ranks<3>,
 }
@@ -91,14 +91,20 @@ impl Payers {
             (false, true) => None,
         };
         self.bytes = self.bytes + after - before;
-        self.groups[group].bytes = self.groups[group].bytes + after - before;
+        // A large stream, which is published to often, leaves its namespace's memory alone.
+        if is_small(was) {
+            self.groups[group].bytes -= before;
+        }
+        if is_small(is) {
+            self.groups[group].bytes += after;
+        }
         self.idle_bytes -= if was == Some(IDLE) { before } else { 0 };
         self.idle_bytes += if is == Some(IDLE) { after } else { 0 };
         if was != is {
             self.unrank(streams, row);
-            match is {
-                Some(HEARD | UNHEARD) => self.groups[group].small.set(streams, row, is),
-                _ => self.others.set(streams, row, is),
+            match is_small(is) {
+                true => self.groups[group].small.set(streams, row, is),
+                false => self.others.set(streams, row, is),
             }
         }
     }
@@ -108,8 +114,9 @@ impl Payers {
         let Stream { group, .. } = streams[row];
         let bytes = streams[row].bytes();
         self.bytes -= bytes;
-        self.groups[usize::from(group)].bytes -= bytes;
-        self.idle_bytes -= if streams[row].place().rank() == Some(IDLE) { bytes } else { 0 };
+        let rank = streams[row].place().rank();
+        self.groups[usize::from(group)].bytes -= if is_small(rank) { bytes } else { 0 };
+        self.idle_bytes -= if rank == Some(IDLE) { bytes } else { 0 };
         self.unrank(streams, row);
     }
 
@@ -141,6 +148,10 @@ impl Payers {
             groups.max_by_key(|group| group.bytes).and_then(small)
         })
     }
+}
+
+fn is_small(rank: Option<u8>) -> bool {
+    matches!(rank, Some(HEARD | UNHEARD))
 }
 
 fn rank_of(bytes: usize) -> u8 {
