@@ -89,9 +89,10 @@ options! {
         /// Who on this machine may connect to a bound ipc:// path, as the mode of a file;
         /// without it the edge's own user.
         ipc_mode: Option<u32> as Optional<FileMode> = None;
-        /// Silence after which a peer is pinged.
+        /// Silence after which a peer is pinged; one of pull and sub, which may be closed and have
+        /// messages on their way, is asked by TCP alone.
         heartbeat_interval: Duration as Time = 10 * SECOND, SECOND / 10..=60 * MINUTE;
-        /// Time after a ping in which a sign of life must come.
+        /// Time after that in which a sign of life must come.
         heartbeat_timeout: Duration as Time = 30 * SECOND, SECOND / 10..=60 * MINUTE;
         /// Wait before the first attempt to connect again.
         reconnect_interval: Duration as Time = SECOND / 10, SECOND / 1000..=10 * MINUTE;

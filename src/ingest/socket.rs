@@ -21,6 +21,9 @@ const QUEUE_BYTES_MAX: usize = 128 << 20;
 /// one that finds no room tries again after a second.
 const BACKLOG: i32 = 4096;
 
+/// So many of TCP's own probes, spread over `heartbeat_timeout`, get no answer from a dead host.
+const KEEPALIVES: i32 = 3;
+
 /// How long answers and events that were handed to libzmq may delay the end of the process.
 const LINGER_MS: i32 = 100;
 
@@ -107,6 +110,22 @@ fn check_address(endpoint: &Endpoint) -> Result<(), Error> {
     }
 }
 
+/// A ping to a peer that has sent all it had and is closed makes its kernel throw away what has
+/// not been taken yet, and neither side would know. So whoever only publishes is not pinged, and
+/// TCP notices when it is gone. Pings also need ZMTP 3.1 on both sides, which TCP does not.
+fn set_heartbeats(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
+    let Endpoint { heartbeat_interval, heartbeat_timeout, .. } = *endpoint;
+    if !matches!(endpoint.kind, Kind::Sub | Kind::Pull) {
+        socket.set_heartbeat_ivl(milliseconds(heartbeat_interval))?;
+        socket.set_heartbeat_timeout(milliseconds(heartbeat_timeout))?;
+    }
+    let seconds = |time: Duration| i32::try_from(time.as_secs().max(1)).unwrap_or(i32::MAX);
+    socket.set_tcp_keepalive(1)?;
+    socket.set_tcp_keepalive_idle(seconds(heartbeat_interval))?;
+    socket.set_tcp_keepalive_cnt(KEEPALIVES)?;
+    socket.set_tcp_keepalive_intvl(seconds(heartbeat_timeout / KEEPALIVES.unsigned_abs()))
+}
+
 fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     let longest = QUEUE_BYTES_MAX / endpoint.message_bytes_max.max(1);
     let mark = |most: usize| i32::try_from(most.max(1)).unwrap_or(i32::MAX);
@@ -116,13 +135,9 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     socket.set_maxmsgsize(i64::try_from(endpoint.message_bytes_max).unwrap_or(i64::MAX))?;
     socket.set_backlog(BACKLOG)?;
     socket.set_handshake_ivl(milliseconds(HANDSHAKE))?;
-    socket.set_heartbeat_ivl(milliseconds(endpoint.heartbeat_interval))?;
-    socket.set_heartbeat_timeout(milliseconds(endpoint.heartbeat_timeout))?;
     socket.set_reconnect_ivl(milliseconds(endpoint.reconnect_interval))?;
     socket.set_reconnect_ivl_max(milliseconds(endpoint.reconnect_interval_max))?;
-    // Heartbeats need ZMTP 3.1 on both sides; the kernel notices dead hosts without it.
-    socket.set_tcp_keepalive(1)?;
-    socket.set_tcp_keepalive_idle(60)?;
+    set_heartbeats(socket, endpoint)?;
     socket.set_sndtimeo(0)?;
     // With this option libzmq resolves names to IPv6, so only addresses that need it get it. All
     // interfaces with it are those of IPv4 too; libzmq goes without where the kernel has no IPv6.

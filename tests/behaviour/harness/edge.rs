@@ -254,8 +254,9 @@ impl Edge {
         assert!(Command::new("prlimit").args(arguments).status().unwrap().success());
     }
 
-    /// Lets a thread run only where a shard runs, when nobody else wants to.
-    pub fn starve(&self, thread: &str) {
+    /// Lets a thread run only where a shard runs, when nobody else wants to, and somebody always
+    /// does until what this returns is dropped.
+    pub fn starve(&self, thread: &str) -> Starving {
         let tasks = format!("/proc/{}/task", self.child.id());
         let named = |name: &str| {
             let tasks = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path());
@@ -272,6 +273,11 @@ impl Edge {
         {
             let output = Command::new(program).args(arguments).output().unwrap();
             assert!(output.status.success(), "{program}: {output:?}");
+        }
+        let busy = ["-c", list.unwrap().trim(), "yes"];
+        Starving {
+            thread,
+            busy: Command::new("taskset").args(busy).stdout(Stdio::null()).spawn().unwrap(),
         }
     }
 
@@ -374,4 +380,19 @@ pub fn below(words: &[&str], inner: Command) -> Command {
     let mut outer = Command::new(words[0]);
     outer.env_clear().args(&words[1..]).arg(inner.get_program()).args(inner.get_args());
     outer
+}
+
+/// A thread that waits for its turn, and a process that always has it.
+pub struct Starving {
+    thread: String,
+    busy: Child,
+}
+
+impl Drop for Starving {
+    fn drop(&mut self) {
+        self.busy.kill().unwrap();
+        self.busy.wait().unwrap();
+        let status = Command::new("chrt").args(["-op", "0", &self.thread]).status();
+        assert!(status.unwrap().success());
+    }
 }
