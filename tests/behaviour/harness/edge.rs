@@ -258,12 +258,16 @@ impl Edge {
     /// does until what this returns is dropped.
     pub fn starve(&self, thread: &str) -> Starving {
         let tasks = format!("/proc/{}/task", self.child.id());
-        let named = |name: &str| {
-            let tasks = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path());
+        let find = |name: &str| {
             let is_it = |task: &std::path::PathBuf| {
                 std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
             };
-            tasks.into_iter().find(is_it).unwrap_or_else(|| panic!("there is no thread {name}"))
+            std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().path()).find(is_it)
+        };
+        // A thread has its name a moment after it has begun.
+        let named = |name: &str| {
+            eventually(name, || find(name).is_some());
+            find(name).expect("it was there")
         };
         let status = std::fs::read_to_string(named("shard").join("status")).unwrap();
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
