@@ -18,9 +18,12 @@ use crate::ws::inbound::{Inbound, Item};
 /// After so many full reads the other connections come first.
 const READS_MAX: usize = 4;
 
-/// Room that is kept on the link to the ingest thread for events that cannot wait; on a short link
-/// a quarter of it.
-const EVENT_RESERVE_MAX: usize = 256;
+/// One part in so many of the link to the ingest thread is kept from clients' messages, for answers
+/// and for events that cannot wait. Commands are taken as long as an eighth of it is free.
+const EVENT_RESERVE: usize = 4;
+
+/// How much is read of a connection at once while others wait: it may be hundreds of messages.
+const SHARED_INPUT_BYTES: usize = 2 * 1024;
 
 /// A full read counts as so many commands: what it brought may be thousands of messages.
 const READ_WORK: u32 = 32;
@@ -48,7 +51,7 @@ impl Shard {
             self.ring.watch_readable(self.sockets[row as usize].fd, row, generation);
         }
         let may_be_at_end = result as i16 & !libc::POLLIN != 0;
-        if !self.work.ready.is_empty() && self.hub.variant(row).is_managed() {
+        if self.are_others_ready() && self.sockets[row as usize].state == State::Open {
             // Others have waited longer.
             return self.make_ready(row);
         }
@@ -88,7 +91,7 @@ impl Shard {
     /// How many events the link to the ingest thread takes, and how many of them are reserved.
     fn event_room(&self) -> (usize, usize) {
         let link = &self.port.askers[usize::from(Asker::Ingest.place())];
-        let reserve = EVENT_RESERVE_MAX.min(link.capacity() / 4);
+        let reserve = link.capacity() / EVENT_RESERVE;
         (link.capacity().saturating_sub(link.len()), reserve)
     }
 
@@ -101,10 +104,16 @@ impl Shard {
             State::Open if self.hub.variant(row).is_managed() => MANAGED_INPUT_BYTES,
             State::Open if !socket.is(IS_ECHO) => {
                 let (room, reserve) = self.event_room();
-                (room.saturating_sub(reserve / 2).max(1) * MESSAGE_BYTES_MIN).min(INPUT_BYTES)
+                let most = if self.are_others_ready() { SHARED_INPUT_BYTES } else { INPUT_BYTES };
+                (room.saturating_sub(reserve / 2).max(1) * MESSAGE_BYTES_MIN).min(most)
             }
             _ => INPUT_BYTES,
         }
+    }
+
+    /// Whether connections wait for their turn to be read.
+    fn are_others_ready(&self) -> bool {
+        !self.work.ready.is_empty()
     }
 
     /// Takes a part of what came right behind the request. Returns false if there is nothing.
@@ -195,6 +204,9 @@ impl Shard {
             self.work.input = input;
             if is_last {
                 return;
+            }
+            if self.are_others_ready() {
+                break;
             }
         }
         self.make_ready(row);
