@@ -212,6 +212,8 @@ impl Server {
         // one.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
+            // One that has said all, and that it has, still hears the answers.
+            .half_close(true)
             .max_buf_size(READ_BUFFER_BYTES_MAX)
             .serve_connection(socket, answer);
         let end = tokio::select! {

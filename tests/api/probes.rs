@@ -246,6 +246,22 @@ fn ends_are_announced_and_counted() {
 }
 
 #[test]
+fn whoever_has_said_all_hears_the_answers() {
+    let mut edge = Edge::with_key();
+    let body = r#"{"channel":"news","limit":-1}"#;
+    let request = head("history", body.len()) + body;
+    edge.with_shards(long_histories(), |edge| {
+        let mut stream = edge.connect();
+        stream.write_all(request.repeat(5).as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        for _ in 0..5 {
+            assert_eq!(answer(&mut stream).status, 200);
+        }
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "then the connection ends");
+    });
+}
+
+#[test]
 fn an_answer_must_be_taken_in_time() {
     let mut edge = Edge::with_key();
     let body = r#"{"channel":"news","limit":-1}"#;
