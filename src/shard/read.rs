@@ -10,6 +10,7 @@ use crate::mesh::Asker;
 use crate::protocol::EventKind;
 use crate::shard::half::{Commands, Early, Half, Message};
 use crate::shard::socket::{IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
+use crate::shard::turn::ANSWER_RESERVE;
 use crate::shard::{INPUT_BYTES, Shard};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_frame};
@@ -19,8 +20,10 @@ use crate::ws::inbound::{Inbound, Item};
 const READS_MAX: usize = 4;
 
 /// One part in so many of the link to the ingest thread is kept from clients' messages, for answers
-/// and for events that cannot wait. Commands are taken as long as an eighth of it is free.
+/// and for events that cannot wait.
 const EVENT_RESERVE: usize = 4;
+
+const _: () = assert!(EVENT_RESERVE < ANSWER_RESERVE, "messages never hold up commands");
 
 /// How much is read of a connection at once while others wait: it may be hundreds of messages.
 const SHARED_INPUT_BYTES: usize = 2 * 1024;

@@ -34,6 +34,9 @@ const READS_PER_TURN: usize = 64;
 /// questions of connections elsewhere, of which each has a limited number.
 const PARKED_PAUSE: usize = 256;
 
+/// Commands of an asker are taken while one part in so many of the link for their answers is free.
+pub(super) const ANSWER_RESERVE: usize = 8;
+
 /// With so many envelopes on the link to a shard, commands that make more of them wait: what the
 /// shards say to each other should not wait long behind publications.
 const COMMANDS_PAUSE: usize = 256;
@@ -266,7 +269,8 @@ impl Shard {
         let Some(asker) = queue.checked_sub(shards) else { return true };
         let answers = &self.port.askers[asker];
         let waiting = answers.len() + self.work.answers[asker].len();
-        !self.are_links_crowded() && waiting <= answers.capacity() / 8 * 7
+        !self.are_links_crowded()
+            && waiting <= answers.capacity() / ANSWER_RESERVE * (ANSWER_RESERVE - 1)
     }
 
     /// Whether something waits on a link that may be taken now.
