@@ -61,13 +61,20 @@ impl Shard {
         self.read(row, may_be_at_end);
     }
 
-    /// Reads a connection that is to be read although no watch says so.
-    pub(super) fn read_ready(&mut self) {
-        let Some((row, generation)) = self.work.ready.pop_front() else { return };
-        if self.hub.client_id(row).generation == generation {
-            self.sockets[row as usize].set(IS_READY, false);
-            self.read(row, true);
+    /// Reads a connection that is to be read although no watch says so. Gives it back if that must
+    /// wait for room, so that it keeps its place before those that have taken what there was.
+    pub(super) fn read_ready(&mut self) -> Option<(u32, u32)> {
+        let (row, generation) = self.work.ready.pop_front()?;
+        if self.hub.client_id(row).generation != generation {
+            return None;
         }
+        if self.sockets[row as usize].state == State::Open && self.lacks_room() {
+            self.metrics.reads_deferred.increment();
+            return Some((row, generation));
+        }
+        self.sockets[row as usize].set(IS_READY, false);
+        self.read(row, true);
+        None
     }
 
     /// Queues a connection to be read.
@@ -81,7 +88,12 @@ impl Shard {
 
     /// Whether a connection that waits to be read could be read now.
     pub(super) fn has_readable(&self) -> bool {
-        !self.work.ready.is_empty() && !self.are_events_full() && !self.are_links_full()
+        !self.work.ready.is_empty() && !self.lacks_room()
+    }
+
+    /// Whether there is no room for what open connections ask.
+    fn lacks_room(&self) -> bool {
+        self.are_events_full() || self.are_links_full()
     }
 
     /// Messages of clients become events; while those cannot be passed on, nobody is read, and
@@ -233,9 +245,7 @@ impl Shard {
             State::Handshake | State::Open | State::Closing | State::Lingering => {}
         }
         let must_wait = match self.sockets[row as usize].state {
-            State::Open => {
-                !self.has_time_for(row) || self.are_events_full() || self.are_links_full()
-            }
+            State::Open => !self.has_time_for(row) || self.lacks_room(),
             State::Handshake => self.are_links_full(),
             _ => false,
         };

@@ -153,6 +153,7 @@ impl Shard {
             return;
         }
         self.begin_hearing(self.clock.now_nanos());
+        let mut first = Vec::new();
         while (ready > 0 || late > 0) && self.has_time() {
             if late > 0 {
                 late -= 1;
@@ -161,8 +162,11 @@ impl Shard {
             }
             if ready > 0 {
                 ready -= 1;
-                self.read_ready();
+                first.extend(self.read_ready());
             }
+        }
+        for waiting in first.into_iter().rev() {
+            self.work.ready.push_front(waiting);
         }
     }
 
