@@ -119,7 +119,8 @@ pub(crate) fn play(setup: Setup) -> io::Result<()> {
     // One endpoint of each kind that commands come in on, in the order of their addresses.
     let endpoints = ["pull", "router", "sub"].map(|kind| {
         let high_water_mark = setup.high_water_mark;
-        let endpoint = r#"endpoint = "tcp://127.0.0.1:*""#;
+        // Descriptors are for clients.
+        let endpoint = r#"endpoint = "tcp://127.0.0.1:*", peers_max = 16"#;
         format!(r#"{{kind = "{kind}", {endpoint}, high_water_mark = {high_water_mark}}}"#)
     });
     let mut settings = vec![

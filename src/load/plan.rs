@@ -17,7 +17,8 @@ use crate::sys::Clock;
 use crate::sys::host::raise_descriptor_limit;
 
 /// Descriptors of a process that are no connections. The server's own reserve is the larger one,
-/// and one number for both keeps a process of connections for each server.
+/// with places for a few backends, and one number for both keeps a process of connections for
+/// each server.
 const RESERVED: u64 = DESCRIPTORS_RESERVED as u64 + 88;
 
 /// Most messages of a run: each has its place in a table and its number 32 bits.

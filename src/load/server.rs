@@ -15,7 +15,8 @@ use super::target::Target;
 use crate::sys::host::end_with_parent;
 
 /// The one entrance that runs publish to.
-const ENDPOINTS: &str = r#"ingest.endpoints=[{kind = "pull", endpoint = "tcp://127.0.0.1:*"}]"#;
+const ENDPOINTS: &str =
+    r#"ingest.endpoints=[{kind = "pull", endpoint = "tcp://127.0.0.1:*", peers_max = 16}]"#;
 
 /// Without these channels would remember under `--dev`, which has a price of its own: what
 /// remembers in a run says so.
