@@ -15,7 +15,7 @@ use crate::ingest::Endpoint;
 use crate::ingest::monitor::{Happening, Monitor};
 use crate::ingest::peer::{Peer, Reason};
 use crate::metrics::IngestMetrics;
-use crate::sys::incoming::Door;
+use crate::sys::incoming::{self, Door};
 use crate::sys::{Complaints, memory};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
@@ -281,11 +281,14 @@ impl Watched {
         place.map(|place| self.shaking.remove(place)).is_some()
     }
 
-    /// libzmq does not say which: the one that has said most, of those that have said all that a
-    /// handshake takes.
+    /// libzmq does not say which: one that has said all that a handshake takes, or if that cannot
+    /// be known the one that has said most.
     fn admit(&mut self) {
-        let taken = |fd: &RawFd| self.peers.get(fd).map_or(0, Peer::taken);
-        let most = self.shaking.iter().enumerate().max_by_key(|(_, fd)| taken(fd));
+        let said = |fd: &RawFd| {
+            let taken = self.peers.get(fd).map_or(0, Peer::taken);
+            (incoming::has_said_first(*fd), taken)
+        };
+        let most = self.shaking.iter().enumerate().max_by_key(|(_, fd)| said(fd));
         if let Some(place) = most.map(|(place, _)| place) {
             self.shaking.remove(place);
         }
@@ -309,11 +312,11 @@ impl Watched {
             _ if foreign.is_some() => foreign,
             Ending::Refused(reason) => Some(reason),
             Ending::Left if is_old => Some(Reason::Handshake),
-            // It was told the kind of the endpoint's socket and went, or only knocked.
-            Ending::Left => match &peer {
-                Some(peer) if peer.received() <= GREETING_BYTES => None,
-                Some(_) => Some(Reason::WrongSocket),
-                None => Some(Reason::Left),
+            // It only knocked, or did not like the greeting, or was told the kind of the socket.
+            Ending::Left => match peer.as_ref().map(Peer::received) {
+                Some(0) => None,
+                Some(received) if received > GREETING_BYTES => Some(Reason::WrongSocket),
+                _ => Some(Reason::Left),
             },
             // The only refusal in a handshake of which libzmq says nothing.
             Ending::Unknown if is_shaking => Some(Reason::WrongSocket),

@@ -27,6 +27,20 @@ const IS_TLS: u64 = 1 << 61;
 const IS_NEW: u64 = 1 << 60;
 const BYTES: u64 = IS_NEW - 1;
 
+/// Where the first command of each connection ends, as far as that is known ([`first_end`]).
+static FIRST_ENDS: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
+
+/// ZeroMQ RFC 23: behind a greeting come flags and a length of one byte or, as a flag says, eight.
+const GREETING_BYTES: u64 = 64;
+const LONG_HEAD_END: u64 = GREETING_BYTES + 9;
+const FLAG_LONG: u8 = 0x02;
+const FLAG_COMMAND: u8 = 0x04;
+
+/// The end is known; else what has come of a long length stands there.
+const IS_KNOWN: u64 = 1 << 63;
+const IS_LONG: u64 = 1 << 62;
+const NEVER: u64 = u64::MAX;
+
 /// What `accept4` fails with when there is no place: libzmq knows it, and the kernel has no use
 /// for it here.
 pub const NO_PLACE: c_int = libc::EPROTO;
@@ -92,8 +106,11 @@ pub fn is_in_force() -> bool {
 
 /// Counts what comes over a descriptor, if it is not counted yet.
 pub fn count(descriptor: RawFd) {
-    if let Some(brought) = brought_by(descriptor) {
-        brought.fetch_or(IS_COUNTED, Ordering::Relaxed);
+    let Some(brought) = brought_by(descriptor) else { return };
+    let was_counted = brought.fetch_or(IS_COUNTED, Ordering::Relaxed) & IS_COUNTED != 0;
+    if !was_counted && let Some(end) = first_end_of(descriptor) {
+        // What it said first came before.
+        end.store(NEVER, Ordering::Relaxed);
     }
 }
 
@@ -119,6 +136,38 @@ pub fn take_foreign(descriptor: RawFd) -> Option<Foreign> {
     let brought = brought_by(descriptor)?.fetch_and(!(IS_HTTP | IS_TLS), Ordering::Relaxed);
     let tls = (brought & IS_TLS != 0).then_some(Foreign::Tls);
     if brought & IS_HTTP != 0 { Some(Foreign::Http) } else { tls }
+}
+
+/// Whether a greeting and a whole command behind it came over a descriptor: all that a peer says in
+/// a handshake without CURVE.
+#[must_use]
+pub fn has_said_first(descriptor: RawFd) -> bool {
+    let end = first_end_of(descriptor).map_or(NEVER, |end| end.load(Ordering::Relaxed));
+    end & IS_KNOWN != 0 && taken(descriptor) >= end & !IS_KNOWN
+}
+
+/// What is known of the end of the first command when more bytes come behind so many others.
+fn first_end(mut known: u64, before: u64, bytes: &[u8]) -> u64 {
+    for (at, &byte) in (before..LONG_HEAD_END).zip(bytes) {
+        let length = (known & !IS_LONG) << 8 | u64::from(byte);
+        known = match at {
+            ..GREETING_BYTES => continue,
+            _ if known & IS_KNOWN != 0 => break,
+            GREETING_BYTES if byte & FLAG_COMMAND == 0 => NEVER,
+            GREETING_BYTES if byte & FLAG_LONG != 0 => IS_LONG,
+            GREETING_BYTES => 0,
+            _ if known & IS_LONG == 0 => IS_KNOWN | (at + 1 + length),
+            // No command has so many bytes.
+            _ if length > u64::from(u32::MAX) => NEVER,
+            _ if at + 1 < LONG_HEAD_END => IS_LONG | length,
+            _ => IS_KNOWN | (LONG_HEAD_END + length),
+        };
+    }
+    known
+}
+
+fn first_end_of(descriptor: RawFd) -> Option<&'static AtomicU64> {
+    FIRST_ENDS.get(usize::try_from(descriptor).ok()?)
 }
 
 fn brought_by(descriptor: RawFd) -> Option<&'static AtomicU64> {
@@ -155,7 +204,8 @@ pub unsafe extern "C" fn accept4(
         super::socket::close(accepted);
         return failure(NO_PLACE);
     }
-    if let Some(brought) = brought_by(accepted) {
+    if let (Some(brought), Some(end)) = (brought_by(accepted), first_end_of(accepted)) {
+        end.store(0, Ordering::Relaxed);
         brought.store(IS_COUNTED | IS_NEW, Ordering::Relaxed);
     }
     accepted
@@ -181,10 +231,17 @@ pub unsafe extern "C" fn recv(
         return count;
     }
     brought.fetch_add(count as u64, Ordering::Relaxed);
+    if before & BYTES >= LONG_HEAD_END {
+        return count;
+    }
+    // SAFETY: the kernel has just written so many bytes there.
+    let first = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count as usize) };
+    if let Some(end) = first_end_of(descriptor) {
+        let known = end.load(Ordering::Relaxed);
+        end.store(first_end(known, before & BYTES, first), Ordering::Relaxed);
+    }
     if before & IS_NEW != 0 {
         brought.fetch_and(!IS_NEW, Ordering::Relaxed);
-        // SAFETY: the kernel has just written so many bytes there.
-        let first = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count as usize) };
         if let Some(foreign) = recognise(first) {
             let bit = if foreign == Foreign::Http { IS_HTTP } else { IS_TLS };
             brought.fetch_or(bit, Ordering::Relaxed);
@@ -245,6 +302,28 @@ mod tests {
         let fourth = listener.accept().unwrap();
         for accepted in [first, third, fourth] {
             leave(accepted.0.as_raw_fd());
+        }
+    }
+
+    #[test]
+    fn the_first_command_is_known_however_its_bytes_come() {
+        let ready = |flags: &[u8]| [&[0xff; 64], flags, b"\x05READY"].concat();
+        for (bytes, end) in [
+            (ready(&[4, 6]), IS_KNOWN | 72),
+            (ready(&[6, 0, 0, 0, 0, 0, 0, 1, 2]), IS_KNOWN | (73 + 258)),
+            (ready(&[6, 0, 0, 0, 1, 0, 0, 1, 2]), NEVER),
+            (ready(&[0, 6]), NEVER),
+            (vec![0xff; 64], 0),
+        ] {
+            for step in [1, 2, 3, 5, 64, 65, 66, 100] {
+                let chunks = bytes.chunks(step).scan(0, |before, chunk| {
+                    *before += chunk.len() as u64;
+                    Some((*before - chunk.len() as u64, chunk))
+                });
+                let known =
+                    chunks.fold(0, |known, (before, chunk)| first_end(known, before, chunk));
+                assert_eq!(known, end, "in steps of {step}: {bytes:?}");
+            }
         }
     }
 

@@ -31,6 +31,8 @@ fn try_until<T>(edge: &Edge, reason: &str, connect: impl Fn() -> T) {
         let known = edge.metric("tidegate_ingest_peers_refused_total");
         let _peer = connect();
         eventually("one is refused", || edge.metric("tidegate_ingest_peers_refused_total") > known);
+        // Five are told of in a second.
+        std::thread::sleep(Duration::from_millis(500));
         edge.metric(&counter) > 0
     });
 }
@@ -120,6 +122,7 @@ fn clients_that_curve_does_not_let_in_are_told_of() {
     let edge = Edge::with(&[&endpoint]);
     try_until(&edge, "curve", || Asker::connect(edge.endpoint(0)));
     expect_refusal(&edge, "curve", "only one side has CURVE");
+    std::thread::sleep(Duration::from_secs(1));
     let stranger = zmq::CurveKeyPair::new().unwrap();
     let socket = zmq::Context::new().socket(zmq::DEALER).unwrap();
     socket.set_linger(0).unwrap();

@@ -103,6 +103,36 @@ fn silent_connections_take_bounded_descriptors_and_keep_no_backend_out() {
 }
 
 #[test]
+fn long_handshakes_take_no_place_from_backends_that_have_finished_theirs() {
+    const RUDE: usize = 3;
+    let edge = edge_with_places(2 * RUDE);
+    let client = edge.connect("u", &["c"]);
+    let peers = || edge.metric("tidegate_ingest_peers") as usize;
+    let ready = [&[6][..], &1_000_000_u64.to_be_bytes(), b"\x05READY", &[0; 100_000]].concat();
+    let mechanism = [&b"\x01NULL"[..], &[0; 48]].concat();
+    let said = [HALF_GREETING, &mechanism, &ready].concat();
+    let rude: Vec<_> = (0..RUDE)
+        .map(|_| {
+            let mut peer = tcp(&edge, 1);
+            peer.write_all(&said).unwrap();
+            peer
+        })
+        .collect();
+    let backends: Vec<_> = (1..=RUDE)
+        .map(|count| {
+            let push = push_once(&edge);
+            eventually("it is there", || peers() == RUDE + count);
+            push
+        })
+        .collect();
+    let crowd: Vec<_> = (0..100).map(|_| tcp(&edge, 1)).collect();
+    rude.into_iter().chain(crowd).for_each(|mut peer| expect_end(&mut peer));
+    for (place, push) in backends.iter().enumerate() {
+        say(push, &client, &place.to_string());
+    }
+}
+
+#[test]
 fn backends_that_have_said_nothing_keep_their_places() {
     const PLACES: usize = 3;
     let edge = edge_with_places(PLACES);
@@ -223,7 +253,8 @@ fn subscriptions_to_events_are_bounded_in_bytes() {
         peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
         greet(&mut peer, b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
         let (mut sent, mut topic) = (0, 0u64);
-        while sent < 8 * MEGABYTE {
+        // Connections are looked at ten times a second.
+        while sent < 64 * MEGABYTE {
             // An event: libzmq takes subscriptions in when it has something to send.
             drop(edge.connect("u", &[]));
             let mut subscriptions = Vec::new();
@@ -238,11 +269,11 @@ fn subscriptions_to_events_are_bounded_in_bytes() {
             }
             sent += subscriptions.len();
         }
-        assert!(sent < 8 * MEGABYTE, "it went on and on");
+        assert!(sent < 64 * MEGABYTE, "it went on and on");
         edge.expect_metric(&refused("subscriptions"), 1);
         expect_log(&edge, "more than 64 KiB of subscriptions");
         let grown = edge.memory().saturating_sub(before) / MEGABYTE;
-        assert!(grown < 200, "{grown} MiB");
+        assert!(grown < 1000, "{grown} MiB");
     }
 }
 
