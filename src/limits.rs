@@ -78,6 +78,11 @@ pub const CHANNELS_LEFT_AT_ONCE: usize = 64;
 /// each of their channels into one, and whatever the application has asked meanwhile.
 pub const COMMANDS_PER_FRAME_MAX: usize = 2 * CHANNELS_PER_CLIENT_MAX;
 
+/// Longest connect command in bytes: a token, data and positions of as many channels as a token may
+/// name fit. Its maps take microseconds for each entry, and it comes before anybody has shown who
+/// they are.
+pub const CONNECT_BYTES_MAX: usize = 128 << 10;
+
 /// How many bytes a connection may make the edge hold for it before it can be closed because the
 /// memory for all of them is short, as long as anybody holds more.
 pub const CONNECTION_SHARE_BYTES: usize = 16 << 10;

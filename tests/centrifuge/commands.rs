@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate::limits::COMMANDS_PER_FRAME_MAX;
+use tidegate::limits::{COMMANDS_PER_FRAME_MAX, CONNECT_BYTES_MAX};
 use tidegate::protocol::Variant;
 use tidegate::protocol::centrifuge::{
     ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, SubscribeRequest,
@@ -459,6 +459,27 @@ fn a_frame_is_read_in_portions_as_at_once() {
 }
 
 /// A megabyte of brackets must not cost a stack, whether it is skipped or kept.
+/// A map of a million entries takes a third of a second, and nobody has shown a token yet.
+#[test]
+fn connect_commands_are_short() {
+    for (length, is_read) in [(CONNECT_BYTES_MAX - 200, true), (CONNECT_BYTES_MAX, false)] {
+        let connect = ConnectRequest {
+            token: "t".repeat(length),
+            data: Bytes::from_static(b"null"),
+            ..ConnectRequest::default()
+        };
+        let request = Request { id: 1, method: Method::Connect(Box::new(connect)) };
+        for variant in [Variant::Json, Variant::Protobuf] {
+            let frame = frame(variant, std::slice::from_ref(&request));
+            let read = read(variant, &frame);
+            assert_eq!(read.first().is_some_and(Result::is_ok), is_read, "{variant:?} {length}");
+        }
+    }
+    let data = format!("\"{}\"", "d".repeat(CONNECT_BYTES_MAX));
+    let long = format!(r#"{{"id":2,"publish":{{"channel":"c","data":{data}}}}}"#);
+    assert!(read(Variant::Json, long.as_bytes())[0].is_ok(), "others carry what they carry");
+}
+
 #[test]
 fn depth_costs_no_stack() {
     let brackets = "[".repeat(500_000) + &"]".repeat(500_000);

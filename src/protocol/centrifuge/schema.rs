@@ -20,6 +20,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::limits::CONNECT_BYTES_MAX;
 use crate::protocol::centrifuge::request::{
     ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, SubscribeRequest,
 };
@@ -315,9 +316,29 @@ fn raw_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Erro
     <&RawValue>::deserialize(deserializer).map(|raw| Bytes::copy_from_slice(raw.get().as_bytes()))
 }
 
+/// As much of a long command as says whether it is a connect command, whose maps are not read then.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct LongJson<'a> {
+    #[serde(borrow)]
+    connect: Option<&'a RawValue>,
+}
+
+/// The same in protobuf.
+#[derive(Clone, PartialEq, Message)]
+struct LongProtobuf {
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    connect: Option<Bytes>,
+}
+
 impl Command {
     /// Reads a JSON object, and nothing behind it.
     pub(super) fn from_json(text: &[u8]) -> Result<Self, RequestError> {
+        if text.len() > CONNECT_BYTES_MAX
+            && serde_json::from_slice(text).is_ok_and(|long: LongJson<'_>| long.connect.is_some())
+        {
+            return Err(RequestError::Malformed);
+        }
         let command: Object<Self> =
             serde_json::from_slice(text).map_err(|_| RequestError::Malformed)?;
         Ok(command.0)
@@ -325,6 +346,11 @@ impl Command {
 
     /// Reads a protobuf message.
     pub(super) fn from_protobuf(message: &[u8]) -> Result<Self, RequestError> {
+        if message.len() > CONNECT_BYTES_MAX
+            && LongProtobuf::decode(message).is_ok_and(|long| long.connect.is_some())
+        {
+            return Err(RequestError::Malformed);
+        }
         Self::decode(message).map_err(|_| RequestError::Malformed)
     }
 
