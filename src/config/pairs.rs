@@ -17,9 +17,15 @@ const SUBSCRIPTION_BYTES: usize = 512;
 /// Limits that nobody wrote follow those that somebody did.
 pub(super) fn settle(config: &mut Config, reader: &Reader) {
     let is_default = |key: &str| reader.origin_of(key) == Origin::Default;
-    if is_default("slow.lag_bytes_max") {
-        let slow = &mut config.slow;
-        slow.lag_bytes_max = slow.lag_bytes_max.min(slow.memory_max);
+    let memory_max = config.slow.memory_max;
+    for (key, bytes) in [
+        ("slow.lag_bytes_max", &mut config.slow.lag_bytes_max),
+        ("slow.outbox_bytes_max", &mut config.slow.outbox_bytes_max),
+        ("client.reply_bytes_max", &mut config.client.reply_bytes_max),
+    ] {
+        if is_default(key) {
+            *bytes = memory_max.min(*bytes);
+        }
     }
     if is_default("client.publishes_per_second") {
         let client = &mut config.client;

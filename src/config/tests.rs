@@ -471,6 +471,14 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn limits_that_nobody_wrote_fit_a_small_memory() {
+    let config = load("slow.memory_max = '1MiB'").unwrap();
+    let limits =
+        [config.slow.lag_bytes_max, config.slow.outbox_bytes_max, config.client.reply_bytes_max];
+    assert!(limits.iter().all(|&bytes| bytes <= config.slow.memory_max), "{limits:?}");
+}
+
+#[test]
 fn a_message_has_room_for_all_subscriptions_of_a_client() {
     let size = |text: &str| load(text).unwrap().websocket.message_bytes_max;
     assert_eq!(size(""), 64 << 10);
