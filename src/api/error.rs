@@ -42,8 +42,8 @@ pub(super) enum ApiError {
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     BodyTimeout,
-    /// The body ended early.
-    #[error("the body ended early")]
+    /// The body ended early, or its chunks are not what they say.
+    #[error("the body ended early, or its chunks are malformed")]
     BodyIncomplete,
     /// The body is not a valid request.
     #[error("{0}")]

@@ -5,11 +5,13 @@
 //! carry an `Origin` must be ours; and the `Host` must be an address, so that a name rebound to
 //! this machine is of no use.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::uri::Authority;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use crate::api::error::ApiError;
@@ -40,8 +42,7 @@ pub(super) fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Reads a body of at most so many bytes in time. One with a stated length can only break off; one
-/// without can also turn out too long, and where it broke off is of no interest to anybody.
+/// Reads a body of at most so many bytes in time.
 pub(super) async fn read_body(
     headers: &HeaderMap,
     body: Body,
@@ -55,8 +56,10 @@ pub(super) async fn read_body(
     }
     match tokio::time::timeout(time_max, to_bytes(body, bytes_max)).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) if length.is_some() => Err(ApiError::BodyIncomplete),
-        Ok(Err(_)) => Err(ApiError::TooLarge(bytes_max)),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            Err(ApiError::TooLarge(bytes_max))
+        }
+        Ok(Err(_)) => Err(ApiError::BodyIncomplete),
         Err(_) => Err(ApiError::BodyTimeout),
     }
 }
