@@ -7,20 +7,24 @@ from edge import Edge
 from peers import ask, backend, clients, expect
 
 
+# Whose connections only show that a subscription has reached the edge.
+PROBE = "probe"
+
+
 async def joined(edge, events):
     """Waits until the subscription has reached the edge: connects clients until one is heard."""
-    while True:
-        async with clients(edge, "/websocket/probe"):
+    while not await events.poll(200):
+        async with clients(edge, f"/websocket/{PROBE}"):
             pass
-        if await events.poll(200):
-            break
-    while await events.poll(300):
-        await events.recv_multipart()
 
 
 async def next_event(events):
-    topic, payload, meta = await events.recv_multipart()
-    return topic.decode(), payload, json.loads(meta)
+    """The next event that is of no probe."""
+    while True:
+        topic, payload, meta = await events.recv_multipart()
+        meta = json.loads(meta)
+        if meta["user"] != PROBE:
+            return topic.decode(), payload, meta
 
 
 async def life_of_a_client(kind):
