@@ -9,7 +9,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Shutdown};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::Socket;
@@ -151,10 +151,16 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// The connection on a descriptor of libzmq's, if it is still there.
-    pub(super) fn on(fd: RawFd, now_nanos: u64) -> io::Result<Self> {
-        let socket = Socket::from(duplicate(fd)?);
+    /// A connection that libzmq made, if it is still there.
+    pub(super) fn of_connecting(fd: RawFd) -> Option<OwnedFd> {
+        let own = duplicate(fd).ok()?;
         incoming::count(fd);
+        Some(own)
+    }
+
+    /// The connection that libzmq has, or had, on a descriptor.
+    pub(super) fn on(own: OwnedFd, fd: RawFd, now_nanos: u64) -> io::Result<Self> {
+        let socket = Socket::from(own);
         let address = socket.peer_addr()?.as_socket();
         let name = address.map_or_else(
             || "a local process".to_owned(),

@@ -15,7 +15,7 @@ use crate::ingest::Endpoint;
 use crate::ingest::monitor::{Happening, Monitor};
 use crate::ingest::peer::{Peer, Reason};
 use crate::metrics::IngestMetrics;
-use crate::sys::incoming::{self, Door};
+use crate::sys::incoming::{self, Door, GREETING_BYTES};
 use crate::sys::{Complaints, memory};
 
 const SECOND_NANOS: u64 = 1_000_000_000;
@@ -23,9 +23,6 @@ const SECOND_NANOS: u64 = 1_000_000_000;
 /// How often connections are looked at while there are any, and while one is watched.
 const INTERVAL_NANOS: u64 = 100_000_000;
 const WATCH_INTERVAL_NANOS: u64 = 10_000_000;
-
-/// How long ZeroMQ's greeting is, behind which peers say what they are (ZeroMQ RFC 23).
-const GREETING_BYTES: u64 = 64;
 
 /// What a peer may send in a second beside messages: heartbeats.
 const FREE_BYTES_PER_SECOND: u64 = 256;
@@ -245,8 +242,12 @@ type Ended = (Reason, String);
 impl Watched {
     fn begin(&mut self, fd: RawFd, now_nanos: u64) {
         self.shaking.push(fd);
-        // One that is gone already will be told of next.
-        if let Ok(peer) = Peer::on(fd, now_nanos) {
+        let own = match &self.door {
+            Some(door) => door.take(fd),
+            None => Peer::of_connecting(fd),
+        };
+        // One that is gone already, or for which no descriptor was left, will be told of next.
+        if let Some(Ok(peer)) = own.map(|own| Peer::on(own, fd, now_nanos)) {
             self.peers.insert(fd, peer);
         }
     }

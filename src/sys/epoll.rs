@@ -19,9 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, epoll_event};
 
 use crate::sys::incoming;
-
-/// Descriptors that are looked after: as many as a process can have by default (`fs.nr_open`).
-const DESCRIPTORS: usize = 1 << 20;
+use crate::sys::symbol::{DESCRIPTORS, is_ours};
 
 /// Which descriptors were watched for input by level, a bit for each. Pages without a bit set are
 /// never touched.
@@ -31,9 +29,7 @@ static WATCHED: [AtomicU64; DESCRIPTORS / 64] = [const { AtomicU64::new(0) }; DE
 /// keep it.
 #[must_use]
 pub fn is_in_force() -> bool {
-    // SAFETY: the name is a C string, and looking a symbol up changes nothing.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"epoll_ctl".as_ptr()) };
-    std::ptr::eq(found, epoll_ctl as *const c_void)
+    is_ours(c"epoll_ctl", epoll_ctl as *const c_void)
 }
 
 /// Takes the place of libc's function of this name.

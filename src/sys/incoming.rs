@@ -7,17 +7,18 @@
 //! it, and one that begins as HTTP or TLS ends with its first bytes. All other sockets pass
 //! through unchanged; shards do not come here at all (`sys::socket::receive`).
 
+use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{sockaddr, socklen_t};
 
-/// Descriptors that are looked after: as many as a process can have by default (`fs.nr_open`).
-const DESCRIPTORS: usize = 1 << 20;
+use crate::sys::socket::{close, duplicate};
+use crate::sys::symbol::{DESCRIPTORS, is_ours};
 
 /// What came over each descriptor: bytes, and these bits. Pages of others are never touched.
 static BROUGHT: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
@@ -30,8 +31,9 @@ const BYTES: u64 = IS_NEW - 1;
 /// Where the first command of each connection ends, as far as that is known ([`first_end`]).
 static FIRST_ENDS: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
 
-/// ZeroMQ RFC 23: behind a greeting come flags and a length of one byte or, as a flag says, eight.
-const GREETING_BYTES: u64 = 64;
+/// How long ZeroMQ's greeting is (ZeroMQ RFC 23). Behind it peers say what they are: flags, and a
+/// length of one byte or, as a flag says, of eight.
+pub const GREETING_BYTES: u64 = 64;
 const LONG_HEAD_END: u64 = GREETING_BYTES + 9;
 const FLAG_LONG: u8 = 0x02;
 const FLAG_COMMAND: u8 = 0x04;
@@ -55,7 +57,14 @@ struct Bound {
     listener: RawFd,
     most: usize,
     open: AtomicUsize,
+    /// Connections that were accepted and not asked for yet: at most as many as there may be, since
+    /// whoever asks for them says how many there are.
+    accepted: Mutex<VecDeque<Accepted>>,
 }
+
+/// What libzmq calls a connection, and a descriptor of it that stays when libzmq closes its own, and
+/// the next connection has the same number.
+type Accepted = (RawFd, Option<OwnedFd>);
 
 /// The bound of one listener, until it is dropped.
 pub struct Door(Arc<Bound>);
@@ -73,7 +82,8 @@ impl Door {
     /// From now on the listener has at most so many connections.
     #[must_use]
     pub fn new(listener: RawFd, most: usize) -> Self {
-        let bound = Arc::new(Bound { listener, most, open: AtomicUsize::new(0) });
+        let (open, accepted) = (AtomicUsize::new(0), Mutex::default());
+        let bound = Arc::new(Bound { listener, most, open, accepted });
         bounds().push(Arc::clone(&bound));
         Self(bound)
     }
@@ -81,6 +91,17 @@ impl Door {
     /// Says how many it has: accepting counts up only.
     pub fn set_open(&self, open: usize) {
         self.0.open.store(open, Ordering::Relaxed);
+    }
+
+    /// Takes the connection that was accepted on a descriptor, which libzmq may have closed since.
+    /// They come in the order in which they were accepted; those that libzmq gave up before it told
+    /// of them are passed over.
+    #[must_use]
+    pub fn take(&self, descriptor: RawFd) -> Option<OwnedFd> {
+        let mut accepted = locked(&self.0.accepted);
+        std::iter::from_fn(|| accepted.pop_front())
+            .find_map(|(fd, own)| (fd == descriptor).then_some(own))
+            .flatten()
     }
 }
 
@@ -91,17 +112,18 @@ impl Drop for Door {
 }
 
 fn bounds() -> MutexGuard<'static, Vec<Arc<Bound>>> {
-    BOUNDS.lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&BOUNDS)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether libzmq calls these functions and not those of libc. Asking is also what makes the linker
 /// keep them.
 #[must_use]
 pub fn is_in_force() -> bool {
-    // SAFETY: the name is a C string, and looking a symbol up changes nothing.
-    let found = |name: &std::ffi::CStr| unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    ptr::eq(found(c"accept4"), accept4 as *const c_void)
-        && ptr::eq(found(c"recv"), recv as *const c_void)
+    is_ours(c"accept4", accept4 as *const c_void) && is_ours(c"recv", recv as *const c_void)
 }
 
 /// Counts what comes over a descriptor, if it is not counted yet.
@@ -201,13 +223,14 @@ pub unsafe extern "C" fn accept4(
     }
     if bound.open.fetch_add(1, Ordering::Relaxed) >= bound.most {
         bound.open.fetch_sub(1, Ordering::Relaxed);
-        super::socket::close(accepted);
+        close(accepted);
         return failure(NO_PLACE);
     }
     if let (Some(brought), Some(end)) = (brought_by(accepted), first_end_of(accepted)) {
         end.store(0, Ordering::Relaxed);
         brought.store(IS_COUNTED | IS_NEW, Ordering::Relaxed);
     }
+    locked(&bound.accepted).push_back((accepted, duplicate(accepted).ok()));
     accepted
 }
 
@@ -303,6 +326,35 @@ mod tests {
         for accepted in [first, third, fourth] {
             leave(accepted.0.as_raw_fd());
         }
+    }
+
+    #[test]
+    fn connections_that_had_the_same_descriptor_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let door = Door::new(listener.as_raw_fd(), 9);
+        let come_and_go = |stays: bool| {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, address) = listener.accept().unwrap();
+            // Others of this process may take a number that is free.
+            let fd = accepted.as_raw_fd();
+            if stays {
+                std::mem::forget(accepted);
+            } else {
+                leave(fd);
+            }
+            (fd, address, client)
+        };
+        let clients: Vec<_> = (0..5).map(|number| come_and_go(number == 3)).collect();
+        for (number, (fd, address, _)) in clients.iter().enumerate() {
+            if number == 1 {
+                // libzmq gave this one up.
+                continue;
+            }
+            let own = TcpStream::from(door.take(*fd).unwrap());
+            assert_eq!(own.peer_addr().unwrap(), *address);
+        }
+        assert!(door.take(clients[0].0).is_none());
+        close(clients[3].0);
     }
 
     #[test]

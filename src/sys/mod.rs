@@ -13,6 +13,7 @@ pub mod memlock;
 pub mod memory;
 pub mod ring;
 pub mod socket;
+mod symbol;
 
 pub use clock::Clock;
 pub use complaint::Complaints;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Asker, Client, Edge, PATIENCE, eventually, parts};
+use crate::harness::{Asker, Client, Edge, PATIENCE, eventually, greet, parts};
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -109,12 +109,10 @@ fn long_handshakes_take_no_place_from_backends_that_have_finished_theirs() {
     let client = edge.connect("u", &["c"]);
     let peers = || edge.metric("tidegate_ingest_peers") as usize;
     let ready = [&[6][..], &1_000_000_u64.to_be_bytes(), b"\x05READY", &[0; 100_000]].concat();
-    let mechanism = [&b"\x01NULL"[..], &[0; 48]].concat();
-    let said = [HALF_GREETING, &mechanism, &ready].concat();
     let rude: Vec<_> = (0..RUDE)
         .map(|_| {
             let mut peer = tcp(&edge, 1);
-            peer.write_all(&said).unwrap();
+            greet(&mut peer, &ready);
             peer
         })
         .collect();
@@ -192,16 +190,6 @@ fn http_and_tls_at_a_zeromq_port_are_named() {
     assert_eq!(edge.metric("tidegate_ingest_malformed_total"), 0);
     let backend = Asker::connect(edge.endpoint(2));
     assert_eq!(backend.ask(&parts(&["c", "hello"]))["ok"], true);
-}
-
-/// Speaks ZMTP 3.0 (RFC 23) by hand, with this READY command.
-fn greet(peer: &mut (impl Read + Write), ready: &[u8]) {
-    let mut greeting = [0; 64];
-    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
-    greeting[12..16].copy_from_slice(b"NULL");
-    peer.write_all(&greeting).unwrap();
-    peer.read_exact(&mut greeting).unwrap();
-    peer.write_all(ready).unwrap();
 }
 
 /// A path that goes with its owner.

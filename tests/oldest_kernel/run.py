@@ -30,9 +30,11 @@ NEEDS = {
     "busybox": "busybox-static",
     "prlimit": "util-linux",
     "setpriv": "util-linux",
+    "taskset": "util-linux",
+    "chrt": "util-linux",
 }
 # What busybox has not, or not with the options that tests use.
-TOOLS = ("prlimit", "setpriv")
+TOOLS = ("prlimit", "setpriv", "taskset", "chrt")
 # What tests read where they were built.
 READ = ("README.md", "docs", "examples", "tests/keys")
 BENCH = "bench fanout --serve -n 1000 --rate 100 --seconds 10"

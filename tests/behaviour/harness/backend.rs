@@ -1,5 +1,7 @@
 //! Backends: one that asks and waits for answers, and one that hears events.
 
+use std::io::{Read, Write};
+
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Edge, PATIENCE, token};
@@ -35,6 +37,16 @@ impl Asker {
         assert_eq!(parts.len(), 1, "an answer has one part");
         serde_json::from_slice(&parts[0]).unwrap()
     }
+}
+
+/// Says by hand what a ZeroMQ peer says first (ZMTP 3.0, ZeroMQ RFC 23), with this READY command.
+pub fn greet(peer: &mut (impl Read + Write), ready: &[u8]) {
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+    greeting[12..16].copy_from_slice(b"NULL");
+    peer.write_all(&greeting).unwrap();
+    peer.read_exact(&mut greeting).unwrap();
+    peer.write_all(ready).unwrap();
 }
 
 /// A message of several parts.

@@ -13,7 +13,7 @@ mod edge;
 mod managed;
 mod raw;
 
-pub use backend::{Asker, Events, parts};
+pub use backend::{Asker, Events, greet, parts};
 pub use client::{Client, Heard};
 pub use edge::{ENDPOINTS, Edge, below, command, run};
 pub use managed::{HMAC_SECRET, Managed, seconds_from_now, token, token_of};
