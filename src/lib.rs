@@ -119,8 +119,8 @@
 //!
 //! The other direction: `shard/read.rs` reads what is readable into one buffer per shard,
 //! [`ws::Inbound`] takes frames apart in place, and a complete message becomes a
-//! [`protocol::Event`] on the link to the ingest thread. While that link is nearly full, clients
-//! are not read, and TCP slows them down.
+//! [`protocol::Event`] on the link to the ingest thread. While three quarters of that link are
+//! full, clients are not read, and TCP slows them down.
 //!
 //! A connection begins in `shard/accept.rs` and `shard/door.rs`. The answer to the opening
 //! handshake is sent only when the home of every channel has confirmed the shard

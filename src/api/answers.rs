@@ -194,19 +194,11 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::protocol::ChannelName;
 
     fn part(is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer {
-            number: 1,
-            firsts: u32::from(is_first),
-            awaiting,
-            sessions,
-            error: None,
-            outcome: None,
-        }
+        Answer { number: 1, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() }
     }
 
     #[test]

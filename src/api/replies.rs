@@ -2,9 +2,8 @@
 
 use std::io;
 
-use serde::Serialize;
-
 use axum::body::Bytes;
+use serde::Serialize;
 
 use crate::api::backend::{Failure, count, count_responses};
 use crate::api::error::ApiError;

@@ -1,5 +1,6 @@
 //! Who a managed connection is: its `connect`, its token's end, and its end as a user.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::hub::managed::{
 };
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
-use crate::hub::{Cause, Hub, Joining, Then, Wishes};
+use crate::hub::{Cause, Effect, Hub, Joining, Then, Wishes};
 use crate::protocol::centrifuge::{
     ClientError, ClientFault, ConnectResult, PersonalPush, PositionClaim, Reply,
 };
@@ -138,7 +139,7 @@ impl Hub {
         connection.set(ANNOUNCED, true);
         self.join_everyone(row);
         self.raise(row, EventKind::Connected);
-        self.queues.effects.push_back(super::Effect::Connected(row));
+        self.queues.effects.push_back(Effect::Connected(row));
         for (command, ticket) in connecting.commands {
             self.apply(client, command, ticket);
         }
@@ -178,10 +179,10 @@ impl Hub {
         let was_parked = self.is_parked(row);
         let Some(managed) = self.managed.get_mut(&row) else { return };
         if was_parked {
-            self.queues.effects.push_back(super::Effect::Audible(row));
+            self.queues.effects.push_back(Effect::Audible(row));
         }
         self.metrics.commands_parked.add(-(managed.parked.len() as i64));
-        managed.parked = std::collections::VecDeque::new();
+        managed.parked = VecDeque::new();
         managed.is_verifying = false;
         if let Stage::Connecting(connecting) = std::mem::take(&mut managed.stage) {
             let joining = connecting.joining;
@@ -204,7 +205,7 @@ impl Hub {
     pub(super) fn client_refresh(&mut self, row: u32, id: u32, renewal: &Renewal) {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.expires_at = renewal.expires_at.and_then(NonZeroU64::new);
-            self.queues.effects.push_back(super::Effect::Expiry(row));
+            self.queues.effects.push_back(Effect::Expiry(row));
         }
         if let Some(info) = &renewal.info {
             self.change_info(row, info);
@@ -236,7 +237,7 @@ impl Hub {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.note_end(expires_at);
         }
-        self.queues.effects.push_back(super::Effect::Expiry(row));
+        self.queues.effects.push_back(Effect::Expiry(row));
     }
 
     /// A backend moves the end of a connection; the past ends it at once.
@@ -253,7 +254,7 @@ impl Hub {
                 self.raw_expiries.remove(&row);
             }
         }
-        self.queues.effects.push_back(super::Effect::Expiry(row));
+        self.queues.effects.push_back(Effect::Expiry(row));
     }
 
     /// The Unix second at which something of a connection may end unless it is renewed: nothing

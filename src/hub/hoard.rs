@@ -10,24 +10,17 @@
 
 use crate::hub::connection::{BLOCKED, Phase};
 use crate::hub::outbox::Outbox;
-use crate::hub::{Cause, Hub, Ranks};
+use crate::hub::{Cause, Hub, Ranks, SIZES, size_rank};
 use crate::limits::CONNECTION_SHARE_BYTES;
 use crate::ws::close::CloseCode;
-
-/// As many ranks as a size has powers of two that occur.
-const RANKS: usize = 48;
 
 /// Who holds how much.
 #[derive(Debug, Default)]
 pub(super) struct Hoards {
     /// Outboxes that are large, or that wait for a full socket, by their bytes.
-    outboxes: Ranks<RANKS>,
+    outboxes: Ranks<SIZES>,
     /// Channels with members that lag, by the bytes of the log for each of these.
-    logs: Ranks<RANKS>,
-}
-
-fn rank_of(bytes: usize) -> Option<u8> {
-    bytes.checked_ilog2().map(|rank| rank.min(RANKS as u32 - 1) as u8)
+    logs: Ranks<SIZES>,
 }
 
 impl Hub {
@@ -56,7 +49,7 @@ impl Hub {
         let bytes = outbox.waiting().len();
         let counts =
             bytes >= CONNECTION_SHARE_BYTES || self.connections[outbox.connection].is(BLOCKED);
-        let rank = rank_of(bytes).filter(|_| counts);
+        let rank = size_rank(bytes).filter(|_| counts);
         self.hoards.outboxes.set(&mut self.outboxes, aside, rank);
     }
 
@@ -72,7 +65,7 @@ impl Hub {
     pub(super) fn rank_log(&mut self, channel: u32) {
         let Some(round) = &self.channels.rows[channel].round else { return };
         let each = round.log.bytes().checked_div(round.lagging as usize);
-        self.hoards.logs.set(&mut self.channels.rows, channel, each.and_then(rank_of));
+        self.hoards.logs.set(&mut self.channels.rows, channel, each.and_then(size_rank));
     }
 
     /// A log is about to go.

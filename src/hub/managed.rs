@@ -278,10 +278,7 @@ impl Asked {
 impl Hub {
     /// A client has sent a command.
     pub fn ask(&mut self, row: u32, asked: Asked) {
-        let must_wait = self.waits(row, asked.channel())
-            || self.lacks_room(row, &asked)
-            || self.is_crowded_for(&asked)
-            || self.has_had_share(row);
+        let must_wait = self.waits(row, asked.channel()) || self.is_held_up(row, &asked);
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => {
                 managed.parked.push_back(asked);
@@ -373,6 +370,11 @@ impl Hub {
         self.is_parked(row) || self.must_wait(row, channel)
     }
 
+    /// Whether there is no room or no time for a command.
+    fn is_held_up(&self, row: u32, asked: &Asked) -> bool {
+        self.lacks_room(row, asked) || self.is_crowded_for(asked) || self.has_had_share(row)
+    }
+
     /// Whether a command whose reply may be long has to wait until the client has taken those
     /// before it: each has all the room that there is.
     fn lacks_room(&self, row: u32, asked: &Asked) -> bool {
@@ -405,11 +407,7 @@ impl Hub {
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.next_parked()
         {
-            let must_wait = self.must_wait(row, asked.channel())
-                || self.lacks_room(row, &asked)
-                || self.is_crowded_for(&asked)
-                || self.has_had_share(row);
-            if must_wait {
+            if self.must_wait(row, asked.channel()) || self.is_held_up(row, &asked) {
                 if let Some(managed) = self.managed.get_mut(&row) {
                     managed.parked.push_front(asked);
                 }

@@ -54,7 +54,7 @@ pub use batch::{BATCH_MAX, Batch, Entry};
 pub use conditions::Wishes;
 pub use effect::{Cause, Effect};
 pub use managed::{Asked, Grant, Renewal, Subscribe};
-pub use ranks::{Place, Ranked, Ranks};
+pub use ranks::{Place, Ranked, Ranks, SIZES, size_rank};
 pub use rate::Rates;
 pub use rows::{NONE, Rows};
 pub use session::Session;

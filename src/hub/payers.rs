@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use crate::hub::rows::Rows;
 use crate::hub::stream::Stream;
-use crate::hub::{Ranked, Ranks};
+use crate::hub::{Ranked, Ranks, SIZES, size_rank};
 use crate::protocol::ChannelName;
 
 /// What a channel may remember without paying before others that remember more.
@@ -33,8 +33,6 @@ const UNHEARD: u8 = 2;
 /// The lowest rank of large streams; it and those above are powers of two.
 pub(super) const LARGE: u8 = SHARE_BYTES.ilog2() as u8;
 
-const RANKS: usize = 48;
-
 const _: () = assert!(SHARE_BYTES.is_power_of_two() && LARGE > UNHEARD, "ranks are distinct");
 
 /// The streams of one namespace.
@@ -50,7 +48,7 @@ struct Group {
 pub(super) struct Payers {
     bytes: usize,
     /// Those that are idle or large.
-    others: Ranks<RANKS>,
+    others: Ranks<SIZES>,
     idle_bytes: usize,
     groups: Vec<Group>,
     /// The groups of namespaces, by name. There are as many as the configuration has.
@@ -84,7 +82,7 @@ impl Payers {
         let (group, after) = (usize::from(stream.group), stream.bytes());
         let was = stream.place().rank();
         let is = match (stream.len() > 0, stream.is_heard) {
-            (true, _) if after >= SHARE_BYTES => Some(rank_of(after)),
+            (true, _) if after >= SHARE_BYTES => size_rank(after),
             (true, true) => Some(HEARD),
             (true, false) => Some(UNHEARD),
             (false, false) => Some(IDLE),
@@ -141,7 +139,7 @@ impl Payers {
     pub(super) fn first(&self) -> Option<(u8, u32)> {
         let large = self.others.first().filter(|&(rank, _)| rank >= LARGE);
         let idle = self.others.oldest(IDLE).map(|row| (IDLE, row));
-        let is_more = |(rank, _): &(u8, u32)| *rank >= rank_of(self.idle_bytes);
+        let is_more = |(rank, _): &(u8, u32)| Some(*rank) >= size_rank(self.idle_bytes);
         large.filter(|large| idle.is_none() || is_more(large)).or(idle).or_else(|| {
             let small = |group: &Group| group.small.first();
             let groups = self.groups.iter().filter(|group| small(group).is_some());
@@ -152,10 +150,6 @@ impl Payers {
 
 fn is_small(rank: Option<u8>) -> bool {
     matches!(rank, Some(HEARD | UNHEARD))
-}
-
-fn rank_of(bytes: usize) -> u8 {
-    bytes.checked_ilog2().map_or(0, |rank| rank.min(RANKS as u32 - 1) as u8)
 }
 
 #[cfg(test)]
@@ -243,7 +237,7 @@ mod tests {
                         assert!(largest < SHARE_BYTES, "{had} bytes paid before {largest}");
                         from_small += 1;
                     } else {
-                        assert!(rank_of(had) >= rank_of(largest), "{had} before {largest}");
+                        assert!(size_rank(had) >= size_rank(largest), "{had} before {largest}");
                         from_large += 1;
                     }
                 }

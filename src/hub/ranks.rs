@@ -5,6 +5,14 @@
 
 use crate::hub::rows::{NONE, Rows};
 
+/// As many ranks as what a row holds has powers of two that occur.
+pub const SIZES: usize = 48;
+
+/// The rank of so many bytes; nothing has none.
+pub fn size_rank(bytes: usize) -> Option<u8> {
+    bytes.checked_ilog2().map(|rank| rank.min(SIZES as u32 - 1) as u8)
+}
+
 /// In no queue.
 const NOWHERE: u8 = u8::MAX;
 

@@ -309,8 +309,7 @@ impl Hub {
     }
 
     /// The socket is closed: the row is free for the next connection, or will be when it has left
-    /// all its channels. `code` is what backends
-    /// hear if they were not told of the end already.
+    /// all its channels. `code` is what backends hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
         self.abandon_joining(row);
         self.abandon_connect(row);

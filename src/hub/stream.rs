@@ -278,6 +278,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn what_is_too_old_is_not_given_out_although_it_is_not_forgotten_yet() {
         let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));

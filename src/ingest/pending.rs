@@ -144,14 +144,7 @@ mod tests {
     }
 
     fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer {
-            number,
-            firsts: u32::from(is_first),
-            awaiting,
-            sessions,
-            error: None,
-            outcome: None,
-        }
+        Answer { number, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() }
     }
 
     #[test]

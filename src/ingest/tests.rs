@@ -98,14 +98,8 @@ impl Edge {
         let Ticket { asker, number } = ticket.unwrap();
         assert_eq!(asker, Asker::Ingest.place());
         let (is_first, awaiting, sessions) = part;
-        let answer = Answer {
-            number,
-            firsts: u32::from(is_first),
-            awaiting,
-            sessions,
-            error: None,
-            outcome: None,
-        };
+        let answer =
+            Answer { number, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() };
         self.tell(shard, Outbound::Answer(answer));
     }
 

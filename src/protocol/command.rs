@@ -175,7 +175,7 @@ pub struct Ticket {
 /// shards it passed the work on to, each of which answers once more. The asker is done when
 /// every envelope and everything awaited has answered; parts may arrive in any order, and those
 /// of one shard may arrive added up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Answer {
     /// The asker's number from the ticket.
     pub number: u32,

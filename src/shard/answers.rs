@@ -94,14 +94,7 @@ mod tests {
     use crate::protocol::{ChannelName, CommandError, Outcome};
 
     fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer {
-            number,
-            firsts: u32::from(is_first),
-            awaiting,
-            sessions,
-            error: None,
-            outcome: None,
-        }
+        Answer { number, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! sent more, whoever of them is read at that moment.
 
 use crate::http::{About, Refusal};
-use crate::hub::{Cause, NONE, Place, Ranked, Ranks, Rows};
+use crate::hub::{Cause, NONE, Place, Ranked, Ranks, Rows, SIZES, size_rank};
 use crate::shard::Shard;
 use crate::shard::socket::State;
 use crate::wheel::Tick;
@@ -17,9 +17,6 @@ use crate::ws::inbound::Inbound;
 
 /// A message that is not whole at its deadline has another one if so much of it came meanwhile.
 const PROGRESS_BYTES_MIN: usize = 64 * 1024;
-
-/// As many ranks as a size has powers of two that occur.
-const RANKS: usize = 48;
 
 /// What somebody is told whose request is given up.
 const TOO_MUCH: Refusal =
@@ -140,7 +137,7 @@ impl Ranked for Kept {
 #[derive(Debug, Default)]
 pub(super) struct Halves {
     pub(super) rows: Rows<Kept>,
-    ranks: Ranks<RANKS>,
+    ranks: Ranks<SIZES>,
     /// How much memory all of them take.
     held: Held,
 }
@@ -191,8 +188,7 @@ impl Shard {
             let kept = &mut self.halves.rows[socket.half];
             before = std::mem::replace(&mut kept.half, half).held();
         }
-        let rank = held.sum().checked_ilog2().map(|rank| rank.min(RANKS as u32 - 1) as u8);
-        self.halves.ranks.set(&mut self.halves.rows, socket.half, rank);
+        self.halves.ranks.set(&mut self.halves.rows, socket.half, size_rank(held.sum()));
         self.note_held(before, held);
     }
 

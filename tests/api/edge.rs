@@ -264,14 +264,7 @@ pub fn answer(port: &ShardPort, ticket: Ticket, is_first: bool, awaiting: i32, s
     say(
         port,
         ticket,
-        Answer {
-            number,
-            firsts: u32::from(is_first),
-            awaiting,
-            sessions,
-            error: None,
-            outcome: None,
-        },
+        Answer { number, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() },
     );
 }
 
