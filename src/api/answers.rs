@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::api::table::Table;
 use crate::mesh::{AskerPort, Outbound};
 use crate::protocol::{Answer, Command, CommandError, Outcome};
+use crate::shard::Drain;
 
 /// Most requests that wait for the task that owns the port.
 const REQUESTS_QUEUED_MAX: usize = 64;
@@ -77,13 +79,15 @@ pub(super) struct Requests {
     queue: mpsc::Sender<Request>,
     /// Bounds the wait for shards.
     pub(super) patience: Duration,
+    drain: Arc<Drain>,
 }
 
 impl Requests {
-    /// The two ends of the queue; `patience` bounds the wait for shards.
-    pub(super) fn new(patience: Duration) -> (Self, Queue) {
+    /// The two ends of the queue; `patience` bounds the wait for shards. Once the drain has begun
+    /// no command does.
+    pub(super) fn new(patience: Duration, drain: Arc<Drain>) -> (Self, Queue) {
         let (queue, receiver) = mpsc::channel(REQUESTS_QUEUED_MAX);
-        (Self { queue, patience }, receiver)
+        (Self { queue, patience, drain }, receiver)
     }
 
     /// Sends a command to its shards and waits until all of them have answered.
@@ -95,6 +99,9 @@ impl Requests {
     /// order.
     pub(super) async fn send_all(&self, commands: Vec<Command>) -> Vec<Settled> {
         let count = commands.len();
+        if self.drain.has_begun() {
+            return (0..count).map(|_| Err(CommandError::Draining.into())).collect();
+        }
         let (commands, answers): (Vec<_>, Vec<_>) = commands
             .into_iter()
             .map(|command| {
@@ -120,7 +127,7 @@ impl Requests {
 }
 
 /// Serves requests until every [`Requests`] is gone.
-pub(super) async fn run(port: AskerPort, mut queue: Queue) -> io::Result<()> {
+pub(super) async fn run(port: AskerPort, mut queue: Queue, drain: &Drain) -> io::Result<()> {
     let bell = port.inbox.bell();
     #[expect(deprecated, reason = "its replacement is unsafe; `port` keeps the descriptor open")]
     let readable = AsyncFd::with_interest(bell.as_raw_fd(), Interest::READABLE)?;
@@ -133,6 +140,9 @@ pub(super) async fn run(port: AskerPort, mut queue: Queue) -> io::Result<()> {
                     table.handle_answer(answer);
                 }
             }
+        }
+        if drain.has_begun() {
+            table.refuse_unbegun();
         }
         table.send(&port);
         bell.begin_sleep();

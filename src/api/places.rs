@@ -251,6 +251,12 @@ impl Places {
         }
     }
 
+    /// Whether anybody waits for an answer or takes one.
+    pub(super) fn is_anybody_served(&self) -> bool {
+        let taken = self.taken.borrow();
+        taken.iter().any(|place| matches!(place.phase.get(), Phase::Serving | Phase::Answer))
+    }
+
     /// Whether there are so few places left that connections should end with their next answer.
     pub(super) fn are_scarce(&self) -> bool {
         self.taken.borrow().len() >= self.most - self.most / 10
@@ -280,6 +286,7 @@ mod tests {
         served.begin();
         old.finish(0);
         young.finish(0);
+        assert!(places.is_anybody_served());
         let newest = places.take();
         let is_displaced = [&served, &old, &young, &newest].map(|place| place.is_displaced.get());
         assert_eq!(is_displaced, [false, true, false, false]);

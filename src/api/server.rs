@@ -30,7 +30,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::api::answers::{self, Requests};
 use crate::api::error::ApiError;
@@ -43,6 +43,7 @@ use crate::api::{Control, Timing, backend, metrics};
 use crate::keys::Keeper;
 use crate::mesh::AskerPort;
 use crate::metrics::{ApiMetrics, HttpMetrics};
+use crate::shard::Drain;
 use crate::sys::Complaints;
 
 /// Most HTTP connections at a time.
@@ -65,6 +66,9 @@ const TURNS: usize = 4;
 /// How long they wait, each time.
 const TURN: Duration = Duration::from_millis(5);
 
+/// How often in a row, a [`TURN`] apart, nobody is being served when all have heard their answers.
+const QUIET_LOOKS: usize = 4;
+
 /// Most bytes of a request head, and of a body that is read ahead.
 const READ_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
@@ -77,14 +81,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// In so many seconds a few lines say that accepts fail.
 const COMPLAINT_SECONDS: u64 = 10;
 
-/// Serves the control plane until `stop` is sent or its sender is dropped.
+/// How long those who have asked something have, at the end, to hear the answer.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Serves the control plane until `stop` is sent or its sender is dropped, and then until whoever
+/// has asked something has heard the answer, or has not for two seconds.
 pub fn serve(
     listener: TcpListener,
     control: Control,
     stop: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let (requests, queue) = Requests::new(control.timing.answer);
+    let (requests, queue) = Requests::new(control.timing.answer, Arc::clone(&control.drain));
     let (api, http) = (Arc::new(ApiMetrics::default()), Arc::new(HttpMetrics::default()));
     let (version, shards) = (control.facts.version, control.shards.clone());
     let shared = Shared {
@@ -110,7 +118,8 @@ pub fn serve(
         long_turns: Semaphore::new(1),
     };
     let shared = Arc::new(shared);
-    let api = ApiThread::start(control.port, queue, control.keeper)?;
+    let drain = Arc::clone(&shared.drain);
+    let api = ApiThread::start(control.port, (queue, drain), control.keeper)?;
     let server = Rc::new(Server {
         places: Places::new(CONNECTIONS_MAX, control.timing, Arc::clone(&http)),
         router: TowerToHyperService::new(router(Arc::clone(&shared))),
@@ -126,10 +135,14 @@ pub fn serve(
     LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tokio::select! {
-            _ = stop => Ok(()),
-            () = server.accept(listener) => Ok(()),
-            _ = api.ended => Err(io::Error::other("the thread of the API ended")),
+            // That it was dropped says the same.
+            _ = stop => {}
+            () = server.accept(&listener) => {}
+            _ = api.ended => return Err(io::Error::other("the thread of the API ended")),
         }
+        server.accept_last(listener).await;
+        let _late = timeout(FAREWELL, server.all_heard()).await;
+        Ok(())
     })?;
     drop(api.stop);
     api.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the API panicked")))
@@ -145,7 +158,11 @@ struct ApiThread {
 }
 
 impl ApiThread {
-    fn start(port: AskerPort, queue: answers::Queue, keeper: Keeper) -> io::Result<Self> {
+    fn start(
+        port: AskerPort,
+        (queue, drain): (answers::Queue, Arc<Drain>),
+        keeper: Keeper,
+    ) -> io::Result<Self> {
         let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -156,7 +173,7 @@ impl ApiThread {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => Ok(()),
-                    result = answers::run(port, queue) => result,
+                    result = answers::run(port, queue, &drain) => result,
                     () = keeper.run() => Ok(()),
                 }
             })
@@ -182,14 +199,12 @@ struct Server {
 }
 
 impl Server {
-    async fn accept(self: &Rc<Self>, listener: tokio::net::TcpListener) {
+    async fn accept(self: &Rc<Self>, listener: &tokio::net::TcpListener) {
         let complaints = Complaints::in_seconds(COMPLAINT_SECONDS);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let server = Rc::clone(self);
-                    let place = self.places.take();
-                    spawn_local(async move { server.serve_connection(stream, place).await });
+                    self.take_in(stream);
                     // Those that are there have their turn before the next.
                     yield_now().await;
                 }
@@ -202,6 +217,28 @@ impl Server {
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Takes in those who have connected by now, and nobody else.
+    async fn accept_last(self: &Rc<Self>, listener: tokio::net::TcpListener) {
+        while let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await {
+            self.take_in(stream);
+        }
+    }
+
+    fn take_in(self: &Rc<Self>, stream: TcpStream) {
+        let server = Rc::clone(self);
+        let place = self.places.take();
+        spawn_local(async move { server.serve_connection(stream, place).await });
+    }
+
+    /// Waits until nobody is being served. Whoever has just sent a request is seen by then.
+    async fn all_heard(&self) {
+        let mut looks = 0;
+        while looks < QUIET_LOOKS {
+            sleep(TURN).await;
+            looks = if self.places.is_anybody_served() { 0 } else { looks + 1 };
         }
     }
 

@@ -84,6 +84,16 @@ impl Table {
         }
     }
 
+    /// Refuses what has not begun of all requests.
+    pub(super) fn refuse_unbegun(&mut self) {
+        for waiting in &mut self.waiting {
+            let next = waiting.unbegun.take().inspect(|_| waiting.parts.clear());
+            for reply in next.into_iter().chain(waiting.rest.by_ref().map(|(_, reply)| reply)) {
+                let _gave_up = reply.send(Err(CommandError::Draining.into()));
+            }
+        }
+    }
+
     /// Sends the next part of a request, if there is room for it.
     fn send_part(&mut self, waiting: &mut Waiting, port: &AskerPort) -> bool {
         let Some(&(shard, _)) = waiting.parts.front() else { return false };

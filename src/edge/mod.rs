@@ -3,18 +3,16 @@
 //! Whatever can fail because of the host or the configuration fails here, before anybody is
 //! served, with an error that says what to do. Once `run` serves, it ends for three reasons: a
 //! signal (drain, then success), a second signal (at once), or a thread that could not go on.
-//!
-//! Order of the end: shards first, because they are home to each other's channels; then ingest,
-//! which passes on the shards' last events; then the control plane.
 
 mod capacity;
+mod end;
 mod settings;
 mod signals;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -22,6 +20,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
 use crate::edge::capacity::Capacity;
+use crate::edge::end::{Threads, Word, tell};
 use crate::ingest::{self, Ingest};
 use crate::keys;
 use crate::log::Logger;
@@ -102,9 +101,6 @@ pub struct Addresses {
 /// passed over and come again after a second. `net.core.somaxconn` is an upper bound too.
 const INTERNAL_BACKLOG: u32 = 4096;
 
-/// A thread has ended: what it was for, and how.
-type Ended = (&'static str, Result<(), String>);
-
 /// Runs an edge until it has drained. `ready` is called once everything listens.
 pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
     let signals = signals::take().map_err(|source| Error::Thread { thread: "signal", source })?;
@@ -126,8 +122,8 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
     let ingest = bind_ingest(config, ingest_port, Arc::clone(&ingest_metrics), clock)?;
     let addresses = addresses(config, &listeners[0], &internal_listener, &ingest);
 
-    let drain = Arc::new(Drain::new(shard_count));
-    let (ended, endings) = channel();
+    let (words, heard) = channel();
+    let drain = Arc::new(Drain::new(shard_count, tell(words.clone(), || Word::ClientsLeft)));
     let common = settings::Common::new(config, shard_count, rand_seed(), &addresses);
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
@@ -140,11 +136,13 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
             drain: Arc::clone(&drain),
             authority: keeper.authority(),
         };
-        shards.push(start_shard(start, shard_count, ended.clone())?);
+        shards.push(start_shard(start, shard_count, words.clone())?);
     }
     let stop_ingest = ingest.stop_handle();
-    let ingest =
-        spawn("ingest", ended.clone(), move || ingest.run().map_err(|error| error.to_string()))?;
+    let finished = tell(words.clone(), || Word::IngestFinished);
+    let ingest = spawn("ingest", words.clone(), move || {
+        ingest.run(finished).map_err(|error| error.to_string())
+    })?;
     let control = Control {
         facts: facts(config, &addresses),
         shards: shard_metrics,
@@ -159,22 +157,16 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
         timing: Timing::default(),
     };
     let (stop_api, api_stopped) = tokio::sync::oneshot::channel();
-    let control = spawn("control", ended, move || {
+    let control = spawn("control", words, move || {
         api::serve(internal_listener, control, api_stopped).map_err(|error| error.to_string())
     })?;
-    signals::watch(signals, (drain, config.drain.delay), logger.clone())
+    signals::watch(signals, (Arc::clone(&drain), config.drain.delay), logger.clone())
         .map_err(|source| Error::Thread { thread: "signal", source })?;
     log_start(&addresses, shard_count);
     ready(&addresses);
 
-    wait_for_shards(&endings, shard_count)?;
-    stop_ingest.stop();
-    join(shards);
-    join(vec![ingest]);
-    drop(stop_api);
-    join(vec![control]);
-    tracing::info!("drained");
-    Ok(())
+    let threads = Threads { shards, ingest, control };
+    end::wait(&heard, threads, (&drain, &stop_ingest, stop_api))
 }
 
 fn bind_ingest(
@@ -213,23 +205,9 @@ fn log_start(addresses: &Addresses, shards: usize) {
     );
 }
 
-/// Waits until every shard has drained. Any other ending is an error.
-fn wait_for_shards(endings: &Receiver<Ended>, count: usize) -> Result<(), Error> {
-    for _ in 0..count {
-        let (thread, result) = endings.recv().expect("this function's caller holds no sender");
-        if let Err(reason) = result {
-            return Err(Error::Died { thread, reason });
-        }
-        if thread != "shard" {
-            return Err(Error::Died { thread, reason: "it ended by itself".to_owned() });
-        }
-    }
-    Ok(())
-}
-
-fn start_shard(start: Start, count: usize, ended: Sender<Ended>) -> Result<JoinHandle<()>, Error> {
+fn start_shard(start: Start, count: usize, words: Sender<Word>) -> Result<JoinHandle<()>, Error> {
     let (started, word) = sync_channel(1);
-    let thread = spawn("shard", ended, move || {
+    let thread = spawn("shard", words, move || {
         shard::run(start, &started).map_err(|error| error.to_string())
     })?;
     let word = word.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")));
@@ -242,7 +220,7 @@ fn start_shard(start: Start, count: usize, ended: Sender<Ended>) -> Result<JoinH
 
 fn spawn(
     name: &'static str,
-    ended: Sender<Ended>,
+    words: Sender<Word>,
     body: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Result<JoinHandle<()>, Error> {
     Builder::new()
@@ -251,16 +229,9 @@ fn spawn(
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
             let result = result.unwrap_or_else(|_| Err("it panicked, which is a bug".to_owned()));
             // Nobody listens any more when the edge is on its way out.
-            let _ = ended.send((name, result));
+            let _ = words.send(Word::Ended(name, result));
         })
         .map_err(|source| Error::Thread { thread: name, source })
-}
-
-fn join(threads: Vec<JoinHandle<()>>) {
-    for thread in threads {
-        // Panics were caught and reported inside the thread.
-        let _ = thread.join();
-    }
 }
 
 /// One listener for each shard on the same address: the kernel spreads connections over them.

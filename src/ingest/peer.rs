@@ -195,6 +195,11 @@ impl Peer {
         self.look().map_or(0, |received| received.taken)
     }
 
+    /// Whether bytes of it wait in the kernel.
+    pub(super) fn has_unread(&self) -> bool {
+        unread(self.socket.as_raw_fd()).is_some_and(|bytes| bytes > 0)
+    }
+
     /// What it has brought. Of local connections the kernel does not say it.
     fn look(&self) -> Option<Received> {
         let own = self.socket.as_raw_fd();

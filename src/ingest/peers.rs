@@ -75,6 +75,8 @@ struct Watched {
     /// Whose a routing id is.
     routing_ids: HashMap<Box<[u8]>, RawFd>,
     is_watching: bool,
+    /// Whether nobody is let in any more.
+    is_closed: bool,
     /// Whether what a peer brought that the edge has ended was freed of late.
     has_freed: bool,
     /// Whether all messages that had arrived at the last check have been received since.
@@ -103,6 +105,7 @@ impl Peers {
             ending: Ending::Unknown,
             routing_ids: HashMap::new(),
             is_watching: false,
+            is_closed: false,
             has_freed: false,
             is_drained: false,
             arrived: 0,
@@ -150,6 +153,7 @@ impl Peers {
                     socket.ending = Ending::Refused(reason);
                     None
                 }
+                Happening::NotAccepted(_) if socket.is_closed => None,
                 Happening::NotAccepted(reason) => Some((reason, String::new())),
             };
             if let Some((reason, peer)) = ended {
@@ -197,6 +201,27 @@ impl Peers {
             self.unreturned = 0;
             memory::give_back_all();
         }
+    }
+
+    /// Ends all connections of an endpoint, and those that come; what they have brought by now
+    /// comes out still. An endpoint that connects itself is left as it is, its peers are not
+    /// waited for.
+    pub(super) fn dismiss(&mut self, place: usize) {
+        let socket = &mut self.sockets[place];
+        let Some(door) = &socket.door else { return };
+        door.close();
+        socket.is_closed = true;
+        let descriptors: Vec<RawFd> = socket.peers.keys().copied().collect();
+        for fd in descriptors {
+            socket.shut(fd);
+        }
+    }
+
+    /// Whether libzmq has something to read at an endpoint that messages come in on, be it an end
+    /// that the edge has made.
+    pub(super) fn is_anything_unread(&self) -> bool {
+        let mut inputs = self.sockets.iter().filter(|socket| socket.is_input);
+        inputs.any(|socket| socket.shut > 0 || socket.peers.values().any(Peer::has_unread))
     }
 
     /// Whether it matters whose the message is that came out; the routing id is that of a ROUTER.

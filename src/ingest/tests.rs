@@ -40,7 +40,7 @@ impl Edge {
         let ingest = Ingest::bind(endpoints, port, Arc::clone(&metrics), clock).unwrap();
         let (addresses, stop) = (ingest.addresses().to_vec(), ingest.stop_handle());
         let builder = std::thread::Builder::new().name(name.to_owned());
-        let thread = Some(builder.spawn(move || ingest.run()).unwrap());
+        let thread = Some(builder.spawn(move || ingest.run(|| ())).unwrap());
         Self { shards, metrics, addresses, context: zmq::Context::new(), stop, thread }
     }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ingest::curve::Gate;
 use crate::ingest::event::Outputs;
@@ -32,9 +33,11 @@ const STALL_WAIT_MS: i64 = 1;
 /// How long it sleeps at most while requests wait, in milliseconds: they may time out.
 const PENDING_WAIT_MS: i64 = 500;
 
-/// When it is told to end: how often, and how long each time, it waits for shards to answer.
-const FAREWELL_WAITS: usize = 100;
-const FAREWELL_WAIT_MS: i64 = 10;
+/// When it is told to finish: how long it answers what has come, how long nothing has come when
+/// everything has, in nanoseconds, and how long it sleeps at most meanwhile, in milliseconds.
+const FAREWELL_NANOS: u64 = 1_000_000_000;
+const QUIET_NANOS: u64 = 50_000_000;
+const FAREWELL_WAIT_MS: i64 = 1;
 
 /// All endpoints, open; [`Ingest::run`] is the thread.
 pub struct Ingest {
@@ -51,13 +54,31 @@ pub struct Ingest {
 
 /// Ends the ingest thread, from any other.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<EventFd>);
+pub struct Stop(Arc<Stopping>);
+
+#[derive(Debug)]
+struct Stopping {
+    event: EventFd,
+    /// Whether it is to end, and not only to finish.
+    is_end: AtomicBool,
+}
 
 impl Stop {
+    /// Tells the thread that there are no clients any more: what has come of backends is refused,
+    /// and so told of, and who has asked is answered, in about a second. Shards go on.
+    pub fn finish(&self) {
+        self.0.event.signal();
+    }
+
     /// Tells the thread to pass on what shards have said, and then to end. Shards that still run
     /// lose what they say later, so they end first.
     pub fn stop(&self) {
-        self.0.signal();
+        self.0.is_end.store(true, Ordering::Release);
+        self.0.event.signal();
+    }
+
+    fn is_end(&self) -> bool {
+        self.0.is_end.load(Ordering::Acquire)
     }
 }
 
@@ -102,8 +123,10 @@ impl Ingest {
             complaints: Complaints::default(),
             peers: Peers::new(endpoints, doors, Arc::clone(&metrics)),
             metrics,
+            is_ending: false,
         };
-        let stop = Stop(Arc::new(EventFd::new()?));
+        let stopping = Stopping { event: EventFd::new()?, is_end: AtomicBool::new(false) };
+        let stop = Stop(Arc::new(stopping));
         Ok(Self { inputs, outputs, xpubs, gate, monitors, addresses, stop, state })
     }
 
@@ -117,13 +140,14 @@ impl Ingest {
         self.stop.clone()
     }
 
-    /// Serves until it is stopped; then takes at most about a second.
-    pub fn run(self) -> Result<(), Error> {
+    /// Serves until it is told to finish, which takes at most about a second, and calls `finished`;
+    /// then passes on what shards say until it is stopped.
+    pub fn run(self, finished: impl FnOnce()) -> Result<(), Error> {
         let Self { inputs, outputs, xpubs, gate, monitors, stop, mut state, .. } = self;
         let bell = state.inbox.bell().as_raw_fd();
         let mut items = vec![
             zmq::PollItem::from_fd(bell, zmq::POLLIN),
-            zmq::PollItem::from_fd(stop.0.as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(stop.0.event.as_raw_fd(), zmq::POLLIN),
         ];
         items.extend(gate.iter().map(|gate| gate.socket().as_poll_item(zmq::POLLIN)));
         let first_monitor = items.len();
@@ -173,26 +197,40 @@ impl Ingest {
             }
             state.route.ring();
         }
-        farewell(&mut state, &inputs, &outputs, &mut items[..1])
+        stop.0.event.drain();
+        farewell(&mut state, (&inputs, &outputs, &monitors), &mut receiver, &mut items[..2])?;
+        finished();
+        while !stop.is_end() {
+            sleep(&state, &mut items[..2], -1)?;
+            state.exchange(&inputs, &outputs);
+        }
+        // What shards have said last.
+        state.hear(&inputs, &outputs);
+        Ok(())
     }
 }
 
-/// Passes on what was received, and what shards still say, in bounded time.
+/// Answers those who have asked, and refuses what has come, in bounded time.
 fn farewell(
     state: &mut State,
-    inputs: &[Input],
-    outputs: &Outputs,
-    bell: &mut [zmq::PollItem<'_>],
+    (inputs, outputs, monitors): (&[Input], &Outputs, &[Monitor]),
+    receiver: &mut Receiver,
+    items: &mut [zmq::PollItem<'_>],
 ) -> Result<(), Error> {
-    for _ in 0..FAREWELL_WAITS {
-        state.route.retry();
-        state.route.ring();
-        state.hear(inputs, outputs);
-        let all_said = state.inbox.is_empty();
-        if all_said && state.pending.is_empty() && !state.route.is_stalled() {
+    state.say_farewell(inputs);
+    let began = (state.clock)();
+    let mut last_came = began;
+    loop {
+        let now = (state.clock)();
+        if state.refuse_what_came(receiver, (inputs, monitors)) {
+            last_came = now;
+        }
+        state.exchange(inputs, outputs);
+        let is_quiet = now - last_came >= QUIET_NANOS && state.has_answered_all();
+        if is_quiet || now - began >= FAREWELL_NANOS {
             break;
         }
-        sleep(state, bell, FAREWELL_WAIT_MS)?;
+        sleep(state, items, FAREWELL_WAIT_MS)?;
     }
     state.dismiss(inputs);
     Ok(())

@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) complaints: Complaints,
     pub(super) peers: Peers,
     pub(super) metrics: Arc<IngestMetrics>,
+    /// Whether clients are gone, and what comes is refused.
+    pub(super) is_ending: bool,
 }
 
 /// The codes and texts of answers that the ingest thread itself gives.
@@ -57,6 +59,14 @@ const TIMEOUT: (&str, &str) =
     ("timeout", "not every shard answered in time; the command may have been carried out");
 
 impl State {
+    /// Takes in what shards said, and passes on what waits for them.
+    pub(super) fn exchange(&mut self, inputs: &[Input], outputs: &Outputs) {
+        self.hear(inputs, outputs);
+        self.expire(inputs);
+        self.route.retry();
+        self.route.ring();
+    }
+
     /// Takes in what shards said.
     pub(super) fn hear(&mut self, inputs: &[Input], outputs: &Outputs) {
         for queue in 0..self.inbox.queue_count() {
@@ -110,8 +120,8 @@ impl State {
                 }
             }
             bytes_left = bytes_left.saturating_sub(bytes);
-            if self.route.is_stalled() || self.route.share() >= CHANNELS_PER_TURN || bytes_left == 0
-            {
+            let has_had_its_share = self.route.share() >= CHANNELS_PER_TURN || bytes_left == 0;
+            if has_had_its_share || self.route.is_stalled() && !self.is_ending {
                 break;
             }
         }
@@ -133,6 +143,10 @@ impl State {
             })
         };
         match decode_parts(&received.parts[..received.part_count], now_nanos) {
+            Ok(Decoded { rid, .. }) if self.is_ending => match asked(rid) {
+                Some(asked) => self.answer_command(inputs, &asked, &Err(CommandError::Draining)),
+                None => self.metrics.refused_draining.increment(),
+            },
             Ok(Decoded { command, rid, source, .. }) => {
                 let asked = asked(rid);
                 if let Some(asked) = &asked
@@ -209,10 +223,49 @@ impl State {
         self.peers.check((&self.complaints, now_nanos));
     }
 
-    /// Answers everybody who still waits when the thread ends.
+    /// There are no clients any more. Whoever only sends is disconnected: what it has sent by now
+    /// comes still, the rest stays with it for the next edge.
+    pub(super) fn say_farewell(&mut self, inputs: &[Input]) {
+        self.is_ending = true;
+        for input in inputs.iter().filter(|input| input.kind != Kind::Router) {
+            self.peers.dismiss(input.endpoint);
+        }
+    }
+
+    /// Receives what has come. Returns whether anything may come at once.
+    pub(super) fn refuse_what_came(
+        &mut self,
+        receiver: &mut Receiver,
+        (inputs, monitors): (&[Input], &[Monitor]),
+    ) -> bool {
+        for (place, monitor) in monitors.iter().enumerate() {
+            self.hear_monitor(monitor, place);
+        }
+        let received = |metrics: &IngestMetrics| {
+            let kinds = [&metrics.messages_sub, &metrics.messages_pull, &metrics.messages_router];
+            kinds.map(Counter::value).iter().sum::<u64>()
+        };
+        let before = received(&self.metrics);
+        for place in 0..inputs.len() {
+            self.receive(receiver, inputs, place);
+        }
+        received(&self.metrics) > before || self.peers.is_anything_unread()
+    }
+
+    /// Whether everybody who asked has an answer.
+    pub(super) fn has_answered_all(&self) -> bool {
+        self.pending.is_empty() && !self.route.is_stalled() && self.inbox.is_empty()
+    }
+
+    /// Answers everybody who still waits when the thread has no more time.
     pub(super) fn dismiss(&mut self, inputs: &[Input]) {
         for asked in self.pending.take_all() {
-            self.answer_command(inputs, &asked, &Err(CommandError::Draining));
+            self.metrics.refused_timeout.increment();
+            self.answer(inputs, &asked, Err(TIMEOUT));
+        }
+        let count = self.metrics.refused_draining.value();
+        if count > 0 {
+            tracing::warn!(count, "commands refused: {}", CommandError::Draining);
         }
     }
 

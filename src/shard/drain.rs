@@ -1,8 +1,10 @@
 //! Shutting down: nobody new, everybody closed at an even pace, and only then the end.
 //!
 //! Closing a million connections at once would bring a million clients to the next edge at once.
-//! Shards wait for each other, because each is home to channels of the others.
+//! Shards wait for each other, because each is home to channels of the others, and for those who
+//! have asked them something and are to have an answer.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,21 +16,24 @@ use crate::sys::ring::Kind;
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
 
-/// The signal to shut down, and how many shards have still connections.
-#[derive(Debug)]
+/// The signal to shut down, and how far that is.
 pub struct Drain {
     announced: AtomicBool,
     begun: AtomicBool,
     busy_shards: AtomicUsize,
+    when_all_left: Box<dyn Fn() + Send + Sync>,
+    over: AtomicBool,
 }
 
 impl Drain {
-    /// For a number of shards.
-    pub fn new(shards: usize) -> Self {
+    /// For a number of shards. The last one that has no connection any more calls `when_all_left`.
+    pub fn new(shards: usize, when_all_left: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             announced: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             busy_shards: AtomicUsize::new(shards),
+            when_all_left: Box::new(when_all_left),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -52,6 +57,24 @@ impl Drain {
     /// Whether the drain has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
+    }
+
+    /// Says that nobody asks shards any more. They end within a tick.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// A shard has no connection any more.
+    fn note_left(&self) {
+        if self.busy_shards.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.when_all_left)();
+        }
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("begun", &self.begun).finish_non_exhaustive()
     }
 }
 
@@ -78,9 +101,9 @@ impl Progress {
         self.until.is_some()
     }
 
-    /// Whether no shard has a connection any more.
+    /// Whether nobody needs this shard any more.
     pub(super) fn is_over(&self) -> bool {
-        self.is_done && self.drain.busy_shards.load(Ordering::Acquire) == 0
+        self.is_done && self.drain.over.load(Ordering::Acquire)
     }
 }
 
@@ -105,7 +128,7 @@ impl Shard {
         // Some have still channels to leave.
         if self.hub.connection_count() == 0 {
             self.draining.is_done = true;
-            self.draining.drain.busy_shards.fetch_sub(1, Ordering::AcqRel);
+            self.draining.drain.note_left();
             return;
         }
         let mut quota = self.metrics.connections.value().max(0) as usize / (ticks_left + 1) + 1;

@@ -88,7 +88,7 @@ impl Shard {
     }
 
     fn next_turn(&self) -> Turn {
-        if self.draining.is_over() && !self.has_answers() {
+        if self.draining.is_over() && !self.has_answers() && !self.has_envelopes() {
             Turn::Drained
         } else if self.ring.has_completions()
             || self.hub.has_work()

@@ -55,14 +55,14 @@ static BOUNDS: Mutex<Vec<Arc<Bound>>> = Mutex::new(Vec::new());
 
 struct Bound {
     listener: RawFd,
-    most: usize,
+    most: AtomicUsize,
     open: AtomicUsize,
     /// Connections that were accepted and not asked for yet: at most as many as there may be, since
     /// whoever asks for them says how many there are.
     accepted: Mutex<VecDeque<Accepted>>,
 }
 
-/// What libzmq calls a connection, and a descriptor of it that stays when libzmq closes its own, and
+/// What libzmq calls a connection, and a descriptor of it that stays when libzmq closes its own and
 /// the next connection has the same number.
 type Accepted = (RawFd, Option<OwnedFd>);
 
@@ -82,8 +82,8 @@ impl Door {
     /// From now on the listener has at most so many connections.
     #[must_use]
     pub fn new(listener: RawFd, most: usize) -> Self {
-        let (open, accepted) = (AtomicUsize::new(0), Mutex::default());
-        let bound = Arc::new(Bound { listener, most, open, accepted });
+        let (most, open) = (AtomicUsize::new(most), AtomicUsize::new(0));
+        let bound = Arc::new(Bound { listener, most, open, accepted: Mutex::default() });
         bounds().push(Arc::clone(&bound));
         Self(bound)
     }
@@ -91,6 +91,11 @@ impl Door {
     /// Says how many it has: accepting counts up only.
     pub fn set_open(&self, open: usize) {
         self.0.open.store(open, Ordering::Relaxed);
+    }
+
+    /// From now on the listener has no place for anybody who comes.
+    pub fn close(&self) {
+        self.0.most.store(0, Ordering::Relaxed);
     }
 
     /// Takes the connection that was accepted on a descriptor, which libzmq may have closed since.
@@ -221,7 +226,7 @@ pub unsafe extern "C" fn accept4(
         }
         return failure(error);
     }
-    if bound.open.fetch_add(1, Ordering::Relaxed) >= bound.most {
+    if bound.open.fetch_add(1, Ordering::Relaxed) >= bound.most.load(Ordering::Relaxed) {
         bound.open.fetch_sub(1, Ordering::Relaxed);
         close(accepted);
         return failure(NO_PLACE);
@@ -310,7 +315,7 @@ mod tests {
         let door = Door::new(listener.as_raw_fd(), 2);
         let clients: Vec<_> =
             std::iter::repeat_with(|| TcpStream::connect(listener.local_addr().unwrap()).unwrap())
-                .take(5)
+                .take(6)
                 .collect();
         let first = listener.accept().unwrap();
         let second = listener.accept().unwrap();
@@ -321,6 +326,8 @@ mod tests {
         drop(second);
         door.set_open(1);
         let third = listener.accept().unwrap();
+        door.close();
+        assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(NO_PLACE));
         drop(door);
         let fourth = listener.accept().unwrap();
         for accepted in [first, third, fourth] {

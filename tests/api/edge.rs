@@ -77,7 +77,7 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let shards: Vec<_> = (0..SHARDS).map(|_| Arc::new(ShardMetrics::default())).collect();
         let ingest = Arc::new(IngestMetrics::default());
-        let drain = Arc::new(Drain::new(SHARDS.into()));
+        let drain = Arc::new(Drain::new(SHARDS.into(), || ()));
         let public = "127.0.0.1:8000".parse().unwrap();
         // The keeper must not set its gauges between a test's setting and its look.
         let keeping = keys::Timing { tick: Duration::from_secs(3600), ..Default::default() };

@@ -1,11 +1,72 @@
 //! The promise: SIGTERM drains: nobody new, everybody closed within `drain.window` with a code
-//! that says why, events told, exit status 0. Before that, for `drain.delay`, `/health` fails while
-//! everybody is served. A second signal ends at once, unless it is the first one said twice, and
-//! SIGHUP changes nothing.
+//! that says why, events told, exit status 0. Before that, for `drain.delay`, `/health` fails
+//! while everybody is served. Whoever has asked something is answered. A second signal ends at
+//! once, unless it is the first one said twice, and SIGHUP changes nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Edge, Raw, eventually, request};
+use serde_json::{Value, json};
+
+use crate::harness::{Asker, Client, Edge, Raw, eventually, request};
+
+/// Broadcasts, one after the other.
+fn batch(broadcasts: usize) -> String {
+    let channels: Vec<String> = (0..500).map(|number| format!("c{number}")).collect();
+    let broadcast = json!({ "broadcast": { "channels": channels, "data": 1 } });
+    json!({ "commands": vec![broadcast; broadcasts] }).to_string()
+}
+
+#[test]
+fn whoever_has_asked_over_http_is_answered_at_the_end() {
+    let mut edge = Edge::with(&["drain.delay=0s", "drain.window=0s"]);
+    let is_told = AtomicBool::new(false);
+    let body = batch(100);
+    let request = format!(
+        "POST /api/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let internal = edge.internal;
+    let ask = || {
+        while !is_told.load(Ordering::Relaxed) {
+            let mut peer = Raw::connect(internal);
+            peer.send(request.as_bytes());
+            let response = peer.response().expect("what was asked before the signal is answered");
+            let body: Value = serde_json::from_str(&response.body).expect("it is whole");
+            assert!(matches!(response.status, 200 | 503), "{body}");
+        }
+    };
+    std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        eventually("batches are on their way", || {
+            edge.metric("tidegate_api_requests_total{method=\"batch\"") > 16
+        });
+        is_told.store(true, Ordering::Relaxed);
+        // Whoever has just looked has sent by then.
+        std::thread::sleep(Duration::from_millis(100));
+        edge.signal("TERM");
+        askers.into_iter().for_each(|asker| asker.join().unwrap());
+    });
+    assert_eq!(edge.wait().code(), Some(0));
+}
+
+#[test]
+fn whoever_has_asked_over_zeromq_is_answered_at_the_end() {
+    const ASKED: usize = 400;
+    let mut edge = Edge::with(&["drain.delay=0s", "drain.window=0s"]);
+    let dealer = Asker::connect(edge.endpoint(2));
+    let channels: Vec<String> = (0..500).map(|number| format!("c{number}")).collect();
+    let broadcast = json!({ "op": "broadcast", "channels": channels }).to_string();
+    (0..ASKED).for_each(|_| dealer.send(&[b"$cmd", b"x", broadcast.as_bytes()]));
+    assert_eq!(dealer.answer()["ok"], true);
+    edge.signal("TERM");
+    for _ in 1..ASKED {
+        let answer = dealer.answer();
+        assert!(answer["ok"] == true || answer["error"]["code"] == "draining", "{answer}");
+    }
+    assert_eq!(edge.wait().code(), Some(0));
+}
 
 #[test]
 fn sigterm_closes_everybody_and_ends_well() {

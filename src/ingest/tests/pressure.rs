@@ -84,7 +84,38 @@ fn a_stalled_thread_sleeps_and_still_answers() {
     assert_eq!(reply(&dealer), r#"{"ok":true,"sessions":1}"#);
     // Nobody takes the others: the end does not wait for them for ever, and says so.
     assert!(edge.stop() < Duration::from_secs(4));
-    assert!(reply(&dealer).contains(r#""code":"draining""#));
+    assert!(reply(&dealer).contains(r#""code":"timeout""#));
+}
+
+#[test]
+fn what_comes_when_clients_are_gone_is_refused_and_counted() {
+    const MESSAGES: u64 = 500;
+    let mut edge = Edge::start(&[endpoint(Kind::Pull), endpoint(Kind::Router)], 1, 1);
+    let (push, dealer) = (edge.connect(zmq::PUSH, 0), edge.connect(zmq::DEALER, 1));
+    for number in 0..MESSAGES {
+        push.send_multipart(["a", &number.to_string()], 0).unwrap();
+    }
+    wait_for(|| (edge.metrics.link_stalls.value() > 0).then_some(()));
+    let begun = edge.metrics.messages_pull.value();
+    assert!(begun < MESSAGES, "the link is full");
+    for _ in 0..MESSAGES {
+        dealer.send_multipart(["b", "x"], 0).unwrap();
+    }
+    edge.stop.finish();
+    (0..begun).for_each(|_| drop(edge.command()));
+    for _ in 0..MESSAGES {
+        assert!(reply(&dealer).contains(r#""code":"draining""#));
+    }
+    wait_for_count(&edge.metrics.refused_draining, 2 * MESSAGES - begun);
+    assert_eq!(edge.metrics.messages_pull.value(), MESSAGES);
+    // What is sent from now on waits for whoever has the address next.
+    push.send_multipart(["a", "late"], 0).unwrap();
+    let address = edge.addresses[0].clone();
+    edge.stop();
+    assert_eq!(edge.metrics.messages_pull.value(), MESSAGES);
+    let pull = edge.socket(zmq::PULL);
+    pull.bind(&address).unwrap();
+    assert_eq!(pull.recv_multipart(0).unwrap(), [&b"a"[..], b"late"]);
 }
 
 #[test]
