@@ -77,8 +77,8 @@
 //! - [`mesh`]: links, homes and what travels between threads ([`mesh::Envelope`]).
 //! - [`hub`]: who is subscribed to what and owed what; logs, cursors, outboxes, sessions.
 //! - [`protocol`]: the native message format, commands, answers, events and their error codes.
-//! - [`ws`]: RFC 6455: frames, masks, fragments, UTF-8, close codes, the opening handshake.
-//! - [`http`]: request heads, URIs, and answers to what is not a WebSocket.
+//! - [`ws`]: RFC 6455: frames, masks, fragments, UTF-8, close codes.
+//! - [`http`]: request heads, URIs, the opening handshake, and answers to what is not a WebSocket.
 //! - [`wheel`]: one deadline for each connection, in constant time.
 //! - [`config`]: every option once, with its type, default, limits and text; all its sources.
 //! - [`token`]: JSON Web Tokens of clients: keys, signatures, claims, revocations.

@@ -3,11 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tidegate::http::handshake::{Accepted, Policy, accept, write_accept};
 use tidegate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use tidegate::http::uri::{path_segments, query_pairs};
-use tidegate::http::{Head, Refusal, write_response};
-use tidegate::ws::OriginPolicy;
-use tidegate::ws::handshake::{Accepted, Policy, accept, write_accept};
+use tidegate::http::{Head, OriginPolicy, Refusal, write_response};
 
 fn judge(request: &[u8], policy: &Policy<'_>) -> Result<Option<Accepted>, Refusal> {
     let mut table = HeaderTable::default();

@@ -8,12 +8,13 @@ use arcstr::{ArcStr, literal};
 use crate::api::Access;
 use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::edge::Addresses;
+use crate::http::OriginPolicy;
 use crate::ingest::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 use crate::mesh::ShardPort;
 use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
 use crate::sys::{host, ring};
-use crate::ws::{Limits, OriginPolicy};
+use crate::ws::Limits;
 use crate::{hub, limits};
 
 /// The settings of one shard.

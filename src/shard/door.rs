@@ -8,6 +8,7 @@
 
 use arcstr::{ArcStr, literal};
 
+use crate::http::handshake::{Accepted, Policy, accept, write_accept};
 use crate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use crate::http::uri::{path_segments, query_pairs};
 use crate::http::{About, Head, Refusal};
@@ -22,7 +23,6 @@ use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, IS_ECHO, PEER_CLOSED, Sta
 use crate::shard::verify::Unverified;
 use crate::shard::visitor::INVALID_TOKEN;
 use crate::token::TokenError;
-use crate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
 impl Shard {
     /// More of an opening handshake has come.

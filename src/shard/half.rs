@@ -6,13 +6,13 @@
 //! heard least recently. So a connection of which little is kept is closed only when nobody has
 //! sent more, whoever of them is read at that moment.
 
+use crate::http::handshake::Accepted;
 use crate::http::{About, Refusal};
 use crate::hub::{Cause, NONE, Place, Ranked, Ranks, Rows, SIZES, size_rank};
 use crate::shard::Shard;
 use crate::shard::socket::State;
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
-use crate::ws::handshake::Accepted;
 use crate::ws::inbound::Inbound;
 
 /// A message that is not whole at its deadline has another one if so much of it came meanwhile.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
+use crate::http::OriginPolicy;
 use crate::hub;
 use crate::sys::ring;
 use crate::wheel::TICK_MILLIS;
-use crate::ws::{Limits, OriginPolicy};
+use crate::ws::Limits;
 
 /// Settings of one shard.
 #[derive(Clone, Debug)]

@@ -10,22 +10,17 @@
 //! - [`inbound`]: sections 5.4 to 5.6, what a client may send, with limits.
 //! - [`utf8`]: section 8.1 across fragments.
 //! - [`close`]: section 7.4, close codes and reasons.
-//! - [`handshake`]: section 4.2, the server's side of the opening handshake; `origin`: section
-//!   10.2, which pages may open one.
 //!
-//! Not here: compression (RFC 7692), sockets and timeouts (`shard`).
+//! Not here: the opening handshake (`http`), compression (RFC 7692), sockets and timeouts (`shard`).
 
 pub mod close;
 mod error;
 pub mod frame;
-pub mod handshake;
 pub mod inbound;
 pub mod mask;
-mod origin;
 pub mod utf8;
 
 pub use self::close::CloseCode;
 pub use self::error::Error;
 pub use self::frame::{Header, Opcode};
 pub use self::inbound::{Inbound, Item, Limits};
-pub use self::origin::OriginPolicy;

@@ -2,11 +2,11 @@
 
 use arcstr::literal;
 use proptest::prelude::*;
+use tidegate::http::handshake::{Accepted, Policy, accept, write_accept};
 use tidegate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use tidegate::http::uri::{path_segments, query_pairs};
 use tidegate::http::{Head, Refusal, write_response};
 use tidegate::ws::close::{CloseCode, encode_close, sanitize_reason};
-use tidegate::ws::handshake::{Accepted, Policy, accept, write_accept};
 
 /// The verdict on a whole request, and the length of its head.
 fn judge(request: &[u8]) -> Result<Option<(Accepted, usize)>, Refusal> {

@@ -4,9 +4,9 @@ use std::io::{Cursor, Read, Result, Write};
 
 use proptest::prelude::*;
 use tidegate::http::Head;
+use tidegate::http::handshake::{Policy, accept, write_accept};
 use tidegate::http::request::HeaderTable;
 use tidegate::ws::frame::encode_frame;
-use tidegate::ws::handshake::{Policy, accept, write_accept};
 use tidegate::ws::{Inbound, Item, Limits, Opcode};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::handshake::client::generate_request;

@@ -23,7 +23,6 @@ const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[
     ("api", "keys", "the keeper of keys runs on the control plane's runtime"),
     ("hub", "mesh", "a hub's input and output are the messages of links"),
     ("protocol", "ws", "a publication is encoded as one frame, once, where it is decoded"),
-    ("ws", "http", "ws::handshake reads http::Head"),
     ("config", "token", "a wrong key is reported where it is written, with its line"),
     ("token", "limits", "a token's bounds are compile-time limits"),
     ("config", "limits", "an option's range ends at the compile-time limit"),
@@ -99,7 +98,7 @@ mod tests {
         assert_eq!(count("src/hub/mod.rs", "use crate::{hub::log, mesh, ws::Opcode};"), 0);
         assert_eq!(count("src/ws/frame.rs", "use super::Opcode; use super::mask::unmask;"), 0);
         assert_eq!(count("src/ws/frame.rs", "pub(crate) fn f() {} // crate::hub"), 0);
-        assert_eq!(count("src/ws/handshake.rs", "use crate::http::Head;"), 0);
+        assert_eq!(count("src/protocol/push.rs", "use crate::ws::Opcode;"), 0);
         assert_eq!(count("src/main.rs", "use tidegate::{shard, config::Config};"), 0);
     }
 

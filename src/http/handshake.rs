@@ -1,4 +1,4 @@
-//! The server's side of the opening handshake (RFC 6455 section 4.2).
+//! The server's side of a WebSocket's opening handshake (RFC 6455 section 4.2).
 //!
 //! Extensions are not negotiated here; an absent answer declines them all (section 9.1). A client
 //! that offers subprotocols gets one of them or a refusal: browsers drop a connection whose answer
@@ -11,8 +11,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest as _, Sha1};
 
 use crate::http::host::{is_local, without_port};
+use crate::http::origin::{OriginPolicy, is_page_at};
 use crate::http::{About, Head, Refusal};
-use crate::ws::origin::{OriginPolicy, is_page_at};
 
 /// The GUID of RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
