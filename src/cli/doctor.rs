@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 
 use super::{Overrides, fail, print};
 use crate::config::Config;
-use crate::doctor::{self, Plan, Tree};
+use crate::doctor::{self, Plan, Tree, Wanted};
 use crate::sys;
 use crate::sys::memlock::Rings;
 
@@ -57,6 +57,18 @@ fn rings() -> Result<Rings, sys::host::Error> {
     sys::host::check().map(|()| sys::memlock::ask().unwrap_or(Rings::Count))
 }
 
+/// What a configuration asks of the host; a number of connections from a flag comes first.
+pub(super) fn wanted(config: &Config, connections: Option<u64>) -> Wanted {
+    let named = |number: usize| (number > 0).then_some(number as u64);
+    Wanted {
+        connections: connections.or_else(|| named(config.public.connections_max)),
+        shards: named(config.shards.count),
+        backlog: config.public.backlog.into(),
+        backends: config.peer_descriptors() as u64,
+        shard_memory: config.slow.memory_max as u64,
+    }
+}
+
 /// Whether the host is fit.
 fn examine(arguments: Arguments) -> Result<bool, String> {
     let file = arguments.config.filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -68,7 +80,7 @@ fn examine(arguments: Arguments) -> Result<bool, String> {
         Some(root) => return Err(format!("--root {}: there is no such folder", root.display())),
         None => (Tree::host(), Some(rings())),
     };
-    let plan = Plan::new(&config, arguments.connections, &tree);
+    let plan = Plan::new(&wanted(&config, arguments.connections), &tree);
     let report = doctor::examine(&tree, &plan, ring);
     let written = match &arguments.write {
         Some(folder) => doctor::write_files(folder, (&plan, &tree), arguments.force)
@@ -84,4 +96,31 @@ fn examine(arguments: Arguments) -> Result<bool, String> {
         }
     }
     Ok(report.is_fit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_come_from_the_flag_then_the_configuration() {
+        let mut config = Config::default();
+        assert_eq!(wanted(&config, None).connections, None);
+        config.public.connections_max = 7;
+        assert_eq!(wanted(&config, None).connections, Some(7));
+        assert_eq!(wanted(&config, Some(9)).connections, Some(9));
+    }
+
+    #[test]
+    fn all_else_comes_from_the_configuration() {
+        let mut config = Config::default();
+        let of_defaults = wanted(&config, None);
+        assert_eq!((of_defaults.shards, of_defaults.backends), (None, 8_736));
+        config.shards.count = 3;
+        config.ingest.endpoints.clear();
+        config.public.backlog = 5;
+        config.slow.memory_max = 6;
+        let Wanted { shards, backlog, backends, shard_memory, .. } = wanted(&config, None);
+        assert_eq!((shards, backlog, backends, shard_memory), (Some(3), 5, 0, 6));
+    }
 }

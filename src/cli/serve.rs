@@ -10,6 +10,7 @@ use std::thread::Builder;
 
 use clap::Args;
 
+use super::doctor::wanted;
 use super::{Overrides, announcement, fail};
 use crate::config::{Config, Sources};
 use crate::log::Logger;
@@ -78,7 +79,7 @@ fn serve(config: &Config, file: Option<&Path>, logger: &Logger) -> Result<(), St
 
 /// Says what the host will cut, while somebody is still looking at the log.
 fn warn_of_host(config: &Config) {
-    for finding in doctor::examine_start(&doctor::Tree::host(), config) {
+    for finding in doctor::examine_start(&doctor::Tree::host(), &wanted(config, None)) {
         tracing::warn!(
             setting = finding.setting,
             value = finding.value,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Finding, Plan, Tree};
+use super::{Finding, Plan, Tree, Wanted};
 
 /// The folder; it goes away with the value.
 pub(super) struct Fixture {
@@ -90,6 +90,11 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// An operator who names no number.
+pub(super) fn nothing() -> Wanted {
+    Wanted { connections: None, shards: None, backlog: 4096, backends: 0, shard_memory: 256 << 20 }
 }
 
 /// A million connections over two shards.

@@ -30,13 +30,12 @@ mod tree;
 pub use file::{WriteError, write_files};
 pub use finding::{Finding, Verdict};
 pub use load::{Sockets, examine_load};
-pub use plan::Plan;
+pub use plan::{Plan, Wanted};
 pub use processor::quota;
 pub use report::Report;
 pub use setting::SETTINGS;
 pub use tree::Tree;
 
-use crate::config::Config;
 use crate::sys::host;
 use crate::sys::memlock::Rings;
 
@@ -59,10 +58,10 @@ const CONNECTIONS_FEW: u64 = 4096;
 
 /// The cheap part, for every start of the edge: what an operator asked for and the host cuts.
 #[must_use]
-pub fn examine_start(tree: &Tree, config: &Config) -> Vec<Finding> {
-    let plan = Plan::new(config, None, tree);
+pub fn examine_start(tree: &Tree, wanted: &Wanted) -> Vec<Finding> {
+    let plan = Plan::new(wanted, tree);
     let mut findings = vec![network::somaxconn(tree, &plan), processor::limit(tree, &plan)];
-    if config.public.connections_max > 0 {
+    if wanted.connections.is_some() {
         findings.push(descriptor::hard_limit(tree, &plan));
         findings.push(network::conntrack(tree, &plan));
     } else {

@@ -5,7 +5,6 @@
 //! socket buffers and logs comes on top and has bounds of its own.
 
 use super::{Tree, descriptor, processor};
-use crate::config::Config;
 use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX, descriptors_of_clients};
 
 /// Kernel memory of one end of an idle TCP connection: socket, file, inode, pending poll.
@@ -17,13 +16,13 @@ pub(super) const USER_BYTES: u64 = 400;
 /// The plan where neither the operator nor the host names a number.
 const CONNECTIONS_DEFAULT: u64 = 1_000_000;
 
-/// What the host is to carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Connections at the same time.
-    pub connections: u64,
-    /// Threads of the data plane.
-    pub shards: u64,
+/// What an operator asked for, in options and flags.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Connections at the same time; none for as many as there is room for.
+    pub connections: Option<u64>,
+    /// Threads of the data plane; none for as many as there are cores.
+    pub shards: Option<u64>,
     /// `public.backlog`.
     pub backlog: u64,
     /// Descriptors that backends may take: those of all `peers_max`.
@@ -32,31 +31,33 @@ pub struct Plan {
     pub shard_memory: u64,
 }
 
+/// What the host is to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Connections at the same time.
+    pub connections: u64,
+    /// Threads of the data plane.
+    pub shards: u64,
+    /// As in [`Wanted`].
+    pub backlog: u64,
+    /// As in [`Wanted`].
+    pub backends: u64,
+    /// As in [`Wanted`].
+    pub shard_memory: u64,
+}
+
 impl Plan {
-    /// The plan of a configuration. Without `connections` it is `public.connections_max`, and if
-    /// that says nothing, what the descriptor limit leaves.
+    /// What is wanted, and where nobody named a number, what the host leaves room for.
     #[must_use]
-    pub fn new(config: &Config, connections: Option<u64>, tree: &Tree) -> Self {
-        let configured = config.public.connections_max as u64;
-        let backends = config.peer_descriptors() as u64;
-        let connections = connections
-            .or_else(|| (configured > 0).then_some(configured))
-            .or_else(|| room_of_host(tree, backends))
-            .unwrap_or(CONNECTIONS_DEFAULT);
-        let shards = match config.shards.count {
-            0 => {
-                let quota = processor::quota(tree).unwrap_or(u64::MAX);
-                processor::allowed(tree).unwrap_or(1).min(quota).clamp(1, SHARDS_MAX as u64)
-            }
-            count => count as u64,
-        };
-        Self {
-            connections,
-            shards,
-            backlog: config.public.backlog.into(),
-            backends,
-            shard_memory: config.slow.memory_max as u64,
-        }
+    pub fn new(wanted: &Wanted, tree: &Tree) -> Self {
+        let Wanted { connections, shards, backlog, backends, shard_memory } = *wanted;
+        let connections =
+            connections.or_else(|| room_of_host(tree, backends)).unwrap_or(CONNECTIONS_DEFAULT);
+        let shards = shards.unwrap_or_else(|| {
+            let quota = processor::quota(tree).unwrap_or(u64::MAX);
+            processor::allowed(tree).unwrap_or(1).min(quota).clamp(1, SHARDS_MAX as u64)
+        });
+        Self { connections, shards, backlog, backends, shard_memory }
     }
 
     /// Descriptors of the process: the least limit that leaves room for the connections. Backends
@@ -104,48 +105,48 @@ fn room_of_host(tree: &Tree, backends: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::fixture::{Fixture, nothing};
     use super::*;
 
     #[test]
-    fn the_plan_comes_from_the_flag_then_the_configuration_then_the_limit() {
+    fn connections_are_those_wanted_or_what_the_limit_leaves() {
         let host = Fixture::new();
-        let mut config = Config::default();
-        let connections = |config: &Config, flag| Plan::new(config, flag, &host.tree()).connections;
-        assert_eq!(connections(&config, None), CONNECTIONS_DEFAULT);
+        let mut wanted = Wanted { backends: 8_736, ..nothing() };
+        let connections = |wanted: &Wanted| Plan::new(wanted, &host.tree()).connections;
+        assert_eq!(connections(&wanted), CONNECTIONS_DEFAULT);
         host.limits("Max open files            1024                 20512                files");
-        assert_eq!(connections(&config, None), 20_512 - 512 - 20_512 / 4);
-        config.ingest.endpoints.clear();
-        assert_eq!(connections(&config, None), 20_000);
+        assert_eq!(connections(&wanted), 20_512 - 512 - 20_512 / 4);
+        wanted.backends = 0;
+        assert_eq!(connections(&wanted), 20_000);
         for (connections, backends) in [(1_000_000, 8_736), (4_096, 8_736), (1, 9), (0, 0)] {
             let plan = Plan { connections, backends, ..super::super::fixture::million() };
             assert!(plan.room(plan.descriptors()) >= connections);
             assert!(connections == 0 || plan.room(plan.descriptors() - 1) < connections);
         }
-        config.public.connections_max = 7;
-        assert_eq!(connections(&config, None), 7);
-        assert_eq!(connections(&config, Some(9)), 9);
-        config.public.connections_max = 0;
+        wanted.connections = Some(7);
+        assert_eq!(connections(&wanted), 7);
+        wanted.connections = None;
         host.limits("Max open files            1024                 unlimited            files");
-        assert_eq!(connections(&config, None), CONNECTIONS_DEFAULT);
+        assert_eq!(connections(&wanted), CONNECTIONS_DEFAULT);
     }
 
     #[test]
-    fn shards_are_the_cores_unless_configured() {
+    fn shards_are_the_cores_unless_wanted_otherwise() {
         let host = Fixture::new();
-        let mut config = Config::default();
-        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 1);
+        let mut wanted = nothing();
+        let shards = |wanted: &Wanted| Plan::new(wanted, &host.tree()).shards;
+        assert_eq!(shards(&wanted), 1);
         host.file("/proc/self/status", "Cpus_allowed_list:\t0-3,8\n");
-        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 5);
+        assert_eq!(shards(&wanted), 5);
         host.file("/proc/self/status", "Cpus_allowed_list:\t0-4095\n");
-        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 253);
+        assert_eq!(shards(&wanted), 253);
         host.file("/proc/self/cgroup", "0::/\n");
-        for (quota, shards) in [("50000", 1), ("199999", 1), ("300000", 3), ("max", 253)] {
+        for (quota, expected) in [("50000", 1), ("199999", 1), ("300000", 3), ("max", 253)] {
             host.file("/sys/fs/cgroup/cpu.max", &format!("{quota} 100000\n"));
-            assert_eq!(Plan::new(&config, None, &host.tree()).shards, shards, "{quota}");
+            assert_eq!(shards(&wanted), expected, "{quota}");
         }
-        config.shards.count = 3;
-        assert_eq!(Plan::new(&config, None, &host.tree()).shards, 3);
+        wanted.shards = Some(3);
+        assert_eq!(shards(&wanted), 3);
     }
 
     #[test]

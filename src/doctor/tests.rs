@@ -1,7 +1,7 @@
 //! The doctor as a whole: a fit host, an empty one, hostile ones, and that what it writes is what
 //! it asks for.
 
-use super::fixture::{Fixture, about, million};
+use super::fixture::{Fixture, about, million, nothing};
 use super::*;
 
 fn verdicts(tree: &Tree) -> Report {
@@ -123,22 +123,22 @@ fn a_start_warns_of_what_the_host_cuts() {
     let host = Fixture::fit();
     host.sysctl("net.netfilter.nf_conntrack_max", "1000");
     host.limits("Max open files            1024                 20000                files");
-    let mut config = Config::default();
-    assert!(examine_start(&host.tree(), &config).is_empty(), "nobody asked for a number");
+    let mut wanted = Wanted { backends: 8_736, ..nothing() };
+    assert!(examine_start(&host.tree(), &wanted).is_empty(), "nobody asked for a number");
     host.limits("Max open files            1024                 4607                 files");
-    config.ingest.endpoints.clear();
-    let found = examine_start(&host.tree(), &config);
+    wanted.backends = 0;
+    let found = examine_start(&host.tree(), &wanted);
     assert_eq!((found.len(), found[0].setting), (1, "LimitNOFILE"), "so few nobody has chosen");
     assert!(found[0].breaks.contains("connection 4,096 is refused"), "{}", found[0].breaks);
-    config.public.connections_max = 20_000;
+    wanted.connections = Some(20_000);
     host.limits("Max open files            1024                 20000                files");
     let found: Vec<_> =
-        examine_start(&host.tree(), &config).iter().map(|finding| finding.setting).collect();
+        examine_start(&host.tree(), &wanted).iter().map(|finding| finding.setting).collect();
     assert_eq!(found, ["LimitNOFILE", "net.netfilter.nf_conntrack_max"]);
     host.sysctl("net.core.somaxconn", "128");
-    config.public.connections_max = 500;
-    let found = examine_start(&host.tree(), &config);
+    wanted.connections = Some(500);
+    let found = examine_start(&host.tree(), &wanted);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].remedy, "sysctl -w net.core.somaxconn=65535");
-    assert!(examine_start(&Fixture::new().tree(), &config).is_empty());
+    assert!(examine_start(&Fixture::new().tree(), &wanted).is_empty());
 }
