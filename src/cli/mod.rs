@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Setting, Sources};
+use crate::load;
 
 mod announcement;
 mod bench;
@@ -53,7 +54,7 @@ enum Command {
     /// Publish over ZeroMQ to a running edge, for trying and for scripts.
     Publish(publish::Arguments),
     /// Put a server under load, and verify and measure what it delivers.
-    Bench(Box<bench::Arguments>),
+    Bench(Box<load::command::Arguments>),
     /// Print a script that completes command lines in a shell.
     Completions(completions::Arguments),
     /// Write man pages into a folder.

@@ -5,6 +5,7 @@
 //! correct delivery, or it says what was lost. Nothing here prints.
 //!
 //! ```text
+//! command     flags of `tidegate bench`, progress, the report as table and picture
 //! run         one run from start to end: servers, workers, load, readings, report
 //!   plan      what to run, checked before anything is started
 //!   drive     what is published, when, and to whom
@@ -23,6 +24,7 @@
 mod centrifuge;
 mod channels;
 mod client;
+pub mod command;
 mod cost;
 mod drive;
 mod error;
