@@ -63,6 +63,9 @@
 //! an argument and bytes go in and out. So they can be fuzzed, simulated and tested to the end.
 //! `token` is like them but for the locks of [`token::Authority`], which threads share.
 //!
+//! `ws`, `limits` and `sys` are crates of their own, below `crates/`. Here they have the names of
+//! modules, and for layers they count as such.
+//!
 //! # Where to find what
 //!
 //! - [`cli`]: `tidegate serve`, `check-config`, `default-config`, `gentoken`, `checktoken`,
@@ -168,14 +171,15 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod keys;
-pub mod limits;
 pub mod load;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
 pub mod protocol;
 pub mod shard;
-pub mod sys;
 pub mod token;
 pub mod wheel;
-pub mod ws;
+
+pub use tidegate_limits as limits;
+pub use tidegate_sys as sys;
+pub use tidegate_ws as ws;

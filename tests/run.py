@@ -25,7 +25,7 @@ CLIENTS = ROOT / "tests/clients"
 
 STEPS = {
     "lint": [
-        ["cargo", "fmt", "--check"],
+        ["cargo", "fmt", "--all", "--check"],
         ["cargo", "fetch", "--locked", "--quiet", "--manifest-path", "fuzz/Cargo.toml"],
         ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"],
     ],

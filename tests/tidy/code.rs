@@ -6,7 +6,7 @@ use proc_macro2::TokenTree;
 use crate::source::{Finding, Source};
 
 /// The only files with `unsafe`. Each has a safe interface and a test against a safe twin.
-const UNSAFE_ALLOWED: &[&str] = &["src/sys/", "src/ws/mask.rs"];
+const UNSAFE_ALLOWED: &[&str] = &["crates/sys/", "crates/ws/src/mask.rs"];
 
 /// Who talks to a terminal. Everybody else logs.
 const PRINTS_ALLOWED: &[&str] = &["src/main.rs", "src/cli/", "src/cli.rs"];
@@ -119,9 +119,9 @@ mod tests {
         let text = "#![deny(unsafe_code)]\n// unsafe\nfn f() { g(\"unsafe\"); unsafe { h() } }";
         let found = stray_unsafe(&Source::new("src/hub/mod.rs", text));
         assert_eq!(found.iter().map(|finding| finding.line).collect::<Vec<_>>(), [3]);
-        assert_eq!(stray_unsafe(&Source::new("src/sys/affinity.rs", text)).len(), 0);
-        assert_eq!(stray_unsafe(&Source::new("src/ws/mask.rs", text)).len(), 0);
-        assert_eq!(stray_unsafe(&Source::new("src/ws/mask_other.rs", text)).len(), 1);
+        assert_eq!(stray_unsafe(&Source::new("crates/sys/src/affinity.rs", text)).len(), 0);
+        assert_eq!(stray_unsafe(&Source::new("crates/ws/src/mask.rs", text)).len(), 0);
+        assert_eq!(stray_unsafe(&Source::new("crates/ws/src/mask_other.rs", text)).len(), 1);
     }
 
     #[test]
@@ -137,10 +137,10 @@ mod tests {
     fn io_is_found_in_leaves_only() {
         let text = "use std::{fs, net::TcpStream, time::{Duration, Instant}};\n\
                     async fn f() { std::thread::sleep(a).await; monoio::spawn(b) }";
-        assert_eq!(io_in_leaves(&Source::new("src/ws/frame.rs", text)).len(), 7);
+        assert_eq!(io_in_leaves(&Source::new("crates/ws/src/frame.rs", text)).len(), 7);
         assert_eq!(io_in_leaves(&Source::new("src/shard/mod.rs", text)).len(), 0);
         let pure = "use std::time::Duration; use core::net::IpAddr; fn fs() { a.fs(); }";
-        assert_eq!(io_in_leaves(&Source::new("src/ws/frame.rs", pure)).len(), 0);
+        assert_eq!(io_in_leaves(&Source::new("crates/ws/src/frame.rs", pure)).len(), 0);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::fs;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 
-use crate::source::{Finding, Source, assert_clean, in_file, read, sources};
+use crate::PROGRAM;
+use crate::source::{Finding, Source, assert_clean, files, in_file, read, sources};
 
 const METRIC_PREFIX: &str = "tidegate_";
 
@@ -29,7 +30,7 @@ pub(crate) fn assert_metrics_documented() {
     let readme = read("README.md");
     let mut registered = BTreeSet::new();
     let mut mentioned = BTreeSet::new();
-    for source in sources(&["src"]) {
+    for source in sources(PROGRAM) {
         string_metrics(&source.tokens, &mut mentioned);
         if source.module() == "metrics" {
             string_metrics(&source.tokens, &mut registered);
@@ -84,12 +85,16 @@ pub(crate) fn assert_snippets_shown() {
     assert_clean(findings);
 }
 
-/// The map in `lib.rs` leads to every module.
+/// The map in `lib.rs` leads to every module and to every crate that is one.
 pub(crate) fn assert_map_complete() {
     let map = read("src/lib.rs");
     let root = Source::new("src/lib.rs", &map);
     let modules = root.syntax().items.into_iter().filter_map(|item| match item {
         syn::Item::Mod(module) => Some(module.ident.to_string()),
+        syn::Item::Use(item) => match item.tree {
+            syn::UseTree::Rename(ours) => Some(ours.rename.to_string()),
+            _ => None,
+        },
         _ => None,
     });
     let missing = modules.filter(|module| !map.contains(&format!("//! - [`{module}`]")));
@@ -102,7 +107,10 @@ pub(crate) fn assert_changelog() {
 }
 
 pub(crate) fn assert_dependency_reasons() {
-    assert_clean(dependencies_without_reason(&read("Cargo.toml")));
+    let crates = files(&["crates"]).into_iter().filter(|path| path.ends_with("/Cargo.toml"));
+    let manifests = crates.chain(["Cargo.toml".to_owned()]);
+    let findings = manifests.flat_map(|path| dependencies_without_reason(&path, &read(&path)));
+    assert_clean(findings.collect());
 }
 
 /// What `code` methods return, and what begins a constant pair of code and text.
@@ -208,17 +216,20 @@ fn changelog_findings(changelog: &str) -> Vec<Finding> {
     findings
 }
 
-fn dependencies_without_reason(manifest: &str) -> Vec<Finding> {
+/// The list of versions of the workspace needs none: a reason belongs to a package.
+fn dependencies_without_reason(path: &str, manifest: &str) -> Vec<Finding> {
     let mut in_dependencies = false;
     let mut findings = Vec::new();
     for (index, line) in manifest.lines().enumerate() {
         if line.starts_with('[') {
-            in_dependencies = line.trim_end().ends_with("dependencies]");
+            let section = line.trim_end();
+            in_dependencies =
+                section.ends_with("dependencies]") && section != "[workspace.dependencies]";
         } else if in_dependencies && !line.starts_with('#') && line.contains('=') {
             let reason = line.split_once(" #").map_or("", |(_, reason)| reason.trim());
             if reason.is_empty() {
                 let what = "say at the end of the line, after `#`, what the dependency is for";
-                findings.push(in_file("Cargo.toml", index + 1, what));
+                findings.push(in_file(path, index + 1, what));
             }
         }
     }
@@ -266,9 +277,11 @@ mod tests {
     fn a_dependency_without_reason_is_found() {
         let manifest = "[package]\nname = \"x\"\n[dependencies]\n# Group.\na = \"1\" # why\n\
                         b = \"1\"\n\
-                        [target.x.dev-dependencies]\nc = { version = \"1\" } #\n[lints]\nd = \"1\"";
-        let lines: Vec<_> =
-            dependencies_without_reason(manifest).iter().map(|finding| finding.line).collect();
-        assert_eq!(lines, [6, 8]);
+                        [target.x.dev-dependencies]\nc = { version = \"1\" } #\n\
+                        [lints]\nd = \"1\"\n\
+                        [workspace.dependencies]\ne = \"1\"\n[dependencies]\ne.workspace = true";
+        let found = dependencies_without_reason("Cargo.toml", manifest);
+        let lines: Vec<_> = found.iter().map(|finding| finding.line).collect();
+        assert_eq!(lines, [6, 8, 14]);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A file may name modules of lower layers and its own module. Modules of the same layer are
 //! strangers to each other but for the pairs in `ALLOWED_PAIRS`, each with its reason. Both
-//! `crate::` and `super::` paths count, wherever they stand.
+//! `crate::` and `super::` paths count, wherever they stand, and `tidegate_ws::` is the module
+//! `ws`, which is a crate below `crates`.
 
 use crate::source::{Finding, NamePath, Source};
 
@@ -40,7 +41,8 @@ pub(crate) fn upward_imports(source: &Source) -> Vec<Finding> {
     let depth = source.module_path().len();
     let mut findings = Vec::new();
     for path in source.name_paths() {
-        let Some(target) = target_of(&path, depth).filter(|target| *target != module) else {
+        let Some(target) = target_of(source, &path, depth).filter(|target| *target != module)
+        else {
             continue;
         };
         let allowed = ALLOWED_PAIRS.iter().any(|(from, to, _)| (*from, *to) == (module, target));
@@ -61,10 +63,14 @@ fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// The module below the crate's root that a path leads to, if it goes through the root.
-fn target_of(path: &NamePath, depth: usize) -> Option<&str> {
+/// The module that a path leads to, if it goes through the root or into another crate of ours.
+fn target_of<'path>(source: &Source, path: &'path NamePath, depth: usize) -> Option<&'path str> {
+    if let Some(module) = path.names[0].strip_prefix("tidegate_") {
+        return Some(module);
+    }
     let supers = path.names.iter().take_while(|name| *name == "super").count();
     let root_length = match path.names[0].as_str() {
+        "crate" if source.is_in_crate() => return None,
         "crate" | "tidegate" => 1,
         "super" if supers == depth + path.inline_depth => supers,
         _ => return None,
@@ -82,23 +88,30 @@ mod tests {
 
     #[test]
     fn upward_and_sideways_imports_are_found() {
-        assert_eq!(count("src/ws/frame.rs", "use crate::hub::Hub;"), 1);
-        assert_eq!(count("src/ws/frame.rs", "use crate::{limits::A, shard::B, wheel::C};"), 2);
-        assert_eq!(count("src/ws/frame.rs", "use super::super::hub::Hub;"), 1);
-        assert_eq!(count("src/ws/mod.rs", "mod tests { use super::super::hub::Hub; }"), 1);
-        assert_eq!(count("src/ws/frame.rs", "fn f() { x!(crate::hub::f()) }"), 1);
+        assert_eq!(count("src/http/uri.rs", "use crate::hub::Hub;"), 1);
+        assert_eq!(count("src/http/uri.rs", "use crate::{limits::A, shard::B, wheel::C};"), 2);
+        assert_eq!(count("src/http/uri.rs", "use super::super::hub::Hub;"), 1);
+        assert_eq!(count("src/http/mod.rs", "mod tests { use super::super::hub::Hub; }"), 1);
+        assert_eq!(count("src/http/uri.rs", "fn f() { x!(crate::hub::f()) }"), 1);
         assert_eq!(count("src/api/mod.rs", "use crate::ingest::Router;"), 1);
         assert_eq!(count("src/mesh/mod.rs", "use crate::hub::Hub;"), 1);
-        assert_eq!(count("src/ws/frame.rs", "use crate::Frame;"), 1);
+        assert_eq!(count("src/http/uri.rs", "use crate::Frame;"), 1);
         assert_eq!(count("src/surprise.rs", ""), 1);
+        assert_eq!(count("crates/surprise/src/lib.rs", ""), 1);
+        assert_eq!(count("crates/ws/src/frame.rs", "use tidegate_doctor::Plan;"), 1);
+        assert_eq!(count("crates/doctor/src/lib.rs", "use tidegate_load::{Plan, run};"), 2);
+        assert_eq!(count("crates/sys/src/lib.rs", "use tidegate::config::Config;"), 1);
+        assert_eq!(count("src/http/uri.rs", "use tidegate_ws::Opcode;"), 1);
     }
 
     #[test]
     fn downward_and_allowed_imports_are_not() {
         assert_eq!(count("src/hub/mod.rs", "use crate::{hub::log, mesh, ws::Opcode};"), 0);
-        assert_eq!(count("src/ws/frame.rs", "use super::Opcode; use super::mask::unmask;"), 0);
-        assert_eq!(count("src/ws/frame.rs", "pub(crate) fn f() {} // crate::hub"), 0);
+        assert_eq!(count("src/http/uri.rs", "use super::Opcode; use super::mask::unmask;"), 0);
+        assert_eq!(count("src/http/uri.rs", "pub(crate) fn f() {} // crate::hub"), 0);
         assert_eq!(count("src/protocol/push.rs", "use crate::ws::Opcode;"), 0);
+        assert_eq!(count("crates/ws/src/frame.rs", "use crate::Error;"), 0);
+        assert_eq!(count("crates/load/src/plan.rs", "use tidegate_doctor::{Plan, Tree};"), 0);
         assert_eq!(count("src/main.rs", "use tidegate::{shard, config::Config};"), 0);
     }
 

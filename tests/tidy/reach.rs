@@ -1,17 +1,25 @@
-//! Every file below `src` is reached from `lib.rs` or `main.rs` through `mod` lines. A file that
-//! is not compiled is not tested either, and looks like code that is.
+//! Every file of the program is reached from `main.rs` or the `lib.rs` of its crate through `mod`
+//! lines. A file that is not compiled is not tested either, and looks like code that is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Finding, Source};
 
-const ROOTS: &[&str] = &["src/lib.rs", "src/main.rs"];
+/// True for files that cargo begins with.
+fn is_root(path: &str) -> bool {
+    match path.split('/').collect::<Vec<_>>()[..] {
+        ["src", name] => matches!(name, "lib.rs" | "main.rs"),
+        ["crates", _, "src", name] => name == "lib.rs",
+        _ => false,
+    }
+}
 
 pub(crate) fn dead_files(sources: &[Source]) -> Vec<Finding> {
     let by_path: BTreeMap<&str, &Source> =
         sources.iter().map(|source| (source.path.as_str(), source)).collect();
     let mut reached = BTreeSet::new();
-    let mut open: Vec<String> = ROOTS.iter().map(|root| (*root).to_owned()).collect();
+    let roots = by_path.keys().filter(|path| is_root(path));
+    let mut open: Vec<String> = roots.map(|root| (*root).to_owned()).collect();
     while let Some(path) = open.pop() {
         let Some(source) = by_path.get(path.as_str()) else { continue };
         if reached.insert(path) {
@@ -64,8 +72,18 @@ mod tests {
             Source::new("src/ws/inline/deep.rs", ""),
             Source::new("src/ws/old.rs", "mod older;"),
             Source::new("src/ws/old/older.rs", ""),
+            Source::new("crates/sys/src/lib.rs", "mod ring;"),
+            Source::new("crates/sys/src/ring.rs", ""),
+            Source::new("crates/sys/src/old.rs", ""),
+            Source::new("crates/sys/src/old/lib.rs", ""),
         ];
         let found: Vec<_> = dead_files(&sources).into_iter().map(|dead| dead.path).collect();
-        assert_eq!(found, ["src/ws/old.rs", "src/ws/old/older.rs"]);
+        let dead = [
+            "src/ws/old.rs",
+            "src/ws/old/older.rs",
+            "crates/sys/src/old.rs",
+            "crates/sys/src/old/lib.rs",
+        ];
+        assert_eq!(found, dead);
     }
 }

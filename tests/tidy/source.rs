@@ -67,14 +67,24 @@ impl Source {
         syn::parse_file(&self.text).unwrap_or_else(|error| panic!("{}: {error}", self.path))
     }
 
-    /// Names of the path below the first folder: `["ws", "mask"]` for `src/ws/mask.rs`.
+    /// Names of the path below the first folder: `["hub", "log"]` for `src/hub/log.rs`. A crate
+    /// below `crates` counts as a module: `["ws", "mask"]` for `crates/ws/src/mask.rs`.
     pub(crate) fn module_path(&self) -> Vec<&str> {
         let below = self.path.split_once('/').map_or("", |(_, below)| below);
         let mut names: Vec<&str> = below.trim_end_matches(".rs").split('/').collect();
-        if names.len() > 1 && names.last() == Some(&"mod") {
+        let root = if self.is_in_crate() { "lib" } else { "mod" };
+        if self.is_in_crate() && names.len() > 2 {
+            names.remove(1);
+        }
+        if names.len() > 1 && names.last() == Some(&root) {
             names.pop();
         }
         names
+    }
+
+    /// True exactly for files of a package below `crates`.
+    pub(crate) fn is_in_crate(&self) -> bool {
+        self.path.starts_with("crates/")
     }
 
     /// The module of the layer table that the file belongs to.
@@ -84,7 +94,8 @@ impl Source {
 
     /// True exactly when the whole file is test code of a module.
     pub(crate) fn is_unit_test(&self) -> bool {
-        self.path.starts_with("src/") && self.module_path()[1..].contains(&"tests")
+        (self.path.starts_with("src/") || self.is_in_crate())
+            && self.module_path()[1..].contains(&"tests")
     }
 
     /// All comments that begin with two slashes, those that document an item included.
@@ -122,12 +133,18 @@ impl Source {
 
 /// All Rust files below some folders of the repository; a folder that is missing has none.
 pub(crate) fn sources(folders: &[&str]) -> Vec<Source> {
+    let files = files(folders).into_iter().filter(|path| path.ends_with(".rs"));
+    files.map(|path| Source::new(&path, &read(&path))).collect()
+}
+
+/// All files below some folders of the repository.
+pub(crate) fn files(folders: &[&str]) -> Vec<String> {
     let mut files = Vec::new();
     for folder in folders {
         collect_files(folder, &mut files);
     }
     files.sort();
-    files.iter().map(|path| Source::new(path, &read(path))).collect()
+    files
 }
 
 /// The text of a file of the repository.
@@ -147,7 +164,7 @@ fn collect_files(folder: &str, files: &mut Vec<String>) {
             if name != "node_modules" && name != "target" {
                 collect_files(&path, files);
             }
-        } else if name.ends_with(".rs") {
+        } else {
             files.push(path);
         }
     }
@@ -267,9 +284,14 @@ fn use_trees_are_written_out() {
 
 #[test]
 fn a_file_knows_its_module() {
-    assert_eq!(Source::new("src/ws/mask.rs", "").module_path(), ["ws", "mask"]);
-    assert_eq!(Source::new("src/ws/mod.rs", "").module_path(), ["ws"]);
-    assert_eq!(Source::new("src/limits.rs", "").module(), "limits");
+    assert_eq!(Source::new("src/hub/log.rs", "").module_path(), ["hub", "log"]);
+    assert_eq!(Source::new("src/hub/mod.rs", "").module_path(), ["hub"]);
+    assert_eq!(Source::new("src/main.rs", "").module(), "main");
+    assert_eq!(Source::new("crates/ws/src/mask.rs", "").module_path(), ["ws", "mask"]);
+    assert_eq!(Source::new("crates/ws/src/lib.rs", "").module_path(), ["ws"]);
+    assert_eq!(Source::new("crates/load/src/command/mod.rs", "").module(), "load");
     assert!(Source::new("src/hub/log/tests.rs", "").is_unit_test());
+    assert!(Source::new("crates/ws/src/inbound/tests.rs", "").is_unit_test());
     assert!(!Source::new("src/hub/log.rs", "").is_unit_test());
+    assert!(!Source::new("crates/ws/src/inbound.rs", "").is_unit_test());
 }

@@ -5,7 +5,7 @@
 //! or on earlier frames (masks, fragments, limits) is judged by `inbound`. Frames of a server
 //! are never masked (section 5.1), which is what lets one encoding serve every subscriber.
 
-use crate::ws::Error;
+use crate::Error;
 
 /// Most bytes of a client's header: 2, 8 of length, 4 of mask.
 pub const HEADER_BYTES_MAX: usize = 14;

@@ -11,7 +11,8 @@
 //! - [`utf8`]: section 8.1 across fragments.
 //! - [`close`]: section 7.4, close codes and reasons.
 //!
-//! Not here: the opening handshake (`http`), compression (RFC 7692), sockets and timeouts (`shard`).
+//! Not here: the opening handshake, sockets and timeouts (the server's `http` and `shard`);
+//! compression (RFC 7692).
 
 pub mod close;
 mod error;

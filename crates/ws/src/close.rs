@@ -5,8 +5,8 @@
 //! parse the reason as JSON and act on what they find; a reason of ours never is valid JSON.
 //! An empty reply to an empty close frame is `encode_frame(Opcode::Close, &[], out)`.
 
-use crate::ws::Error;
-use crate::ws::frame::{CONTROL_PAYLOAD_BYTES_MAX, Opcode, encode_frame};
+use crate::Error;
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, Opcode, encode_frame};
 
 /// RFC 6455 §5.5 minus the two bytes of the code.
 pub const REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;

@@ -1,7 +1,7 @@
 //! Rules of RFC 6455 that a client's frames must follow, each with its section.
 
 use super::*;
-use crate::ws::CloseCode;
+use crate::CloseCode;
 
 const LIMITS: Limits = Limits { message_bytes_max: 1000, fragments_max: 4 };
 

@@ -326,7 +326,7 @@ impl Completion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::EventFd;
+    use crate::EventFd;
     use std::os::fd::AsRawFd;
 
     fn events(ring: &mut Ring) -> Vec<bool> {

@@ -3,7 +3,7 @@
 //! RFC 6455 section 7.1.7 asks an endpoint to *fail the connection* on any of these: send one
 //! close frame with [`Error::close_code`] and read no further. There is no recoverable variant.
 
-use crate::ws::close::CloseCode;
+use crate::close::CloseCode;
 
 /// A violation of RFC 6455 or of a limit by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{sockaddr, socklen_t};
 
-use crate::sys::socket::{close, duplicate};
-use crate::sys::symbol::{DESCRIPTORS, is_ours};
+use crate::socket::{close, duplicate};
+use crate::symbol::{DESCRIPTORS, is_ours};
 
 /// What came over each descriptor: bytes, and these bits. Pages of others are never touched.
 static BROUGHT: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];

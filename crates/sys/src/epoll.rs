@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, epoll_event};
 
-use crate::sys::incoming;
-use crate::sys::symbol::{DESCRIPTORS, is_ours};
+use crate::incoming;
+use crate::symbol::{DESCRIPTORS, is_ours};
 
 /// Which descriptors were watched for input by level, a bit for each. Pages without a bit set are
 /// never touched.

@@ -11,10 +11,10 @@
 
 use std::ops::Range;
 
-use crate::ws::close::parse_close;
-use crate::ws::frame::{CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode};
-use crate::ws::mask::unmask;
-use crate::ws::{Error, utf8};
+use crate::close::parse_close;
+use crate::frame::{CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode};
+use crate::mask::unmask;
+use crate::{Error, utf8};
 
 /// What one message may cost.
 #[derive(Clone, Copy, Debug)]
