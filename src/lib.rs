@@ -63,8 +63,9 @@
 //! an argument and bytes go in and out. So they can be fuzzed, simulated and tested to the end.
 //! `token` is like them but for the locks of [`token::Authority`], which threads share.
 //!
-//! `ws`, `limits` and `sys` are crates of their own, below `crates/`. Here they have the names of
-//! modules, and for layers they count as such.
+//! Some of these modules are crates of their own, below `crates/`: `load` and `doctor`, which are
+//! no part of the server, and what they share with it, `ws`, `limits` and `sys`. Here they have the
+//! names of modules, and for layers they count as such.
 //!
 //! # Where to find what
 //!
@@ -165,13 +166,11 @@
 pub mod api;
 pub mod cli;
 pub mod config;
-pub mod doctor;
 pub mod edge;
 pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod keys;
-pub mod load;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
@@ -180,6 +179,8 @@ pub mod shard;
 pub mod token;
 pub mod wheel;
 
+pub use tidegate_doctor as doctor;
 pub use tidegate_limits as limits;
+pub use tidegate_load as load;
 pub use tidegate_sys as sys;
 pub use tidegate_ws as ws;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::channels::Channels;
-use crate::sys::socket::choose_port_at_connect;
+use tidegate_sys::socket::choose_port_at_connect;
 
 /// How many connections one source address makes when they are taken from loopback. There are ports
 /// for seven times as many, but the kernel looks for a free one by trying, one parity first, and

@@ -36,8 +36,8 @@ pub use report::Report;
 pub use setting::SETTINGS;
 pub use tree::Tree;
 
-use crate::sys::host;
-use crate::sys::memlock::Rings;
+use tidegate_sys::host;
+use tidegate_sys::memlock::Rings;
 
 /// Checks a host against a plan. `rings` is what the kernel said about io_uring, if it was asked.
 #[must_use]

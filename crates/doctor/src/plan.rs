@@ -5,7 +5,7 @@
 //! socket buffers and logs comes on top and has bounds of its own.
 
 use super::{Tree, descriptor, processor};
-use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX, descriptors_of_clients};
+use tidegate_limits::{DESCRIPTORS_RESERVED, SHARDS_MAX, descriptors_of_clients};
 
 /// Kernel memory of one end of an idle TCP connection: socket, file, inode, pending poll.
 pub(super) const KERNEL_BYTES: u64 = 4_200;

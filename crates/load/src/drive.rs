@@ -11,7 +11,7 @@ use super::run::Progress;
 use super::share::{Order, Share};
 use super::usage::Usage;
 use super::workers::{See, Workers};
-use crate::sys::Clock;
+use tidegate_sys::Clock;
 
 /// How long nobody looks whether everybody is back.
 const STEP: Duration = Duration::from_millis(20);

@@ -2,11 +2,11 @@
 //! answered `connect` and every `subscribe`.
 
 use super::{Client, Phase, Round, frame};
-use crate::load::centrifuge::{
+use crate::centrifuge::{
     self, CONNECT, CONNECT_ID, Connected, Line, PING, Push, Refusal, Subscribed,
 };
-use crate::load::subscription::Position;
-use crate::ws::frame::Opcode;
+use crate::subscription::Position;
+use tidegate_ws::frame::Opcode;
 
 impl Client {
     /// Sends all commands in one frame, as SDKs do.

@@ -139,7 +139,7 @@ fn limits_text(plan: &Plan) -> String {
          LimitMEMLOCK={LOCKED_MEMORY}\n",
         setting::descriptors(plan),
         // The file may move to a host with more cores, and a limit on tasks costs nothing.
-        setting::tasks(&Plan { shards: crate::limits::SHARDS_MAX as u64, ..plan.clone() }),
+        setting::tasks(&Plan { shards: tidegate_limits::SHARDS_MAX as u64, ..plan.clone() }),
     );
     text
 }

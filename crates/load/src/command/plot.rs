@@ -9,7 +9,7 @@ use std::path::Path;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
-use crate::load::Report;
+use crate::Report;
 
 /// The picture in pixels.
 const SIZE: (u32, u32) = (900, 500);

@@ -14,10 +14,10 @@ use super::subscription::Subscription;
 use super::tally::{Latency, Tally};
 use super::target::{Door, Target};
 use super::verified::Verified;
-use crate::sys::Clock;
-use crate::sys::ring::{Completion, Kind, Ring, Size};
-use crate::sys::socket::{receive, send};
-use crate::ws::frame::Opcode;
+use tidegate_sys::Clock;
+use tidegate_sys::ring::{Completion, Kind, Ring, Size};
+use tidegate_sys::socket::{receive, send};
+use tidegate_ws::frame::Opcode;
 
 /// How much one read can bring.
 const INPUT_BYTES: usize = 256 * 1024;

@@ -10,7 +10,7 @@ use super::report::{Delivery, Opening, Pings, Quantiles, Recovery, Report, SlowS
 use super::server::Servers;
 use super::usage::Usage;
 use super::workers::{See, Sum, Workers};
-use crate::sys::Clock;
+use tidegate_sys::Clock;
 
 /// How long servers must do next to nothing before their memory is read.
 const QUIET: Duration = Duration::from_millis(500);

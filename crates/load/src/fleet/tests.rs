@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::*;
-use crate::load::message::Message;
-use crate::load::{Channels, Opener, open_all};
-use crate::ws::frame::encode_frame;
+use crate::message::Message;
+use crate::{Channels, Opener, open_all};
+use tidegate_ws::frame::encode_frame;
 
 const ACCEPT: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";

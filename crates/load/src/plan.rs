@@ -11,10 +11,10 @@ use super::post::{BASE64, CHANNEL, Post};
 use super::publisher::Publisher;
 use super::share::{Part, Share};
 use super::target::{Door, Target};
-use crate::doctor::{Finding, Sockets, Tree, Verdict, examine_load};
-use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DESCRIPTORS_RESERVED};
-use crate::sys::Clock;
-use crate::sys::host::raise_descriptor_limit;
+use tidegate_doctor::{Finding, Sockets, Tree, Verdict, examine_load};
+use tidegate_limits::{CHANNELS_PER_CONNECTION_MAX, DESCRIPTORS_RESERVED};
+use tidegate_sys::Clock;
+use tidegate_sys::host::raise_descriptor_limit;
 
 /// Descriptors of a process that are no connections. The server's own reserve is the larger one,
 /// with places for a few backends, and one number for both keeps a process of connections for

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::doctor::Finding;
+use tidegate_doctor::Finding;
 
 /// Why a run cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use super::fleet::Fleet;
 use super::opener::{IN_FLIGHT, Opener, open_all};
 use super::plan::{Plan, ServerChoice};
 use super::target::Target;
-use crate::sys::host::end_with_parent;
+use tidegate_sys::host::end_with_parent;
 
 /// The one entrance that runs publish to.
 const ENDPOINTS: &str =

@@ -1,7 +1,7 @@
 //! The kernel: its version, io_uring and whether somebody switched it off, and its clock.
 
 use super::{Finding, Tree, Verdict, setting};
-use crate::sys::host;
+use tidegate_sys::host;
 
 /// The oldest kernel that the edge runs on (`DEFER_TASKRUN`).
 const OLDEST: (u64, u64) = (6, 1);

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::load::Progress;
+use crate::Progress;
 
 /// A bar that shows one stage after the other.
 pub(super) struct Bar {

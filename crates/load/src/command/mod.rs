@@ -9,8 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::load::{self, Plan, Protocol, Scenario, ServerChoice};
-use crate::sys;
+use crate::{Plan, Protocol, Scenario, ServerChoice};
 
 /// Flags of the command.
 #[derive(Debug, Args)]
@@ -163,7 +162,11 @@ impl Arguments {
             _ => format!("{} messages/s, {} bytes, ", self.rate, self.bytes),
         };
         let version = env!("CARGO_PKG_VERSION");
-        format!("{load}{} s, tidegate {version} bench on {}", self.seconds, sys::host::name())
+        format!(
+            "{load}{} s, tidegate {version} bench on {}",
+            self.seconds,
+            tidegate_sys::host::name()
+        )
     }
 
     fn plan(&self) -> Plan {
@@ -205,7 +208,7 @@ impl Arguments {
 /// Why there was no run, or what was not flawless in it.
 pub fn run(arguments: &Arguments, print: impl Fn(&str)) -> Result<(), String> {
     let mut bar = progress::Bar::new();
-    let report = load::run(&arguments.plan(), &mut |progress| bar.show(progress));
+    let report = crate::run(&arguments.plan(), &mut |progress| bar.show(progress));
     bar.clear();
     let report = report.map_err(|error| error.to_string())?;
     if arguments.json {

@@ -15,7 +15,7 @@ use super::message::{Message, Stream};
 use super::subscription::Subscription;
 use super::tally::Tally;
 use super::verified::Verified;
-use crate::ws::frame::{Header, Opcode};
+use tidegate_ws::frame::{Header, Opcode};
 
 /// No server that is tested sends frames as long as this.
 const FRAME_BYTES_MAX: u64 = 64 << 20;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::doctor::Finding;
-use crate::load::{
+use crate::{
     Delivery, KernelCost, Opening, Pings, Quantiles, Recovery, Report, ServerCost, SlowShare,
 };
+use tidegate_doctor::Finding;
 
 /// Writes the table: the verdict first, and lines that fit a terminal of 80 columns. `has_slabs`
 /// shows what each of the kernel's caches holds.

@@ -5,8 +5,8 @@
 
 use super::finding::grouped;
 use super::{Finding, Plan, Tree, Verdict, setting};
-use crate::sys::memlock::Rings;
-use crate::sys::ring::Size;
+use tidegate_sys::memlock::Rings;
+use tidegate_sys::ring::Size;
 
 pub(super) fn check(tree: &Tree, plan: &Plan, rings: Option<Rings>) -> Vec<Finding> {
     vec![

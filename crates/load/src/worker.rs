@@ -12,7 +12,7 @@ use super::error::Error;
 use super::fleet::{Event, Fleet};
 use super::opener::{IN_FLIGHT, Opener, POLL, open_all};
 use super::share::{Order, Part, Share, Word};
-use crate::sys::Clock;
+use tidegate_sys::Clock;
 
 /// How long silence lasts before what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);

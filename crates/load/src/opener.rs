@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::fleet::{Event, Fleet};
-use crate::sys::Clock;
+use tidegate_sys::Clock;
 
 /// How many openings are under way at the same time: enough to keep the server busy, and few
 /// enough for any accept queue.

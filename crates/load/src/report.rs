@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::cost::{KernelCost, ServerCost};
 use super::tally::Tally;
-use crate::doctor::Finding;
+use tidegate_doctor::Finding;
 
 /// A distribution in six figures.
 #[derive(Clone, Debug, Serialize)]
