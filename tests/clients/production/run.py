@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every block of docs/production.md: the configuration, three proxies with TLS, four backends, the page.
+"""Runs every block of docs/guide/production.md: configuration, three proxies with TLS, four backends, page.
 
 Only addresses, paths and the name of the host are replaced by those of the test. Everything goes as
 in production: a backend signs a token and publishes with the key, the client shows the token through
@@ -31,7 +31,7 @@ import websockets  # noqa: E402
 from edge import ROOT, Edge  # noqa: E402
 
 os.environ["PATH"] += ":/usr/sbin"
-GUIDE = (ROOT / "docs/production.md").read_text()
+GUIDE = (ROOT / "docs/guide/production.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
 SECRET, KEY = "f" * 64, "0123456789abcdef0123456789abcdef"
 SECONDS = 60
