@@ -1,8 +1,8 @@
 //! tidegate: an io_uring WebSocket push edge for Linux. This file is the map of the house.
 //!
 //! Backends publish over ZeroMQ, clients listen over WebSocket, and what lies between is here. How
-//! to *use* it (doors, formats, options, metrics) stands in `README.md`; this map is for reading
-//! and changing the code.
+//! to *use* it (doors, formats, options, metrics) stands in `README.md` and `docs`; this map is for
+//! reading and changing the code.
 //!
 //! # Threads, and who owns what
 //!
@@ -152,13 +152,13 @@
 //!
 //! Unit tests stand at the end of each file. Below `tests/`:
 //!
-//! - `behaviour`: a real server from outside, one file for each promise of README;
+//! - `behaviour`: a real server from outside, one file for each promise of the documents;
 //! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte;
 //! - `centrifuge`: the client protocol against bytes of the official packages;
 //! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;
 //! - `systemd`: the installed unit under a real systemd;
-//! - `tidy`: the rules of this map and of the style, and that README agrees with the code.
+//! - `tidy`: the rules of this map and of the style, and that the documents agree with the code.
 //!
 //! `fuzz/` has the same parsers under a fuzzer, `benches/` what they cost, and
 //! `examples/flash-sale` is a whole application, which the tests run.

@@ -1,6 +1,6 @@
 //! The promise: `make install` puts a stripped program with its symbols, a configuration that is
 //! valid, a key of its own and the one systemd unit where they belong, and leaves alone what an
-//! operator has there; README and the unit agree on what a credential is called.
+//! operator has there; the documents and the unit agree on what a credential is called.
 
 #![allow(clippy::unwrap_used, reason = "a failed set-up fails its test")]
 

@@ -3,7 +3,7 @@
 //!
 //! An option must change behaviour that two real deployments would set differently; every other
 //! number is a constant in `limits`. The sentence above an option is the documentation that
-//! rustdoc, the template and the README share.
+//! rustdoc, the template and the reference share.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! README, CHANGELOG and `Cargo.toml` say what the code says.
+//! The documents, CHANGELOG and `Cargo.toml` say what the code says.
 //!
-//! Every metric that README mentions exists, every error code and snippet stands there, and the
-//! map in `lib.rs` has every module. The tables that README copies row by row are in `tables`.
+//! Every metric that a page mentions exists, every error code and snippet is shown, and the map in
+//! `lib.rs` has every module. Tables that are copied row by row are in `tables`, links in `book`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,14 +10,17 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 
 use crate::PROGRAM;
+use crate::book::pages;
 use crate::source::{Finding, Source, assert_clean, files, in_file, read, sources};
+use crate::tables::METRICS_PAGE;
 
 const METRIC_PREFIX: &str = "tidegate_";
 
 /// What the OpenMetrics encoder appends to the registered name of a metric, by its kind.
 const METRIC_SUFFIXES: &[&str] = &["_total", "_bucket", "_sum", "_count", "_info"];
 
-const ERROR_CODES_HEADING: &str = "### Error codes";
+const ERROR_CODES_PAGE: &str = "docs/reference/codes.md";
+const ERROR_CODES_HEADING: &str = "## Error codes";
 
 const SNIPPETS: &str = "tests/clients/snippets";
 
@@ -27,7 +30,6 @@ const SNIPPETS_RUNNER: &str = "run.py";
 const CHANGE_SECTIONS: &[&str] = &["### Performance", "### Features", "### Fixes"];
 
 pub(crate) fn assert_metrics_documented() {
-    let readme = read("README.md");
     let mut registered = BTreeSet::new();
     let mut mentioned = BTreeSet::new();
     for source in sources(PROGRAM) {
@@ -37,15 +39,18 @@ pub(crate) fn assert_metrics_documented() {
         }
     }
     assert!(!registered.is_empty(), "src/metrics names no `{METRIC_PREFIX}…` metric");
-    let documented: BTreeSet<String> = metrics_in(&readme).into_iter().collect();
+    let documented: BTreeSet<String> = metrics_in(&read(METRICS_PAGE)).into_iter().collect();
     let mut findings = Vec::new();
     for metric in registered.iter().filter(|metric| !is_documented(metric, &documented)) {
-        findings.push(in_file("README.md", 1, format!("describe the metric `{metric}`")));
+        findings.push(in_file(METRICS_PAGE, 1, format!("describe the metric `{metric}`")));
     }
-    for (index, line) in readme.lines().enumerate() {
-        for metric in metrics_in(line).iter().filter(|metric| !is_registered(metric, &mentioned)) {
-            let what = format!("no metric `{metric}` in src: correct its name or delete it");
-            findings.push(in_file("README.md", index + 1, what));
+    for (path, text) in pages() {
+        for (index, line) in text.lines().enumerate() {
+            let metrics = metrics_in(line);
+            for metric in metrics.iter().filter(|metric| !is_registered(metric, &mentioned)) {
+                let what = format!("no metric `{metric}` in src: correct its name or delete it");
+                findings.push(in_file(&path, index + 1, what));
+            }
         }
     }
     assert_clean(findings);
@@ -55,21 +60,21 @@ pub(crate) fn assert_error_codes_documented() {
     let sources = sources(&["src/protocol", "src/ingest"]);
     let codes: BTreeSet<String> = sources.iter().flat_map(error_codes).collect();
     assert!(codes.contains("missing_topic") && codes.contains("timeout"), "codes are found");
-    let documented = first_cells(&read("README.md"), ERROR_CODES_HEADING);
+    let documented = first_cells(&read(ERROR_CODES_PAGE), ERROR_CODES_HEADING);
     let mut findings = Vec::new();
     for code in codes.difference(&documented) {
-        findings.push(in_file("README.md", 1, format!("describe the error code `{code}`")));
+        findings.push(in_file(ERROR_CODES_PAGE, 1, format!("describe the error code `{code}`")));
     }
     for code in documented.difference(&codes) {
         let what = format!("no error code `{code}` in src: correct its name or delete it");
-        findings.push(in_file("README.md", 1, what));
+        findings.push(in_file(ERROR_CODES_PAGE, 1, what));
     }
     assert_clean(findings);
 }
 
-/// The snippets that are run by the tests of clients are the ones that README shows.
+/// The snippets that are run by the tests of clients are the ones that a page shows.
 pub(crate) fn assert_snippets_shown() {
-    let readme = read("README.md");
+    let pages = pages();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SNIPPETS);
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut findings = Vec::new();
@@ -78,8 +83,12 @@ pub(crate) fn assert_snippets_shown() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_snippet = name != SNIPPETS_RUNNER && !name.starts_with('.');
         let path = format!("{SNIPPETS}/{name}");
-        if is_snippet && entry.path().is_file() && !readme.contains(read(&path).trim()) {
-            findings.push(in_file(&path, 1, "README shows another text: make them the same"));
+        if !is_snippet || !entry.path().is_file() {
+            continue;
+        }
+        let text = read(&path);
+        if !pages.iter().any(|(_, page)| page.contains(text.trim())) {
+            findings.push(in_file(&path, 1, "no page shows this text: make them the same"));
         }
     }
     assert_clean(findings);
@@ -151,8 +160,8 @@ impl Visit<'_> for Strings<'_> {
 }
 
 /// The words in backticks that begin the rows of the table below a heading.
-fn first_cells(readme: &str, heading: &str) -> BTreeSet<String> {
-    let below = readme.split_once(heading).map_or("", |(_, below)| below);
+fn first_cells(page: &str, heading: &str) -> BTreeSet<String> {
+    let below = page.split_once(heading).map_or("", |(_, below)| below);
     below
         .lines()
         .take_while(|line| !line.starts_with('#'))
@@ -262,8 +271,8 @@ mod tests {
                     fn text(&self) -> &str { \"no\" } }\n\
                     const T: (&str, &str) = (\"t\", \"Text.\");";
         assert_eq!(error_codes(&Source::new("src/protocol/e.rs", text)), ["a", "b", "t"]);
-        let readme = "| `x` |\n### Codes\n\n| Code |\n| `a` | 1 `z` |\n## Next\n| `y` |";
-        assert_eq!(first_cells(readme, "### Codes"), BTreeSet::from(["a".to_owned()]));
+        let page = "| `x` |\n### Codes\n\n| Code |\n| `a` | 1 `z` |\n## Next\n| `y` |";
+        assert_eq!(first_cells(page, "### Codes"), BTreeSet::from(["a".to_owned()]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! must not. The thresholds are errors, not aims. Rules that rustc and clippy can check are in
 //! `Cargo.toml` and not here.
 
+mod book;
 mod code;
 mod comments;
 mod documents;
@@ -94,29 +95,44 @@ fn every_file_is_compiled() {
 }
 
 #[test]
-fn readme_lists_every_option() {
+fn the_reference_lists_every_option() {
     tables::assert_options();
 }
 
 #[test]
-fn readme_lists_every_command_and_flag() {
+fn the_reference_lists_every_command_and_flag() {
     tables::assert_commands();
 }
 
 #[test]
-fn readme_lists_every_metric() {
+fn the_reference_lists_every_metric() {
     tables::assert_metrics();
     documents::assert_metrics_documented();
 }
 
 #[test]
-fn readme_lists_every_error_code() {
+fn the_reference_lists_every_error_code() {
     documents::assert_error_codes_documented();
 }
 
 #[test]
-fn readme_shows_the_snippets_that_are_tested() {
+fn the_documents_show_the_snippets_that_are_tested() {
     documents::assert_snippets_shown();
+}
+
+#[test]
+fn readme_is_short() {
+    book::assert_readme_short();
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    book::assert_index_complete();
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    book::assert_links_resolve();
 }
 
 #[test]

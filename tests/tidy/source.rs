@@ -147,21 +147,28 @@ pub(crate) fn files(folders: &[&str]) -> Vec<String> {
     files
 }
 
+/// All documents in Markdown of the repository, each with its path.
+pub(crate) fn documents() -> Vec<(String, String)> {
+    let files = files(&[""]).into_iter().filter(|path| path.ends_with(".md"));
+    files.map(|path| (path.clone(), read(&path))).collect()
+}
+
 /// The text of a file of the repository.
 pub(crate) fn read(path: &str) -> String {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(full).unwrap_or_else(|error| panic!("{path} must be there: {error}"))
 }
 
+/// Hidden folders and those of packages and builds are not the repository's.
 fn collect_files(folder: &str, files: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) else {
         return;
     };
     for entry in entries.map(|entry| entry.expect("the folder can be read")) {
         let name = entry.file_name().into_string().expect("file names are UTF-8");
-        let path = format!("{folder}/{name}");
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         if entry.path().is_dir() {
-            if name != "node_modules" && name != "target" {
+            if name != "node_modules" && name != "target" && !name.starts_with('.') {
                 collect_files(&path, files);
             }
         } else {

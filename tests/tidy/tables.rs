@@ -1,4 +1,4 @@
-//! Tables of README that are made from the program: commands, options and metrics.
+//! Tables of the reference that are made from the program: commands, options and metrics.
 //!
 //! Nobody keeps them by hand. Commands and flags come from their `--help`, options from what
 //! `tidegate default-config` prints, metrics from the tables that count. A row that is wrong or
@@ -12,6 +12,18 @@ use tidegate::metrics::{
 };
 
 use crate::source::{Finding, assert_clean, in_file, read};
+
+pub(crate) const METRICS_PAGE: &str = "docs/reference/metrics.md";
+
+const COMMANDS: Table = Table { page: "docs/reference/commands.md", heading: "# Commands" };
+const OPTIONS: Table = Table { page: "docs/reference/options.md", heading: "## All options" };
+const METRICS: Table = Table { page: METRICS_PAGE, heading: "## All metrics" };
+
+/// Where a table stands: below this heading, up to the next `## `.
+struct Table {
+    page: &'static str,
+    heading: &'static str,
+}
 
 /// What the program prints.
 fn printed(arguments: &[&str]) -> String {
@@ -32,13 +44,13 @@ pub(crate) fn assert_commands() {
         }
     }
     assert!(rows.len() > 15, "`tidegate --help` lists commands and flags: {rows:?}");
-    assert_clean(differences(&read("README.md"), "## Commands", &rows));
+    assert_clean(COMMANDS.differences(&read(COMMANDS.page), &rows));
 }
 
 pub(crate) fn assert_options() {
     let rows = option_rows(&printed(&["default-config"]));
     assert!(!rows.is_empty(), "`tidegate default-config` prints no options");
-    assert_clean(differences(&read("README.md"), "## Options", &rows));
+    assert_clean(OPTIONS.differences(&read(OPTIONS.page), &rows));
 }
 
 pub(crate) fn assert_metrics() {
@@ -50,35 +62,37 @@ pub(crate) fn assert_metrics() {
     let single = [ingest.metrics(), tokens.metrics(), api.metrics(), http.metrics(), log.metrics()];
     let metrics = metrics.chain(single.into_iter().flatten().map(|metric| (metric, None)));
     let rows = metric_rows(&metrics.collect::<Vec<_>>());
-    assert_clean(differences(&read("README.md"), "## Metrics", &rows));
+    assert_clean(METRICS.differences(&read(METRICS.page), &rows));
 }
 
-/// What a table below a heading lacks, and what it has too much. Rows are known by their name.
-fn differences(readme: &str, heading: &str, rows: &[(String, String)]) -> Vec<Finding> {
-    let is_heading = |line: &&str| line.trim_end() == heading;
-    let start = readme.lines().position(|line| is_heading(&line)).map_or(0, |line| line + 1);
-    let table: Vec<(usize, &str)> = readme
-        .lines()
-        .enumerate()
-        .skip(start)
-        .take_while(|(_, line)| !line.starts_with("## "))
-        .filter(|(_, line)| line.starts_with("| `"))
-        .collect();
-    let mut findings = Vec::new();
-    for (_, row) in rows {
-        if !table.iter().any(|(_, line)| line == row) {
-            let what = format!("the table below `{heading}` lacks this row:\n{row}");
-            findings.push(in_file("README.md", start, what));
+impl Table {
+    /// What the table lacks, and what it has too much. Rows are known by their name.
+    fn differences(&self, text: &str, rows: &[(String, String)]) -> Vec<Finding> {
+        let is_heading = |line: &str| line.trim_end() == self.heading;
+        let start = text.lines().position(is_heading).map_or(0, |line| line + 1);
+        let table: Vec<(usize, &str)> = text
+            .lines()
+            .enumerate()
+            .skip(start)
+            .take_while(|(_, line)| !line.starts_with("## "))
+            .filter(|(_, line)| line.starts_with("| `"))
+            .collect();
+        let mut findings = Vec::new();
+        for (_, row) in rows {
+            if !table.iter().any(|(_, line)| line == row) {
+                let what = format!("the table below `{}` lacks this row:\n{row}", self.heading);
+                findings.push(in_file(self.page, start, what));
+            }
         }
-    }
-    for (index, line) in table {
-        let name = line.trim_start_matches("| `").split('`').next().unwrap_or_default();
-        if !rows.iter().any(|(known, _)| known == name) {
-            let what = format!("the program has no `{name}`: delete the row");
-            findings.push(in_file("README.md", index + 1, what));
+        for (index, line) in table {
+            let name = line.trim_start_matches("| `").split('`').next().unwrap_or_default();
+            if !rows.iter().any(|(known, _)| known == name) {
+                let what = format!("the program has no `{name}`: delete the row");
+                findings.push(in_file(self.page, index + 1, what));
+            }
         }
+        findings
     }
-    findings
 }
 
 /// Name and row of each command and flag in a help text, but for those of the help itself.
@@ -103,7 +117,7 @@ fn help_rows(help: &str) -> Vec<(String, String)> {
     let items = items.into_iter().filter(|(name, _)| is_own(name));
     items
         .map(|(name, about)| {
-            // Variables have a place of their own in README.
+            // Variables have a place of their own on the page of options.
             let about = about.split(" [env:").next().unwrap_or_default().trim();
             let row = format!("| `{name}` | {about}. |");
             (name, row)
@@ -245,11 +259,10 @@ mod tests {
     #[test]
     fn rows_are_compared_below_their_heading_only() {
         let rows = [("a".to_owned(), "| `a` | 1 |".to_owned())];
-        assert_eq!(
-            differences("| `b` |\n## T\n| `a` | 1 |\n## U\n| `c` |", "## T", &rows).len(),
-            0
-        );
-        assert_eq!(differences("## T\n| `a` | 2 |\n| `b` | 1 |", "## T", &rows).len(), 2);
-        assert_eq!(differences("## U\n| `x` |", "## T", &rows).len(), 1);
+        let table = Table { page: "t.md", heading: "## T" };
+        let count = |text: &str| table.differences(text, &rows).len();
+        assert_eq!(count("| `b` |\n## T\n| `a` | 1 |\n## U\n| `c` |"), 0);
+        assert_eq!(count("## T\n| `a` | 2 |\n| `b` | 1 |"), 2);
+        assert_eq!(count("## U\n| `x` |"), 1);
     }
 }

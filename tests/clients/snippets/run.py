@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the README's examples as they stand, in a process of their own as a reader would.
+"""Runs the examples of README and docs as they stand, in a process of their own as a reader would.
 
 Only the addresses are replaced by those of a server that was started for the test, or by one where
-nobody is: then a publisher ends with a sentence. That the README shows each example exactly as it
+nobody is: then a publisher ends with a sentence. That a page shows each example exactly as it
 lies here is a test too. An example whose language this machine lacks is skipped. Exits with 1 if
 anything fails.
 
@@ -165,9 +165,10 @@ async def signs(name):
 
 
 async def are_shown(name):
-    readme = (ROOT / name).read_text()
+    pages = [ROOT / "README.md", *(ROOT / name).rglob("*.md")]
+    shown = "".join(page.read_text() for page in pages)
     examples = [path for path in sorted(FOLDER.glob("[!.]*.*")) if path.stem != "run"]
-    hidden = [path.name for path in examples if f"\n{path.read_text()}" not in readme]
+    hidden = [path.name for path in examples if f"\n{path.read_text()}" not in shown]
     expect(hidden, [])
 
 
@@ -193,7 +194,7 @@ CHECKS = [
     (asks, "ask.py"),
     (encrypts, "curve_ask.py"),
     (signs, "sign.py"),
-    (are_shown, "README.md"),
+    (are_shown, "docs"),
 ]
 
 
