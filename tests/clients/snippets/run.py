@@ -69,7 +69,7 @@ def command(path, folder):
 async def example(name, edge, cwd=None):
     """The running example, with the addresses of this server in it."""
     text = (FOLDER / name).read_text()
-    for port, kind in [("5560", "pull"), ("5563", "router")]:
+    for port, kind in [("5560", "pull"), ("5563", "router"), ("5564", "pub")]:
         text = text.replace(f"tcp://127.0.0.1:{port}", edge.zeromq.get(kind, ""))
     text = text.replace("ws://127.0.0.1:8000", edge.websocket or "")
     text = text.replace("http://127.0.0.1:9000", edge.internal or "")
@@ -125,6 +125,17 @@ async def listens(name):
             while not (await ask(dealer, b"news", b"hello"))["sessions"]:
                 await asyncio.sleep(0.05)
             expect(await process.stdout.readline(), b"hello\n")
+
+
+async def hears(name):
+    with Edge() as edge:
+        async with example(name, edge) as process, clients(edge, "/websocket/42") as (client,):
+            said = asyncio.create_task(process.stdout.readuntil(b"42 b'hi'\n"))
+            # Until its subscription has arrived it hears nothing.
+            while not said.done():
+                await client.send("hi")
+                await asyncio.sleep(0.05)
+            expect((await said).endswith(b"$event.message 42 b'hi'\n"), True)
 
 
 async def asks(name):
@@ -191,6 +202,7 @@ CHECKS = [
     (listens, "managed.py"),
     (listens, "managed.go"),
     (listens, "Listen.java"),
+    (hears, "events.py"),
     (asks, "ask.py"),
     (encrypts, "curve_ask.py"),
     (signs, "sign.py"),
