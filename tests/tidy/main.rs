@@ -97,6 +97,7 @@ fn every_file_is_compiled() {
 #[test]
 fn the_reference_lists_every_option() {
     tables::assert_options();
+    tables::assert_named_options();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tidegate::metrics::{
     ApiMetrics, HttpMetrics, IngestMetrics, LogMetrics, Metric, ShardMetrics, TokenMetrics, Value,
 };
 
+use crate::book::pages;
 use crate::source::{Finding, assert_clean, in_file, read};
 
 pub(crate) const METRICS_PAGE: &str = "docs/reference/metrics.md";
@@ -51,6 +52,22 @@ pub(crate) fn assert_options() {
     let rows = option_rows(&printed(&["default-config"]));
     assert!(!rows.is_empty(), "`tidegate default-config` prints no options");
     assert_clean(OPTIONS.differences(&read(OPTIONS.page), &rows));
+}
+
+/// An option that a page names in code exists.
+pub(crate) fn assert_named_options() {
+    let rows = option_rows(&printed(&["default-config"]));
+    let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+    let mut findings = Vec::new();
+    for (path, text) in pages() {
+        for (index, line) in text.lines().enumerate() {
+            for name in unknown_options(line, &names) {
+                let what = format!("no option `{name}`: correct its name or delete it");
+                findings.push(in_file(&path, index + 1, what));
+            }
+        }
+    }
+    assert_clean(findings);
 }
 
 pub(crate) fn assert_metrics() {
@@ -159,6 +176,24 @@ fn option_rows(config: &str) -> Vec<(String, String)> {
     rows
 }
 
+/// What stands between backticks and has the form and the section of an option, but is none.
+fn unknown_options<'a>(line: &'a str, names: &[&str]) -> Vec<&'a str> {
+    let section_of = |name: &str| name.split('.').next().map(str::to_owned);
+    let is_of_form = |name: &str| {
+        name.contains('.') && name.chars().all(|c| c.is_ascii_lowercase() || "._".contains(c))
+    };
+    let is_known = |name: &str| {
+        let is_below = |known: &str| known.strip_prefix(name).is_some_and(|r| r.starts_with('.'));
+        names.iter().any(|known| *known == name || is_below(known))
+    };
+    let spans = line.split('`').skip(1).step_by(2);
+    let words = spans.filter_map(|span| span.split([' ', '=']).next());
+    words
+        .filter(|name| is_of_form(name) && !is_known(name))
+        .filter(|name| names.iter().any(|known| section_of(known) == section_of(name)))
+        .collect()
+}
+
 /// The key of a line `key = value`.
 fn key_of(line: &str) -> Option<&str> {
     let (key, _) = line.split_once(" =")?;
@@ -231,6 +266,15 @@ mod tests {
             "| `ingest.endpoints.kind` | must be set | a kind | Kind. |",
         ];
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn an_option_that_does_not_exist_is_found() {
+        let names = ["log.level", "ingest.endpoints.kind"];
+        let line = "`log.level`, log.x, `ingest.endpoints`, `log.level=off`, `a.b`, `log.*`, `log`";
+        assert!(unknown_options(line, &names).is_empty());
+        let line = "`log.levels = 1` and `ingest.endpoint`, `log.level`";
+        assert_eq!(unknown_options(line, &names), ["log.levels", "ingest.endpoint"]);
     }
 
     #[test]
