@@ -1,19 +1,16 @@
-//! A bell wakes one thread, and costs nothing while that thread is awake.
-//!
-//! The sleeper announces its sleep with a flag and then looks at its queues once more; a sender
-//! pushes first and then looks at the flag. Both orders are sequentially consistent, so one of the
-//! two always sees the other, and no wake-up is lost.
+//! A bell wakes one thread, and costs nothing while that thread is awake (`doze`).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::mesh::doze::Doze;
 use crate::sys::EventFd;
 
 /// Wakes the one thread that sleeps on it.
 #[derive(Debug)]
 pub struct Bell {
-    asleep: AtomicBool,
+    doze: Doze,
     crowded: AtomicBool,
     event: EventFd,
 }
@@ -21,14 +18,12 @@ pub struct Bell {
 impl Bell {
     /// A bell of a thread that is awake.
     pub fn new() -> io::Result<Self> {
-        let [asleep, crowded] = [false; 2].map(AtomicBool::new);
-        Ok(Self { asleep, crowded, event: EventFd::new()? })
+        Ok(Self { doze: Doze::new(), crowded: AtomicBool::new(false), event: EventFd::new()? })
     }
 
     /// Wakes the thread if it sleeps. A system call only then.
     pub fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        if self.doze.must_wake() {
             self.event.signal();
         }
     }
@@ -36,13 +31,12 @@ impl Bell {
     /// The thread is about to sleep: rings from now on signal the eventfd. The caller must look
     /// at its queues once more before it really sleeps.
     pub fn begin_sleep(&self) {
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.doze.begin();
     }
 
     /// The thread is awake again.
     pub fn end_sleep(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.doze.end();
     }
 
     /// The thread has more to do than it should, or no longer. Senders that can wait look at it.

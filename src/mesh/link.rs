@@ -2,79 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::mesh::Bell;
-
-/// What a message on a link holds beside itself, or several of them together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weight {
-    /// Bytes of a publication.
-    pub bytes: u64,
-    /// Channels of a list: each costs the receiver about as much as another message.
-    pub channels: u64,
-}
-
-impl Weight {
-    /// Limits that nothing reaches.
-    const UNLIMITED: Self = Self { bytes: u64::MAX, channels: u64::MAX };
-
-    /// Bytes alone.
-    pub fn of_bytes(bytes: usize) -> Self {
-        Self { bytes: bytes as u64, channels: 0 }
-    }
-}
-
-/// A weight that one thread adds to, which needs no lock prefix for that.
-#[derive(Debug, Default)]
-struct Sum {
-    bytes: AtomicU64,
-    channels: AtomicU64,
-}
-
-impl Sum {
-    fn add(&self, weight: Weight) {
-        let add = |sum: &AtomicU64, more: u64| {
-            if more > 0 {
-                sum.store(sum.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
-            }
-        };
-        add(&self.bytes, weight.bytes);
-        add(&self.channels, weight.channels);
-    }
-
-    fn set(&self, weight: Weight) {
-        self.bytes.store(weight.bytes, Ordering::Relaxed);
-        self.channels.store(weight.channels, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Weight {
-        let get = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
-        Weight { bytes: get(&self.bytes), channels: get(&self.channels) }
-    }
-}
-
-/// The same in a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Apart(Sum);
-
-/// What went in and what came out.
-#[derive(Debug, Default)]
-struct Flow {
-    sent: Apart,
-    taken: Apart,
-}
-
-impl Flow {
-    fn held_bytes(&self) -> u64 {
-        // What was taken may be counted before it is counted as sent.
-        let taken = self.taken.0.get().bytes;
-        self.sent.0.get().bytes.saturating_sub(taken)
-    }
-}
+use crate::mesh::flow::{Flow, Sum, Weight};
 
 /// The sending end. Not clonable: a link has one producer.
 #[derive(Debug)]
@@ -83,7 +15,7 @@ pub struct Link<T> {
     bell: Arc<Bell>,
     flow: Arc<Flow>,
     most: Weight,
-    /// What `flow.taken` was when the sender last looked: it looks when it has to.
+    /// What was taken when the sender last looked: it looks when it has to.
     taken: Sum,
 }
 
@@ -118,22 +50,13 @@ impl<T> Link<T> {
     /// ([`Inbox::note_taken`]).
     pub fn try_send_weighing(&self, message: T, weight: Weight) -> Result<(), T> {
         self.queue.push(message)?;
-        self.flow.sent.0.add(weight);
+        self.flow.note_sent(weight);
         Ok(())
     }
 
     /// Whether its messages hold so many bytes or channels that no more should be sent.
     pub fn is_heavy(&self) -> bool {
-        let sent = self.flow.sent.0.get();
-        let exceeds = |taken: Weight| {
-            sent.bytes.saturating_sub(taken.bytes) >= self.most.bytes
-                || sent.channels.saturating_sub(taken.channels) >= self.most.channels
-        };
-        if !exceeds(self.taken.get()) {
-            return false;
-        }
-        self.taken.set(self.flow.taken.0.get());
-        exceeds(self.taken.get())
+        self.flow.exceeds(self.most, &self.taken)
     }
 
     /// How many bytes its messages hold.
@@ -192,7 +115,7 @@ impl<T> Inbox<T> {
 
     /// A message of such a weight was taken from a queue.
     pub fn note_taken(&self, queue: usize, weight: Weight) {
-        self.queues[queue].flow.taken.0.add(weight);
+        self.queues[queue].flow.note_taken(weight);
     }
 
     /// How many bytes the messages of all queues hold.

@@ -6,16 +6,24 @@
 //! hub builds on: what precedes a position on a link is older, what follows it is newer.
 
 mod bell;
+mod doze;
 mod envelope;
+mod flow;
 mod link;
 mod parts;
+
+/// What threads share; `tests/loom` gives `doze` and `flow` another, which tries all orders.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+}
 
 pub use bell::Bell;
 pub use envelope::{
     Attend, Attendance, Attended, Attendee, Enter, Envelope, Failure, Handle, Outbound, Refusal,
     Standing,
 };
-pub use link::{Inbox, Link, Weight, link, link_of};
+pub use flow::Weight;
+pub use link::{Inbox, Link, link, link_of};
 pub use parts::parts;
 
 use std::sync::Arc;
