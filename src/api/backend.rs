@@ -79,6 +79,7 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Bytes, 
         requests(&shared.metrics, method).increment();
     }
     let body = read_body(headers, body, shared.body_bytes_max, shared.request_time_max).await?;
+    let _under_way = shared.begin(&shared.api_requests)?;
     if shared.drain.has_begun() {
         return Err(ApiError::Draining.into());
     }

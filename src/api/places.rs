@@ -1,11 +1,12 @@
 //! The places for HTTP connections, and when a connection loses its place.
 //!
-//! Whoever connects is taken in at once, because a probe cannot be told from anything else before
-//! it has said what it wants. So that there is always a place, only requests to the API count
-//! against a bound of their own (`server`), and whoever is not being served gives way when all
-//! places are taken: the one first that has been doing what it does for longest, be that nothing,
-//! a request head that does not come to an end, or an answer that it does not take. So do those
-//! who have stopped reading a large answer when the memory for answers is short.
+//! Whoever connects is taken in at once, because a probe cannot be told from anything else
+//! before it has said what it wants. So that there is always a place, only requests to the API
+//! count against a bound of their own (`server`), and whoever is not being served gives way
+//! when all places are taken: the one first that has been doing what it does for longest, be
+//! that nothing, a request head that does not come to an end, or an answer that it does not
+//! take. If there is none of these, whoever has been sending a body for longest does. So do
+//! those who have stopped reading a large answer when the memory for answers is short.
 //!
 //! All of this is of one thread, so nothing here needs a lock.
 
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::api::Timing;
 use crate::api::room::{ROOM_BYTES, SMALL_BYTES};
+use crate::api::unread::Unread;
 use crate::metrics::HttpMetrics;
 
 /// Whoever has taken nothing of an answer for so long may have to give way to other answers.
@@ -36,7 +38,7 @@ enum Phase {
     Idle,
     /// It sends a request head.
     Head,
-    /// It is being served. Whoever serves sees to the time.
+    /// It sends a body, or is being served. Whoever serves sees to the time.
     Serving,
     /// It takes an answer.
     Answer,
@@ -67,9 +69,20 @@ pub(super) struct Place {
     /// How long its last answer is, and when something of it was last taken.
     answer_bytes: Cell<usize>,
     taken: Cell<Instant>,
+    /// What is left of the body that is sent, or was sent last.
+    body: RefCell<Option<Unread>>,
     is_displaced: Cell<bool>,
     changed: Notify,
     flushed: Notify,
+}
+
+/// Who gives up a place first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// Whoever has nothing under way.
+    None,
+    /// Whoever sends a body.
+    Sending,
 }
 
 impl Place {
@@ -106,9 +119,18 @@ impl Place {
         self.answered.get().is_some_and(|answered| answered.elapsed() < EAGER)
     }
 
-    /// A request is being served.
-    pub(super) fn begin(&self) {
+    /// A request is being served, whose body comes.
+    pub(super) fn begin(&self, body: Unread) {
+        self.body.replace(Some(body));
         self.enter(Phase::Serving);
+    }
+
+    /// Which claim it has, unless nobody may take the place.
+    fn claim(&self) -> Option<Claim> {
+        if self.phase.get() != Phase::Serving {
+            return Some(Claim::None);
+        }
+        self.body.borrow().as_ref().is_some_and(Unread::is_left).then_some(Claim::Sending)
     }
 
     /// The answer is ready, and so long.
@@ -201,6 +223,7 @@ impl Places {
             answered: Cell::new(None),
             answer_bytes: Cell::new(0),
             taken: Cell::new(Instant::now()),
+            body: RefCell::default(),
             is_displaced: Cell::new(false),
             changed: Notify::new(),
             flushed: Notify::new(),
@@ -225,12 +248,13 @@ impl Places {
     }
 
     /// Takes its place from the connection that has been in its phase for longest, of those that
-    /// are not being served.
+    /// have nothing under way, or else of those whose bodies have not come.
     pub(super) fn displace(&self) {
         let mut taken = self.taken.borrow_mut();
-        let is_free = |place: &Rc<Place>| place.phase.get() != Phase::Serving;
-        let others = taken.iter().enumerate().filter(|(_, place)| is_free(place));
-        let oldest = others.min_by_key(|(_, place)| place.since.get()).map(|(at, _)| at);
+        let others =
+            taken.iter().enumerate().filter_map(|(at, place)| Some((at, place, place.claim()?)));
+        let oldest = others.min_by_key(|(_, place, claim)| (*claim, place.since.get()));
+        let oldest = oldest.map(|(at, ..)| at);
         if let Some(at) = oldest {
             taken.swap_remove(at).displace();
         }
@@ -283,7 +307,7 @@ mod tests {
     fn who_is_served_keeps_the_place_and_the_oldest_other_gives_way() {
         let places = places(3);
         let (served, old, young) = (places.take(), places.take(), places.take());
-        served.begin();
+        served.begin(Unread::of(false));
         old.finish(0);
         young.finish(0);
         assert!(places.is_anybody_served());
@@ -299,11 +323,28 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_a_body_gives_way_after_all_who_have_nothing_under_way() {
+        let places = places(3);
+        let (sending, served, idle) = (places.take(), places.take(), places.take());
+        sending.begin(Unread::of(true));
+        served.begin(Unread::of(false));
+        idle.finish(0);
+        let all = [&sending, &served, &idle];
+        let displaced = || all.map(|place| place.is_displaced.get());
+        places.displace();
+        assert_eq!(displaced(), [false, false, true]);
+        places.displace();
+        assert_eq!(displaced(), [true, false, true]);
+        places.displace();
+        assert_eq!(displaced(), [true, false, true]);
+    }
+
+    #[test]
     fn the_next_request_waits_until_the_last_answer_is_taken() {
         let places = places(3);
         let place = places.take();
         assert_eq!(poll(place.ready()), Poll::Ready(()));
-        place.begin();
+        place.begin(Unread::of(false));
         // Whoever is served has no deadline here.
         assert_eq!(place.deadline(), None);
         assert!(!place.is_eager());

@@ -41,6 +41,7 @@ pub(super) async fn publish(
 ) -> Result<Json<Published>, ApiError> {
     let (head, body) = request.into_parts();
     let input = read_page(&head.headers, body, shared.request_time_max).await?;
+    let _under_way = shared.begin(&shared.page_requests)?;
     let command = command(input, shared.clock.now_nanos())?;
     if shared.drain.has_begun() {
         return Err(ApiError::Draining);

@@ -54,6 +54,7 @@ pub(super) async fn refusal(
 ) -> Result<Json<Refusal>, ApiError> {
     let (head, body) = asked.into_parts();
     let handshake = read_page(&head.headers, body, shared.request_time_max).await?;
+    let _under_way = shared.begin(&shared.page_requests)?;
     let public = reachable(shared.facts.public);
     let request = request(&handshake, public, &head.headers)
         .ok_or_else(|| ApiError::Invalid("`path` and `protocols` are no handshake".to_owned()))?;

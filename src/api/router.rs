@@ -17,7 +17,7 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::answers::Requests;
 use crate::api::backend::{LINES, PREFIX, call};
@@ -59,8 +59,22 @@ pub(super) struct Shared {
     /// Most bytes of what the API is asked.
     pub(super) body_bytes_max: usize,
     pub(super) requests: Requests,
+    /// Places for requests of backends whose bodies are there.
+    pub(super) api_requests: Semaphore,
+    /// What the try page asks needs no key, so it takes no place from those who have one.
+    pub(super) page_requests: Semaphore,
     /// Of long bodies and replies one at a time is read or written.
     pub(super) long_turns: Semaphore,
+}
+
+impl Shared {
+    /// Takes one of these places for a request that is there as a whole.
+    pub(super) fn begin<'a>(&self, places: &'a Semaphore) -> Result<SemaphorePermit<'a>, ApiError> {
+        places.try_acquire().map_err(|_| {
+            self.http.requests_refused.increment();
+            ApiError::TooMany
+        })
+    }
 }
 
 /// All paths.

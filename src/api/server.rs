@@ -4,7 +4,7 @@
 //! answers probes itself: `/health`, `/metrics`, `/info` and the pages. What the API is asked runs
 //! on a second thread, so that no probe ever waits for a batch that is decoded or for a history
 //! that is written as JSON. There is a place for every connection ([`Places`]), and a bound on the
-//! requests to the API that are under way; one more is refused at once.
+//! requests to the API that have come as a whole and are under way; one more is refused at once.
 //!
 //! `axum::serve` has no options, so hyper is driven here.
 
@@ -49,8 +49,8 @@ use crate::sys::Complaints;
 /// Most HTTP connections at a time.
 const CONNECTIONS_MAX: usize = 320;
 
-/// Most requests to the API that are under way at a time. What is left are places that whoever
-/// has nothing under way gives up for whoever comes, and so for probes.
+/// Most requests to the API that are under way at a time, their bodies being there. What is left
+/// are places that whoever has nothing under way gives up for whoever comes, and so for probes.
 const API_REQUESTS_MAX: usize = 256;
 
 /// Most requests of try pages that are under way at a time.
@@ -115,21 +115,20 @@ pub fn serve(
         http: Arc::clone(&http),
         body_bytes_max: control.body_bytes_max,
         requests,
+        api_requests: Semaphore::new(API_REQUESTS_MAX),
+        page_requests: Semaphore::new(PAGE_REQUESTS_MAX),
         long_turns: Semaphore::new(1),
     };
     let shared = Arc::new(shared);
     let drain = Arc::clone(&shared.drain);
     let api = ApiThread::start(control.port, (queue, drain), control.keeper)?;
     let server = Rc::new(Server {
-        places: Places::new(CONNECTIONS_MAX, control.timing, Arc::clone(&http)),
+        places: Places::new(CONNECTIONS_MAX, control.timing, http),
         router: TowerToHyperService::new(router(Arc::clone(&shared))),
         shared,
         api: api.handle.clone(),
-        api_requests: Semaphore::new(API_REQUESTS_MAX),
-        page_requests: Semaphore::new(PAGE_REQUESTS_MAX),
         turns: Semaphore::new(TURNS),
         timing: control.timing,
-        metrics: http,
     });
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -189,13 +188,9 @@ struct Server {
     router: TowerToHyperService<Router>,
     shared: Arc<Shared>,
     api: Handle,
-    api_requests: Semaphore,
-    /// What the try page asks needs no key, so it takes no place from those who have one.
-    page_requests: Semaphore,
     /// For those who ask this thread again at once.
     turns: Semaphore,
     timing: Timing,
-    metrics: Arc<HttpMetrics>,
 }
 
 impl Server {
@@ -275,8 +270,8 @@ impl Server {
         if is_for_api(request.uri().path()) {
             self.places.relieve(self.shared.room.held());
         }
-        place.begin();
         let (request, body) = Unread::watch(request);
+        place.begin(body.clone());
         let mut response = self.respond(request).await;
         let is_last = body.is_left() || self.is_ending();
         let headers = response.headers_mut();
@@ -290,19 +285,12 @@ impl Server {
     }
 
     async fn respond(&self, request: Request<Body>) -> Response {
-        let path = request.uri().path();
-        let is_for_api = is_for_api(path);
-        let places =
-            if path.starts_with(TRY_PREFIX) { &self.page_requests } else { &self.api_requests };
+        let is_for_api = is_for_api(request.uri().path());
         let router = self.router.call(request);
         if !is_for_api {
             let Ok(response) = router.await;
             return response;
         }
-        let Ok(_under_way) = places.try_acquire() else {
-            self.metrics.requests_refused.increment();
-            return backend::failure(ApiError::TooMany);
-        };
         // It ends with its connection, as the set does.
         let mut tasks = JoinSet::new();
         tasks.spawn_on(router, &self.api);

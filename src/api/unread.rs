@@ -13,6 +13,7 @@ use axum::http::Request;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 /// Knows whether a request's body is left.
+#[derive(Clone, Debug)]
 pub(super) struct Unread(Arc<AtomicBool>);
 
 impl Unread {
@@ -21,6 +22,12 @@ impl Unread {
         let is_left = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
         let unread = Self(Arc::clone(&is_left));
         (request.map(|body| Body::new(Watched { body, is_left })), unread)
+    }
+
+    /// A body of which something is left, or nothing.
+    #[cfg(test)]
+    pub(super) fn of(is_left: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(is_left)))
     }
 
     /// Whether something is left.

@@ -67,6 +67,13 @@ impl Edge {
         Self::with_timing(false, Access::Keys(vec![KEY.as_bytes().into()]), timing, 1024)
     }
 
+    /// An edge for development with [`KEY`] that waits long for shards, and whose links have room
+    /// for hundreds.
+    pub fn with_room() -> Self {
+        let access = Access::Keys(vec![KEY.as_bytes().into()]);
+        Self::with_timing(true, access, Timing::default(), 1024)
+    }
+
     fn with_access(dev: bool, access: Access) -> Self {
         Self::with_timing(dev, access, TIMING, LINK_CAPACITY)
     }

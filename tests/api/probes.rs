@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate::mesh::{Envelope, ShardPort};
@@ -112,10 +113,14 @@ fn probes_are_answered_whatever_http_clients_do() {
 
 #[test]
 fn what_needs_no_key_takes_no_place_from_backends() {
-    let edge = Edge::patient();
-    let slow_body = "POST /try/refusal HTTP/1.1\r\nHost: localhost\r\n\
-        Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{";
-    let held = connections(&edge, 300, slow_body);
+    let edge = Edge::with_room();
+    let body = r#"{"channel":"c","data":"x"}"#;
+    let unanswered = format!(
+        "POST /try/publish HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let held = connections(&edge, 300, &unanswered);
     let refused = "tidegate_http_requests_refused_total";
     let start = Instant::now();
     while number(&edge, refused) < 300 - 16 {
@@ -190,28 +195,47 @@ fn whoever_is_served_keeps_the_connection() {
 
 #[test]
 fn more_requests_to_the_api_than_may_be_under_way_are_refused_at_once() {
-    let mut edge = Edge::patient();
-    edge.with_shards(crate::backend::shard, |edge| {
-        let mut held = connections(edge, 256, &(head("info", 2) + "{"));
+    let mut edge = Edge::with_room();
+    let may_answer = AtomicBool::new(false);
+    let play = |port: &ShardPort, envelope| {
+        while !may_answer.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        crate::backend::shard(port, envelope);
+    };
+    edge.with_shards(play, |edge| {
+        let body = r#"{"channel":"news","data":1}"#;
+        let mut held = connections(edge, 256, &(head("publish", body.len()) + body));
         let begin = Instant::now();
         let refused = loop {
             let response = edge.call("info", "{}");
             if response.status != 200 {
                 break response;
             }
+            assert!(begin.elapsed() < PROBE_TIME, "{:?}", begin.elapsed());
         };
-        assert!(begin.elapsed() < PROBE_TIME, "{:?}", begin.elapsed());
+        may_answer.store(true, Ordering::Relaxed);
         refused.assert_fault(503, 111, "nothing was done");
         assert_eq!(refused.header("retry-after"), Some("1"));
         assert_eq!(number(edge, "tidegate_http_requests_refused_total"), 1);
-        for stream in &mut held {
-            stream.write_all(b"}").unwrap();
-        }
         for stream in &mut held {
             assert_eq!(answer(stream).status, 200);
         }
         assert_eq!(edge.call("info", "{}").status, 200);
     });
+}
+
+#[test]
+fn bodies_that_do_not_come_take_no_place_from_those_that_do() {
+    let edge = Edge::patient();
+    for count in [256, 600] {
+        let held = connections(&edge, count, &(head("info", 2) + "{"));
+        for _ in 0..20 {
+            assert_eq!(edge.call("info", "{}").status, 200, "beside {count} bodies");
+        }
+        drop(held);
+    }
+    assert_eq!(number(&edge, "tidegate_http_requests_refused_total"), 0);
 }
 
 #[test]
