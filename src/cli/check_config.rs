@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Overrides, fail, print};
+use super::{Overrides, fail, print, remark};
 use crate::config::Config;
+use crate::edge;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -31,8 +32,11 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     let name =
         file.as_ref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
     match Config::effective(&arguments.overrides.sources(file)) {
-        Ok(effective) => {
+        Ok((config, effective)) => {
             print(&if arguments.print { effective } else { format!("{name}: ok\n") });
+            for lack in edge::examine(&config) {
+                remark(&format!("on this host `serve` would fail for this user: {lack}"));
+            }
             ExitCode::SUCCESS
         }
         Err(errors) => {

@@ -194,8 +194,13 @@ fn check_written(written: std::io::Result<()>) {
 
 /// Says on standard error why the command fails.
 fn fail(reason: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr().lock(), "tidegate: {reason}");
+    remark(reason);
     ExitCode::FAILURE
+}
+
+/// Says something to whoever has called the program.
+fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "tidegate: {text}");
 }
 
 #[cfg(test)]

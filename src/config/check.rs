@@ -49,6 +49,12 @@ impl Token {
     }
 }
 
+/// The longest path of a socket, which the kernel sets.
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// The longest name of an interface, which the kernel sets.
+const INTERFACE_BYTES_MAX: usize = 15;
+
 /// The options or endpoint that a check is about.
 pub(super) struct Place(pub(super) String);
 
@@ -155,6 +161,9 @@ fn check_endpoint(endpoint: &Endpoint, plaintext: bool, place: &Place, reader: &
             place.conflict("endpoint", problem, reader);
         }
     }
+    if let Some((problem, remedy)) = cannot_listen(endpoint) {
+        place.conflict("endpoint", (problem, remedy), reader);
+    }
     if endpoint.kind != SocketKind::Sub && endpoint.topics != [""] {
         let problem = ("only sub sockets have topics", "remove it, or set kind = \"sub\"");
         place.conflict("topics", problem, reader);
@@ -167,6 +176,23 @@ fn check_endpoint(endpoint: &Endpoint, plaintext: bool, place: &Place, reader: &
         let problem = ("more than reconnect_interval_max", "lower it or raise that one");
         place.conflict("reconnect_interval", problem, reader);
     }
+}
+
+/// What is wrong with an address on every host, and what to write instead.
+fn cannot_listen(endpoint: &Endpoint) -> Option<(&'static str, &'static str)> {
+    if endpoint.mode != Mode::Bind {
+        return None;
+    }
+    if let Some(path) = endpoint.endpoint.strip_prefix("ipc://") {
+        let is_long = path.len() > UNIX_PATH_BYTES_MAX;
+        return is_long.then_some(("its path is longer than 107 bytes", "shorten it"));
+    }
+    let host = endpoint.host()?;
+    let is_name = host == "localhost" || host.len() > INTERFACE_BYTES_MAX;
+    (is_name && !host.starts_with('[')).then_some((
+        "a HOST to listen at is an IP address or the name of an interface",
+        "write the address, such as 127.0.0.1, or * for all",
+    ))
 }
 
 fn check_curve(curve: &Curve, place: &Place, reader: &mut Reader) {

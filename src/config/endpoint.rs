@@ -154,20 +154,20 @@ impl Endpoint {
         self.mode == Mode::Bind && path.is_some_and(|path| !path.starts_with('@'))
     }
 
+    /// The host of a tcp endpoint.
+    pub(super) fn host(&self) -> Option<&str> {
+        Some(self.endpoint.strip_prefix("tcp://")?.rsplit_once(':')?.0)
+    }
+
     /// True when nobody outside this machine can reach the endpoint.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let Some(host) = tcp_host(&self.endpoint) else { return true };
+        let Some(host) = self.host() else { return true };
         let address = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost"
             || host == "lo"
             || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
-}
-
-/// The host of a tcp endpoint.
-fn tcp_host(endpoint: &str) -> Option<&str> {
-    Some(endpoint.strip_prefix("tcp://")?.rsplit_once(':')?.0)
 }
 
 /// A ZeroMQ endpoint.

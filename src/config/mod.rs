@@ -71,8 +71,10 @@ impl Config {
     ///
     /// # Errors
     /// Those of [`Config::load`].
-    pub fn effective(sources: &Sources) -> Result<String, Errors> {
-        Self::read(sources).map(|(config, reader)| effective::render(&config, &reader))
+    pub fn effective(sources: &Sources) -> Result<(Self, String), Errors> {
+        let (config, reader) = Self::read(sources)?;
+        let text = effective::render(&config, &reader);
+        Ok((config, text))
     }
 
     fn read(sources: &Sources) -> Result<(Self, group::Reader), Errors> {

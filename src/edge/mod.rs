@@ -169,19 +169,27 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
     end::wait(&heard, threads, (&drain, &stop_ingest, stop_api))
 }
 
+/// What this host and this user lack of what a configuration asks for, as far as it shows without
+/// opening anything.
+pub fn examine(config: &Config) -> Vec<Error> {
+    let results = endpoints(config).into_iter().map(|endpoint| ingest::examine(&endpoint));
+    results.filter_map(|result| result.err().map(Error::from)).collect()
+}
+
+fn endpoints(config: &Config) -> Vec<ingest::Endpoint> {
+    let event_bytes_max = config.websocket.message_bytes_max;
+    let peers_max = settings::peers_max(config);
+    let endpoints = config.ingest.endpoints.iter();
+    endpoints.map(|endpoint| settings::endpoint(endpoint, peers_max, event_bytes_max)).collect()
+}
+
 fn bind_ingest(
     config: &Config,
     port: AskerPort,
     metrics: Arc<IngestMetrics>,
     clock: Clock,
 ) -> Result<Ingest, ingest::Error> {
-    let event_bytes_max = config.websocket.message_bytes_max;
-    let peers_max = settings::peers_max(config);
-    let endpoints = config.ingest.endpoints.iter();
-    let endpoints: Vec<_> = endpoints
-        .map(|endpoint| settings::endpoint(endpoint, peers_max, event_bytes_max))
-        .collect();
-    Ingest::bind(&endpoints, port, metrics, Box::new(move || clock.now_nanos()))
+    Ingest::bind(&endpoints(config), port, metrics, Box::new(move || clock.now_nanos()))
 }
 
 fn facts(config: &Config, addresses: &Addresses) -> Facts {

@@ -6,9 +6,9 @@
 
 use crate::ingest::peer::Reason;
 use crate::ingest::peers::say;
-use crate::ingest::{Authorized, Curve, Endpoint};
+use crate::ingest::{Authorized, Curve, Endpoint, Error};
 use crate::metrics::IngestMetrics;
-use crate::sys::Complaints;
+use crate::sys::{Complaints, zeromq};
 
 /// Where libzmq looks for the gate.
 const ADDRESS: &str = "inproc://zeromq.zap.01";
@@ -33,7 +33,7 @@ impl Gate {
     pub(super) fn open(
         context: &zmq::Context,
         endpoints: &[Endpoint],
-    ) -> zmq::Result<Option<Self>> {
+    ) -> Result<Option<Self>, Error> {
         let servers =
             endpoints.iter().enumerate().filter_map(|(place, endpoint)| match &endpoint.curve {
                 Some(Curve::Server { authorized, .. }) => {
@@ -45,7 +45,7 @@ impl Gate {
         if domains.is_empty() {
             return Ok(None);
         }
-        let socket = context.socket(zmq::REP)?;
+        let socket = zeromq::socket(context, zmq::REP)?;
         socket.set_linger(0)?;
         socket.bind(ADDRESS)?;
         Ok(Some(Self { socket, domains }))

@@ -1,5 +1,7 @@
 //! Why the ingest thread cannot start, or had to end. Each text names the endpoint and a remedy.
 
+use std::io;
+
 /// Why the ingest thread cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,13 +31,13 @@ pub enum Error {
         /// The address.
         address: String,
     },
-    /// The path cannot be looked at, or not be given its permissions.
-    #[error("ingest endpoint `{address}`: {source}; set a path in a folder of the edge's own user")]
+    /// Nobody can listen at the path, or it cannot be given its permissions.
+    #[error("ingest endpoint `{address}`: {source}; {}", path_remedy(source))]
     Path {
         /// The address.
         address: String,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The libzmq that is linked has no CURVE.
     #[error("ingest endpoint `{address}`: this libzmq has no CURVE; link one built with libsodium")]
@@ -43,7 +45,15 @@ pub enum Error {
         /// The address.
         address: String,
     },
-    /// libzmq refused to open the endpoint.
+    /// Nobody can listen at the address.
+    #[error("ingest endpoint `{address}`: {source}; {}", bind_remedy(source))]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// libzmq refused something else of the endpoint.
     #[error("ingest endpoint `{address}`: {source}; {remedy}")]
     Open {
         /// The address.
@@ -51,12 +61,45 @@ pub enum Error {
         /// What to look at.
         remedy: &'static str,
         /// What libzmq says.
-        source: zmq::Error,
+        source: io::Error,
     },
     /// libzmq failed without regard to an endpoint.
     #[error("ZeroMQ failed: {0}; is the process out of descriptors?")]
     ZeroMq(#[from] zmq::Error),
-    /// The kernel refused an eventfd.
+    /// The kernel refused an eventfd, which each ZeroMQ socket has too.
     #[error("no eventfd: {0}; raise the limit of open files")]
-    EventFd(#[from] std::io::Error),
+    EventFd(#[from] io::Error),
+}
+
+/// What to do about a path at which nobody can listen.
+fn path_remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EROFS | libc::EACCES | libc::EPERM) => {
+            "set a path in a folder that the process may write, such as that of RuntimeDirectory= \
+             in a unit or a volume in a container"
+        }
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            "make room on the file system of its folder or set a path on another"
+        }
+        Some(libc::ENAMETOOLONG) => "set a path of at most 107 bytes",
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files",
+        _ => "set a path in a folder of the edge's own user",
+    }
+}
+
+/// What to do about an address at which nobody can listen.
+fn bind_remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL | libc::ENODEV) => {
+            "no interface of this machine has the address; a HOST to listen at is an IP address \
+             that `ip address` shows, the name of an interface, or `*` for all"
+        }
+        Some(libc::EACCES | libc::EPERM) => {
+            "the process may not listen there; set a port from 1024 on, or give it \
+             CAP_NET_BIND_SERVICE"
+        }
+        Some(libc::EAFNOSUPPORT) => "the kernel has no IPv6 here; set an address of IPv4",
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files",
+        _ => "check its address",
+    }
 }

@@ -28,6 +28,7 @@ mod turn;
 
 pub use endpoint::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 pub use error::Error;
+pub use socket::examine;
 pub use thread::{Clock, Ingest, Stop};
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 use std::os::fd::RawFd;
 
+use crate::ingest::Error;
 use crate::ingest::peer::Reason;
 use crate::sys::incoming::NO_PLACE;
+use crate::sys::zeromq;
 
 /// libzmq's numbers of the events that are listened to (`zmq_socket_monitor`).
 const CONNECTED: u16 = 0x0001;
@@ -57,10 +59,10 @@ impl Monitor {
         context: &zmq::Context,
         socket: &zmq::Socket,
         place: usize,
-    ) -> zmq::Result<Self> {
+    ) -> Result<Self, Error> {
         let address = format!("inproc://tidegate.monitor.{place}");
         socket.monitor(&address, i32::from(ALL))?;
-        let monitor = context.socket(zmq::PAIR)?;
+        let monitor = zeromq::socket(context, zmq::PAIR)?;
         monitor.set_rcvhwm(0)?;
         monitor.set_linger(0)?;
         monitor.connect(&address)?;

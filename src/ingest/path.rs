@@ -6,6 +6,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -19,6 +20,12 @@ const ONLY_OWNER: u32 = 0o177;
 pub(super) fn of(endpoint: &Endpoint) -> Option<&str> {
     let path = endpoint.address.strip_prefix("ipc://").filter(|_| endpoint.bind)?;
     (!path.starts_with('@') && path != "*").then_some(path)
+}
+
+/// The folder of that path.
+pub(super) fn folder(endpoint: &Endpoint) -> Option<&Path> {
+    let folder = Path::new(of(endpoint)?).parent()?;
+    Some(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
 /// Refuses a path that somebody uses, or that is something else than a socket.

@@ -3,6 +3,8 @@
 //! libzmq's own defaults are unlimited message sizes and no heartbeats. Everything happens on the
 //! thread that starts the edge, so that a wrong address or a used port ends the start-up.
 
+use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +13,9 @@ use crate::ingest::monitor::Monitor;
 use crate::ingest::peer::HANDSHAKE;
 use crate::ingest::{Curve, Endpoint, Error, Kind, path};
 use crate::limits::peer_places;
+use crate::sys::host::may_write;
 use crate::sys::incoming::Door;
+use crate::sys::zeromq;
 
 /// What waits of one peer on its way in has at most so many bytes, counted as if each message were
 /// as long as one may be: libzmq's mark is a number of messages.
@@ -48,37 +52,35 @@ pub(super) fn open(
     if endpoint.curve.is_some() && zmq::has("curve") != Some(true) {
         return Err(Error::NoCurve { address: endpoint.address.clone() });
     }
-    let socket = context.socket(match endpoint.kind {
+    let kind = match endpoint.kind {
         Kind::Sub => zmq::SUB,
         Kind::Pull => zmq::PULL,
         Kind::Router => zmq::ROUTER,
         Kind::Pub => zmq::PUB,
         Kind::Xpub => zmq::XPUB,
-    })?;
+    };
+    let mut socket = zeromq::socket(context, kind)?;
+    let address = || endpoint.address.clone();
     let failed = |remedy| {
-        let address = endpoint.address.clone();
-        move |source| Error::Open { address, remedy, source }
+        move |error: zmq::Error| Error::Open { address: address(), remedy, source: error.into() }
     };
     set_options(&socket, endpoint).map_err(failed("an option of the endpoint is out of range"))?;
     set_curve(&socket, endpoint, &domain(place)).map_err(failed("check its CURVE keys"))?;
     let monitor = Monitor::open(context, &socket, place)?;
     if !endpoint.bind {
-        socket.connect(&endpoint.address).map_err(failed("check its address"))?;
-        return Ok(Opened { socket, monitor, door: None, address: endpoint.address.clone() });
+        zeromq::connect(&mut socket, &endpoint.address).map_err(|source| Error::Open {
+            address: address(),
+            remedy: "check its address",
+            source,
+        })?;
+        return Ok(Opened { socket, monitor, door: None, address: address() });
     }
     path::check_free(endpoint)?;
     path::bind(endpoint, || {
-        socket.bind(&endpoint.address).map_err(|source| match source {
-            zmq::Error::EADDRINUSE => Error::InUse { address: endpoint.address.clone() },
-            zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
-                failed("no interface of this machine has the address; bind one, or `*`")(source)
-            }
-            zmq::Error::EACCES => failed("the process may not listen there; use another")(source),
-            _ => failed("check its address")(source),
-        })
+        zeromq::bind(&mut socket, &endpoint.address).map_err(|source| refused(endpoint, source))
     })?;
     let door = monitor.listener().map(|fd| Door::new(fd, peer_places(endpoint.peers_max)));
-    let address = socket.get_last_endpoint()?.unwrap_or_else(|_| endpoint.address.clone());
+    let address = socket.get_last_endpoint()?.unwrap_or_else(|_| address());
     // What libzmq makes of all interfaces, as it is written.
     let address = match endpoint.address.starts_with("tcp://*:") {
         true => address.replace("tcp://[::]:", "tcp://*:").replace("tcp://0.0.0.0:", "tcp://*:"),
@@ -87,7 +89,17 @@ pub(super) fn open(
     Ok(Opened { socket, monitor, door, address })
 }
 
-/// Refuses what the `zmq` crate would panic on, and what libzmq reports in riddles.
+/// Why nobody can listen at the address of an endpoint.
+fn refused(endpoint: &Endpoint, source: io::Error) -> Error {
+    let address = endpoint.address.clone();
+    match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => Error::InUse { address },
+        _ if address.starts_with("ipc://") => Error::Path { address, source },
+        _ => Error::Bind { address, source },
+    }
+}
+
+/// Refuses what libzmq reports in riddles.
 fn check_address(endpoint: &Endpoint) -> Result<(), Error> {
     let problem = |problem| {
         Err(Error::Address { address: endpoint.address.escape_debug().to_string(), problem })
@@ -96,18 +108,40 @@ fn check_address(endpoint: &Endpoint) -> Result<(), Error> {
     if address.contains('\0') {
         return problem("an address has no NUL bytes");
     }
-    if let Some(path) = address.strip_prefix("ipc://") {
-        let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
-        let abstract_name = path.starts_with('@');
-        if endpoint.bind && !abstract_name && folder.is_some_and(|folder| !folder.is_dir()) {
-            return problem("the folder of the socket does not exist; create it");
-        }
-        return Ok(());
+    if address.starts_with("ipc://") {
+        return match path::folder(endpoint).is_some_and(|folder| !folder.is_dir()) {
+            true => problem("the folder of the socket does not exist; create it"),
+            false => Ok(()),
+        };
     }
     match address.strip_prefix("tcp://") {
         Some(rest) if rest.contains(':') => Ok(()),
         _ => problem("write tcp://HOST:PORT or ipc://PATH"),
     }
+}
+
+/// Looks at what this host has where an endpoint is to listen, and opens nothing.
+pub fn examine(endpoint: &Endpoint) -> Result<(), Error> {
+    check_address(endpoint)?;
+    let address = || endpoint.address.clone();
+    if let Some(folder) = path::folder(endpoint) {
+        return may_write(folder).map_err(|source| Error::Path { address: address(), source });
+    }
+    let interfaces = Path::new("/sys/class/net");
+    match interface(endpoint) {
+        Some(name) if interfaces.is_dir() && !interfaces.join(name).exists() => {
+            let source = io::Error::from_raw_os_error(libc::ENODEV);
+            Err(Error::Bind { address: address(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of the interface at which an endpoint listens, if it names one.
+fn interface(endpoint: &Endpoint) -> Option<&str> {
+    let (host, _) = endpoint.address.strip_prefix("tcp://")?.rsplit_once(':')?;
+    let is_address = host == "*" || host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    (endpoint.bind && !is_address).then_some(host)
 }
 
 /// A ping to a peer that has sent all it had and is closed makes its kernel throw away what has

@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Stdio};
 
-use crate::harness::{Asker, Edge, below, command, eventually, run};
+use crate::harness::{Asker, Edge, below, command, eventually, run, skip};
 
 #[track_caller]
 fn fails(arguments: &[&str], options: &[&str], words: &[&str]) -> String {
@@ -71,6 +71,62 @@ fn a_file_at_an_ipc_path_is_left_alone() {
     std::fs::write(&path, "precious").unwrap();
     fails(&["serve"], &[FREE[0], FREE[1], &option], &["address in use", "no socket", "move it"]);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// Runs the program where a file system is mounted, if this machine lets a test do so.
+fn run_with_mount(mount: &str, arguments: &[&str], options: &[&str]) -> Option<(i32, String)> {
+    let script = format!("{mount} && exec \"$@\"");
+    let mine = ["unshare", "--map-root-user", "--mount", "sh", "-c"];
+    let is_allowed = std::process::Command::new("unshare")
+        .args(&mine[1..])
+        .arg(mount)
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !is_allowed {
+        skip("nothing can be mounted here");
+        return None;
+    }
+    let words = [&mine[..], &[&script, "sh"]].concat();
+    let output = below(&words, command(arguments, options)).output().unwrap();
+    Some((output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap()))
+}
+
+#[test]
+fn an_ipc_path_where_no_socket_can_be_made() {
+    let (path, option) = socket_path("ipc-mounted");
+    let folder = path.parent().unwrap().display();
+    let read_only = format!("mount -t tmpfs -o ro none {folder}");
+    let full = format!("mount -t tmpfs -o nr_inodes=1 none {folder}");
+    let options = [FREE[0], FREE[1], &option];
+    for (mount, is_foreseen, words) in [
+        (&read_only, true, ["Read-only file system", "RuntimeDirectory="]),
+        (&full, false, ["No space left on device", "make room"]),
+    ] {
+        let Some((code, said)) = run_with_mount(mount, &["serve"], &options) else { return };
+        assert_eq!(code, 1, "{said}");
+        assert!(words.iter().all(|word| said.contains(word)) && !said.contains("panic"), "{said}");
+        let (code, said) = run_with_mount(mount, &["check-config"], &options).unwrap();
+        assert_eq!(code, 0, "{said}");
+        let is_told = words.iter().all(|word| said.contains(word));
+        assert_eq!(is_told, is_foreseen, "{said}");
+    }
+}
+
+#[test]
+fn a_host_to_listen_at_is_an_address_or_an_interface() {
+    let at =
+        |host: &str| format!(r#"ingest.endpoints=[{{kind="pull",endpoint="tcp://{host}:*"}}]"#);
+    let (local, other) = (at("localhost"), at("nowhere0"));
+    for program in ["serve", "check-config"] {
+        let words = ["ingest.endpoints[0].endpoint", "an IP address", "127.0.0.1"];
+        fails(&[program], &[FREE[0], FREE[1], &local], &words);
+    }
+    let options = [FREE[0], FREE[1], &other, "ingest.allow_remote_plaintext=true"];
+    let said = fails(&["serve"], &options, &["no interface", "an IP address"]);
+    let output = run(&["check-config"], &options);
+    let noted = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && noted.contains("no interface"), "{noted} after {said}");
+    drop(Edge::with(&[&at("lo")]));
 }
 
 #[test]

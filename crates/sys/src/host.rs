@@ -5,8 +5,11 @@
 
 #![allow(unsafe_code, reason = "getrlimit, setrlimit and sched_getaffinity have no safe wrapper")]
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use io_uring::{IoUring, Probe, opcode};
 
@@ -169,6 +172,18 @@ pub fn end_with_parent() -> io::Result<()> {
     // SAFETY: this request takes integers and touches no memory of ours.
     let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether this process may make files in a folder.
+///
+/// # Errors
+/// What the system says of it.
+pub fn may_write(folder: &Path) -> io::Result<()> {
+    let folder = CString::new(folder.as_os_str().as_bytes())?;
+    let (mode, flags) = (libc::W_OK | libc::X_OK, libc::AT_EACCESS);
+    // SAFETY: the path is a C string that the call reads.
+    let result = unsafe { libc::faccessat(libc::AT_FDCWD, folder.as_ptr(), mode, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The number of descriptors that this process may have open now.

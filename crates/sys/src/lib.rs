@@ -14,6 +14,7 @@ pub mod memory;
 pub mod ring;
 pub mod socket;
 mod symbol;
+pub mod zeromq;
 
 pub use clock::Clock;
 pub use complaint::Complaints;

@@ -1,0 +1,101 @@
+//! Opens ZeroMQ sockets and says what the system says when that fails.
+//!
+//! The `zmq` crate panics on every errno that it does not list, such as that of a read-only file
+//! system. libzmq passes errnos of the system on only where it opens something, which is here: a
+//! socket, an address to listen at, an address to connect to. Whatever else is asked of it fails
+//! with one that the crate knows.
+
+use std::ffi::{CStr, CString};
+use std::io;
+
+use crate::EventFd;
+
+/// Errnos from here on are libzmq's own.
+const OWN_ERRNOS: i32 = 156_384_712;
+
+/// A new socket.
+///
+/// # Errors
+/// What the system says: it needs descriptors.
+pub fn socket(context: &zmq::Context, kind: zmq::SocketType) -> io::Result<zmq::Socket> {
+    // libzmq begins with an eventfd and passes on why there is none, ENFILE among it.
+    drop(EventFd::new()?);
+    Ok(context.socket(kind)?)
+}
+
+/// Listens at an address.
+///
+/// # Errors
+/// What the system or libzmq says.
+pub fn bind(socket: &mut zmq::Socket, address: &str) -> io::Result<()> {
+    let address = CString::new(address)?;
+    // SAFETY: the socket is open, as it is borrowed, and the address is a C string.
+    checked(unsafe { zmq_sys::zmq_bind(socket.as_mut_ptr(), address.as_ptr()) })
+}
+
+/// Connects to an address, now or whenever somebody listens there.
+///
+/// # Errors
+/// What the system or libzmq says.
+pub fn connect(socket: &mut zmq::Socket, address: &str) -> io::Result<()> {
+    let address = CString::new(address)?;
+    // SAFETY: the socket is open, as it is borrowed, and the address is a C string.
+    checked(unsafe { zmq_sys::zmq_connect(socket.as_mut_ptr(), address.as_ptr()) })
+}
+
+fn checked(result: i32) -> io::Result<()> {
+    if result == 0 {
+        return Ok(());
+    }
+    // SAFETY: it reads a number of this thread.
+    let errno = unsafe { zmq_sys::zmq_errno() };
+    if errno < OWN_ERRNOS {
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    // SAFETY: it reads a number and returns a text for every one.
+    let text = unsafe { zmq_sys::zmq_strerror(errno) };
+    // SAFETY: the text is a C string that nobody changes or frees.
+    let text = unsafe { CStr::from_ptr(text) };
+    Err(io::Error::other(text.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull() -> zmq::Socket {
+        socket(&zmq::Context::new(), zmq::PULL).unwrap()
+    }
+
+    #[test]
+    fn what_the_system_says_is_passed_on() {
+        // ENOTDIR is one of those that the crate does not know.
+        for (address, errno) in [
+            ("ipc:///dev/null/s", libc::ENOTDIR),
+            ("tcp://no-such-host:1", libc::ENODEV),
+            ("tcp://127.0.0.1", libc::EINVAL),
+            ("udp://127.0.0.1:1", 156_384_764),
+        ] {
+            let error = bind(&mut pull(), address).unwrap_err();
+            match errno < OWN_ERRNOS {
+                true => assert_eq!(error.raw_os_error(), Some(errno), "{address}: {error}"),
+                false => assert!(error.to_string().contains("protocol"), "{address}: {error}"),
+            }
+        }
+        let long = format!("ipc:///tmp/{}", "x".repeat(200));
+        let error = connect(&mut pull(), &long).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
+        assert!(bind(&mut pull(), "tcp://127.0.0.1:\0").is_err());
+    }
+
+    #[test]
+    fn a_socket_that_listens_is_reached() {
+        let context = zmq::Context::new();
+        let (mut pull, mut push) =
+            (socket(&context, zmq::PULL).unwrap(), socket(&context, zmq::PUSH).unwrap());
+        bind(&mut pull, "tcp://127.0.0.1:*").unwrap();
+        connect(&mut push, &pull.get_last_endpoint().unwrap().unwrap()).unwrap();
+        push.send("x", 0).unwrap();
+        assert_eq!(pull.recv_bytes(0).unwrap(), b"x");
+    }
+}
