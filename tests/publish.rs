@@ -19,13 +19,18 @@ fn start(endpoint: &str, arguments: &[&str]) -> Child {
 
 /// A socket that stands for the edge's.
 fn bind(kind: zmq::SocketType) -> (zmq::Socket, String) {
+    bind_at(kind, "127.0.0.1")
+}
+
+fn bind_at(kind: zmq::SocketType, host: &str) -> (zmq::Socket, String) {
     let socket = zmq::Context::new().socket(kind).unwrap();
     socket.set_rcvtimeo(10_000).unwrap();
     socket.set_linger(0).unwrap();
     if kind == zmq::SUB {
         socket.set_subscribe(b"").unwrap();
     }
-    socket.bind("tcp://127.0.0.1:*").unwrap();
+    socket.set_ipv6(host.starts_with('[')).unwrap();
+    socket.bind(&format!("tcp://{host}:*")).unwrap();
     let endpoint = socket.get_last_endpoint().unwrap().unwrap();
     (socket, endpoint)
 }
@@ -45,6 +50,17 @@ fn answer(router: &zmq::Socket, count: usize, answer: &str) -> Vec<Vec<u8>> {
 fn shown(output: &Output) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn an_edge_at_an_address_of_ipv6_is_reached() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let (router, endpoint) = bind_at(zmq::ROUTER, "[::1]");
+    let publisher = start(&endpoint, &["news", "hello"]);
+    answer(&router, 1, r#"{"rid":"1","ok":true,"sessions":3}"#);
+    assert_eq!(publisher.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 #[test]

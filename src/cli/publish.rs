@@ -4,7 +4,7 @@
 //! answers; there, done means handed to a connected peer. XPUB instead of PUB, because it hears
 //! the subscription arrive: a PUB socket would lose the first messages in silence.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{fail, print};
+use crate::sys::zeromq;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -111,14 +112,14 @@ impl<'a> Publisher<'a> {
         check_endpoint(endpoint)?;
         let payload = read_payload(&arguments.payload)?;
         let timeout = i32::try_from(arguments.timeout * 1000).unwrap_or(i32::MAX);
-        let open = || -> zmq::Result<zmq::Socket> {
-            let socket = zmq::Context::new().socket(kind)?;
+        let open = || -> io::Result<zmq::Socket> {
+            let mut socket = zeromq::socket(&zmq::Context::new(), kind)?;
             // Without this a DEALER or PUSH would queue for an edge that is not there.
             socket.set_immediate(true)?;
             socket.set_sndtimeo(timeout)?;
             socket.set_rcvtimeo(timeout)?;
             socket.set_linger(timeout)?;
-            socket.connect(endpoint)?;
+            zeromq::connect(&mut socket, endpoint)?;
             Ok(socket)
         };
         let socket = open().map_err(|error| format!("cannot connect to {endpoint}: {error}"))?;
@@ -272,7 +273,7 @@ fn read_payload(argument: &str) -> Result<Vec<u8>, String> {
         return Ok(argument.as_bytes().to_vec());
     }
     let mut payload = Vec::new();
-    std::io::stdin()
+    io::stdin()
         .lock()
         .take(PAYLOAD_BYTES_MAX + 1)
         .read_to_end(&mut payload)

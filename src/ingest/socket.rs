@@ -173,8 +173,8 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     socket.set_reconnect_ivl_max(milliseconds(endpoint.reconnect_interval_max))?;
     set_heartbeats(socket, endpoint)?;
     socket.set_sndtimeo(0)?;
-    // With this option libzmq resolves names to IPv6, so only addresses that need it get it. All
-    // interfaces with it are those of IPv4 too; libzmq goes without where the kernel has no IPv6.
+    // All interfaces of IPv6 are those of IPv4 too; libzmq goes without where the kernel has no
+    // IPv6. Where the edge connects, `zeromq::connect` says which it is.
     socket.set_ipv6(endpoint.address.contains('[') || endpoint.address.starts_with("tcp://*:"))?;
     match endpoint.kind {
         Kind::Sub => {

@@ -54,7 +54,7 @@ pub enum Error {
         /// Where.
         endpoint: String,
         /// What it said.
-        source: zmq::Error,
+        source: io::Error,
     },
     /// A server refuses a message over HTTP.
     #[error("cannot publish to {url} ({reason}): check that the server runs, and --endpoint")]

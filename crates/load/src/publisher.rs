@@ -1,6 +1,10 @@
 //! Publications: ZeroMQ PUSH to one or several servers, or HTTP POST to a server that is none of
 //! ours.
 
+use std::io;
+
+use tidegate_sys::zeromq;
+
 use super::error::Error;
 use super::post::Post;
 
@@ -29,18 +33,19 @@ impl Publisher {
         let context = zmq::Context::new();
         let mut sockets = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints {
-            let open = || -> zmq::Result<zmq::Socket> {
-                let socket = context.socket(zmq::PUSH)?;
+            let open = || -> io::Result<zmq::Socket> {
+                let mut socket = zeromq::socket(&context, zmq::PUSH)?;
                 // Without this it would queue for a server that is not there.
                 socket.set_immediate(true)?;
                 socket.set_sndtimeo(PATIENCE_MILLIS)?;
                 socket.set_linger(PATIENCE_MILLIS)?;
-                socket.connect(endpoint)?;
+                zeromq::connect(&mut socket, endpoint)?;
                 Ok(socket)
             };
             let fail = |source| Error::Publish { endpoint: endpoint.clone(), source };
             let socket = open().map_err(fail)?;
-            if socket.poll(zmq::POLLOUT, PATIENCE_MILLIS.into()).map_err(fail)? == 0 {
+            let polled = socket.poll(zmq::POLLOUT, PATIENCE_MILLIS.into());
+            if polled.map_err(|error| fail(error.into()))? == 0 {
                 return Err(Error::Endpoint(endpoint.clone()));
             }
             sockets.push((endpoint.clone(), socket));
@@ -71,7 +76,7 @@ impl Publisher {
         let parts = [audience.channel.as_bytes(), payload];
         socket.send_multipart(parts, 0).map_err(|source| match source {
             zmq::Error::EAGAIN => Error::Endpoint(endpoint.clone()),
-            source => Error::Publish { endpoint: endpoint.clone(), source },
+            error => Error::Publish { endpoint: endpoint.clone(), source: error.into() },
         })
     }
 }

@@ -7,11 +7,16 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
 
 use crate::EventFd;
 
 /// Errnos from here on are libzmq's own.
 const OWN_ERRNOS: i32 = 156_384_712;
+
+/// How long an address may take to answer before another one is preferred.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A new socket.
 ///
@@ -33,14 +38,34 @@ pub fn bind(socket: &mut zmq::Socket, address: &str) -> io::Result<()> {
     checked(unsafe { zmq_sys::zmq_bind(socket.as_mut_ptr(), address.as_ptr()) })
 }
 
-/// Connects to an address, now or whenever somebody listens there.
+/// Connects to an address of either family, now or whenever somebody listens there.
 ///
 /// # Errors
 /// What the system or libzmq says.
 pub fn connect(socket: &mut zmq::Socket, address: &str) -> io::Result<()> {
+    socket.set_ipv6(is_ipv6(address))?;
     let address = CString::new(address)?;
     // SAFETY: the socket is open, as it is borrowed, and the address is a C string.
     checked(unsafe { zmq_sys::zmq_connect(socket.as_mut_ptr(), address.as_ptr()) })
+}
+
+/// Whether an address to connect to is one of IPv6. libzmq looks a name up in one family alone,
+/// again for each attempt: a name of both is one of IPv6 only if nobody answers over IPv4 now and
+/// somebody does over IPv6. A name that nobody knows yet is one of IPv4.
+fn is_ipv6(address: &str) -> bool {
+    let Some(place) = address.strip_prefix("tcp://") else { return false };
+    if place.starts_with('[') {
+        return true;
+    }
+    let Ok(found) = place.to_socket_addrs() else { return false };
+    let (six, four): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
+    !six.is_empty() && (four.is_empty() || !is_anybody_at(&four) && is_anybody_at(&six))
+}
+
+/// Whether somebody takes connections at one of the first of these addresses.
+fn is_anybody_at(addresses: &[SocketAddr]) -> bool {
+    let mut first = addresses.iter().take(2);
+    first.any(|address| TcpStream::connect_timeout(address, PATIENCE).is_ok())
 }
 
 fn checked(result: i32) -> io::Result<()> {
@@ -61,6 +86,8 @@ fn checked(result: i32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, TcpListener};
+
     use super::*;
 
     fn pull() -> zmq::Socket {
@@ -89,13 +116,43 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_listens_is_reached() {
-        let context = zmq::Context::new();
-        let (mut pull, mut push) =
-            (socket(&context, zmq::PULL).unwrap(), socket(&context, zmq::PUSH).unwrap());
-        bind(&mut pull, "tcp://127.0.0.1:*").unwrap();
-        connect(&mut push, &pull.get_last_endpoint().unwrap().unwrap()).unwrap();
-        push.send("x", 0).unwrap();
-        assert_eq!(pull.recv_bytes(0).unwrap(), b"x");
+    fn a_socket_that_listens_is_reached_over_either_family() {
+        let names = |name: &str| {
+            let found = (name, 1).to_socket_addrs().into_iter().flatten();
+            found.map(|address| address.ip()).collect::<Vec<_>>()
+        };
+        for (host, name) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1", "localhost"),
+            ("[::1]", "localhost"),
+            ("[::1]", "ip6-localhost"),
+        ] {
+            let is_here = TcpListener::bind(format!("{host}:0")).is_ok();
+            let ip: IpAddr = host.trim_matches(['[', ']']).parse().unwrap();
+            if !is_here || (name != host && !names(name).contains(&ip)) {
+                continue;
+            }
+            let context = zmq::Context::new();
+            let (mut pull, mut push) =
+                (socket(&context, zmq::PULL).unwrap(), socket(&context, zmq::PUSH).unwrap());
+            pull.set_ipv6(ip.is_ipv6()).unwrap();
+            pull.set_rcvtimeo(10_000).unwrap();
+            push.set_linger(0).unwrap();
+            bind(&mut pull, &format!("tcp://{host}:*")).unwrap();
+            let address = pull.get_last_endpoint().unwrap().unwrap();
+            let port = address.rsplit_once(':').unwrap().1;
+            connect(&mut push, &format!("tcp://{name}:{port}")).unwrap();
+            push.send("x", 0).unwrap();
+            assert_eq!(pull.recv_bytes(0), Ok(b"x".to_vec()), "{name} at {host}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_of_ipv4() {
+        for address in ["tcp://no-such-host.invalid:1", "tcp://127.0.0.1:1", "ipc:///x", "x"] {
+            assert!(!is_ipv6(address), "{address}");
+        }
+        assert!(is_ipv6("tcp://[::1]:1"));
     }
 }
