@@ -249,7 +249,17 @@ impl Shard {
             }
             State::Open => self.lose(row),
             State::Free | State::Joining => {}
+            State::Closing if !self.hub.is_clear(row) => self.hear_out(row),
             State::Closing | State::Lingering => self.teardown(row),
+        }
+    }
+
+    /// A peer that has said all still reads our close frame, which is on its way.
+    fn hear_out(&mut self, row: u32) {
+        let socket = &mut self.sockets[row as usize];
+        if !socket.is(PEER_CLOSED) {
+            socket.set(PEER_CLOSED, true);
+            self.work.farewells.push((row, self.hub.client_id(row).generation));
         }
     }
 

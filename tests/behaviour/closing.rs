@@ -54,6 +54,47 @@ fn nothing_is_sent_after_the_answer() {
     peer.expect_close(1000);
 }
 
+// RFC 6455 §5.5.1.
+#[test]
+fn a_close_is_answered_although_the_end_comes_with_it() {
+    let edge = Edge::start();
+    for _ in 0..10 {
+        for (said, heard) in
+            [(&b""[..], None), (&frame(0x81, b"a"), Some(0x81)), (&frame(0x89, b"a"), Some(0x8a))]
+        {
+            let mut peer = edge.raw("/echo");
+            peer.send(&[said, &close(1000, b"")].concat());
+            peer.shut_down_write();
+            heard.into_iter().for_each(|first| peer.expect(first, b"a"));
+            peer.expect_close(1000);
+        }
+        let mut peer = edge.raw("/echo");
+        peer.send(&[frame(0x81, b"a"), frame(0x83, b"no such frame")].concat());
+        peer.shut_down_write();
+        peer.expect(0x81, b"a");
+        peer.expect_close(1002);
+    }
+    edge.expect_metric("tidegate_connections", 0);
+}
+
+#[test]
+fn who_ends_before_the_close_of_the_server_hears_it() {
+    let options = ["slow.lag_bytes_max=16MiB", "websocket.close_deadline=20s"];
+    let edge = Edge::with(&options);
+    let mut peer = crate::harness::Raw::connect_narrow(edge.public).upgrade("/websocket/a");
+    // More than the kernel holds, so that the close frame waits.
+    for _ in 0..12 {
+        edge.publish("#a", vec![b'x'; 1_000_000]);
+    }
+    edge.expect_metric("tidegate_connections_lagging", 1);
+    edge.command("", r#"{"op":"disconnect","user":"a","code":4002,"reason":"cut"}"#);
+    peer.shut_down_write();
+    let last = std::iter::from_fn(|| peer.hear()).find(|heard| heard.first != 0x81);
+    assert_eq!(last.expect("a close frame comes").payload, b"\x0f\xa2cut");
+    peer.expect_end();
+    edge.expect_metric("tidegate_connections", 0);
+}
+
 #[test]
 fn the_server_closes_and_hears_the_answer() {
     let edge = Edge::start();
