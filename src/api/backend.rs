@@ -92,7 +92,7 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Bytes, 
     let reply = carry_out(shared, read(shared, &body, decode).await?).await?;
     let mut json = Bounded::new(&shared.room);
     count_responses(&shared.metrics, &reply);
-    json.write(&Body::Result(reply))?;
+    json.write("result", reply)?;
     Ok(json.seal())
 }
 

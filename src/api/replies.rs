@@ -9,11 +9,15 @@ use crate::api::backend::{Failure, count, count_responses};
 use crate::api::error::ApiError;
 use crate::api::room::{Charge, Room};
 use crate::metrics::ApiMetrics;
-use crate::protocol::CommandError;
+use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{Body, Fault, Method, Reply};
 
 /// Most bytes of results in one response. What would go past it is an error instead.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What to do about it.
+const TOO_LONG: &str = "a response has at most 16 MiB: ask for less, in fewer commands; for a \
+    publication that is too long by itself, lower message_bytes_max where it comes in";
 
 /// With so much memory every answer begins.
 const FIRST_BYTES: usize = 512;
@@ -54,7 +58,7 @@ impl<'a> Replies<'a> {
         }
         let written = reply.and_then(|reply| {
             count_responses(self.metrics, &reply);
-            self.json.write(&Keyed(key, reply)).map_err(|failure| failure.fault)
+            self.json.write(key, reply).map_err(|failure| failure.fault)
         });
         if let Err(fault) = written {
             count(self.metrics, &fault);
@@ -73,11 +77,11 @@ impl<'a> Replies<'a> {
 }
 
 /// An object with one key.
-struct Keyed(&'static str, Reply);
+struct Keyed<'a>(&'static str, &'a Reply);
 
-impl Serialize for Keyed {
+impl Serialize for Keyed<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.0, &self.1)])
+        serializer.collect_map([(self.0, self.1)])
     }
 }
 
@@ -95,16 +99,20 @@ impl Bounded {
         Self { bytes: Vec::new(), charge: room.charge(), is_refused: false }
     }
 
-    /// Appends a value, or nothing and an error.
-    pub(super) fn write(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    /// Appends an object with one key, or nothing and an error. What a history has too much, as
+    /// JSON of text may have six times as many bytes, is left out of it.
+    pub(super) fn write(&mut self, key: &'static str, mut reply: Reply) -> Result<(), Failure> {
         let length = self.bytes.len();
-        serde_json::to_writer(&mut *self, value).map_err(|_| {
+        while serde_json::to_writer(&mut *self, &Keyed(key, &reply)).is_err() {
             self.bytes.truncate(length);
-            match std::mem::take(&mut self.is_refused) {
-                true => ApiError::NoRoom.into(),
-                false => Fault::of(CommandError::TooLarge, None).into(),
+            if std::mem::take(&mut self.is_refused) {
+                return Err(ApiError::NoRoom.into());
             }
-        })
+            if !reply.shorten() {
+                return Err(Fault::new(ClientError::LimitExceeded, TOO_LONG).into());
+            }
+        }
+        Ok(())
     }
 
     /// What was written, with its room.

@@ -15,7 +15,8 @@ use crate::protocol::{
 /// Most publications that one answer brings.
 const HISTORY_ANSWER_MAX: usize = 1000;
 
-/// Most bytes of publications that one answer brings; the rest is asked for by position.
+/// Most bytes of publications that one answer brings, unless the first has more by itself; the rest
+/// is asked for by position.
 const HISTORY_ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Most channels that one answer names.

@@ -440,7 +440,8 @@ impl Hub {
         if self.reserve(row, frame.len()) {
             self.append(row, &frame);
         } else {
-            self.reply(row, id, &Reply::Error(ClientError::LimitExceeded.into()));
+            let fault = ClientError::LimitExceeded.with("longer than client.reply_bytes_max");
+            self.reply(row, id, &Reply::Error(fault));
         }
     }
 

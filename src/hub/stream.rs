@@ -195,7 +195,8 @@ impl Stream {
     }
 
     /// The publications that a filter asks for: at most `count_max` of them, and fewer when they
-    /// are more than `bytes_max` bytes. `None` if its position is of another stream.
+    /// are more than `bytes_max` bytes. The first is given however long it is, because nobody gets
+    /// at those behind it otherwise. `None` if the position is of another stream.
     pub(super) fn select(
         &self,
         filter: &HistoryFilter,
@@ -208,8 +209,9 @@ impl Stream {
         let limit = filter.limit.unwrap_or(count_max).min(count_max);
         let mut bytes = 0;
         let mut fits = |push: &&Arc<Push>| {
-            bytes += cost(push);
-            bytes <= bytes_max
+            let is_first = bytes == 0;
+            bytes += push.publication().map_or(0, |publication| publication.bytes());
+            is_first || bytes <= bytes_max
         };
         let since = filter.since.map(|(_, offset)| offset);
         let pushes = |places| self.remembered.range(places).map(|remembered| &remembered.push);
@@ -275,6 +277,31 @@ mod tests {
                     wanted.reverse();
                 }
                 assert_eq!(found, wanted, "since {since}, reverse {reverse}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_an_answer_is_given_by_itself() {
+        const BYTES_MAX: usize = 1000;
+        let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));
+        for length in [10, 980, 5000, 10, 1001, 330, 330, 330, 330] {
+            let publication = Arc::new(Publication::new(true, &vec![b'x'; length], 0));
+            let body = PushBody::Publication { publication, offset: stream.next_offset() };
+            let push = Push::new(ChannelName::parse(b"a").unwrap(), body);
+            stream.append(Arc::new(push), Tick(0), 100);
+        }
+        for (reverse, pages) in [
+            (false, &[&[1, 2][..], &[3], &[4], &[5], &[6, 7], &[8, 9]][..]),
+            (true, &[&[9, 8], &[7, 6], &[5], &[4], &[3], &[2, 1]]),
+        ] {
+            let mut since = None;
+            for page in pages {
+                let filter = HistoryFilter { limit: None, since, reverse };
+                let found = stream.select(&filter, (Tick(0), 10), (100, BYTES_MAX)).unwrap();
+                let found: Vec<u64> = found.iter().map(|push| push.offset()).collect();
+                assert_eq!(found, *page);
+                since = found.last().map(|&offset| (EpochClaim::Any, offset));
             }
         }
     }

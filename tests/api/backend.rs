@@ -556,15 +556,18 @@ fn a_batch_in_order_ends_where_one_does_not_get_through() {
 
 #[test]
 fn long_answers_are_refused() {
-    let push = {
-        let payload = format!("\"{}\"", "x".repeat(1 << 20));
+    let push = |megabytes: usize| {
+        let payload = format!("\"{}\"", "x".repeat(megabytes << 20));
         let publication = Publication::new(true, payload.as_bytes(), 0).into();
         let body = PushBody::Publication { publication, offset: 7 };
         Arc::new(Push::new(ChannelName::parse(b"news").unwrap(), body))
     };
+    let (long, short) = (vec![push(17)], vec![push(1); 17]);
     let play = |port: &ShardPort, envelope: Envelope| {
-        let (_, ticket) = command(envelope);
-        let outcome = Outcome::History(vec![Arc::clone(&push); 17], POSITION);
+        let (command, ticket) = command(envelope);
+        let is_long = command.channel().unwrap().as_str() == "news";
+        let pushes = if is_long { &long } else { &short };
+        let outcome = Outcome::History(pushes.clone(), POSITION);
         let answer = Answer {
             number: ticket.number,
             firsts: 1,
@@ -582,5 +585,12 @@ fn long_answers_are_refused() {
         let replies = edge.call("batch", body).json()["replies"].clone();
         assert_eq!(replies[1]["error"]["code"], 106);
         assert!(replies[0]["info"].is_object() && replies[2]["info"].is_object());
+        // Those of several that fit are given, and the others are asked for by position.
+        let history = edge.call("history", r#"{"channel":"many","limit":-1}"#).json();
+        assert_eq!(history["result"]["publications"].as_array().unwrap().len(), 9);
+        let two = r#"{"commands":[{"history":{"channel":"many"}},{"history":{"channel":"many"}}]}"#;
+        let replies = edge.call("batch", two).json()["replies"].clone();
+        let count = |at: usize| replies[at]["history"]["publications"].as_array().unwrap().len();
+        assert_eq!((count(0), count(1)), (9, 5));
     });
 }

@@ -498,6 +498,52 @@ fn who_comes_back_gets_what_it_missed_or_is_told() {
     assert_eq!(data_of(&history["publications"]), ["two", "3", "4"]);
 }
 
+/// How many publications each page of a channel's history has.
+fn pages(client: &Managed, channel: &str) -> Vec<usize> {
+    let (mut pages, mut seen) = (Vec::new(), json!({ "offset": 0 }));
+    loop {
+        let request = json!({ "channel": channel, "limit": -1, "since": seen });
+        let page = client.done("history", request);
+        let publications = page["publications"].as_array().unwrap();
+        pages.push(publications.len());
+        seen = json!({ "offset": publications.last().unwrap()["offset"], "epoch": page["epoch"] });
+        if seen["offset"] == page["offset"] {
+            return pages;
+        }
+    }
+}
+
+#[test]
+fn every_publication_of_a_history_can_be_had() {
+    let edge = Edge::with(&[
+        "channels.history_size=9",
+        "slow.lag_bytes_max=16MiB",
+        "client.reply_bytes_max=16MiB",
+        r#"ingest.endpoints=[
+            {kind="sub",endpoint="tcp://127.0.0.1:*"},
+            {kind="pull",endpoint="tcp://127.0.0.1:*"},
+            {kind="router",endpoint="tcp://127.0.0.1:*",message_bytes_max="6MiB"}]"#,
+    ]);
+    let client = Managed::connect(&edge);
+    for length in [10, 1_500_000, 5_000_000, 10, 1_050_000, 1_050_000, 1_050_000, 1_050_000, 10] {
+        edge.publish("news", "1".repeat(length));
+    }
+    assert_eq!(pages(&client, "news"), [2, 1, 4, 2]);
+
+    let edge = Edge::with(&["channels.history_size=9", "client.reply_bytes_max=64KiB"]);
+    let client = Managed::connect(&edge);
+    for length in [10, 60_000, 66_000, 10] {
+        edge.publish("news", "1".repeat(length));
+    }
+    let since = |offset| json!({ "channel": "news", "limit": -1, "since": { "offset": offset } });
+    let count = |offset| client.done("history", since(offset))["publications"].clone();
+    assert_eq!(count(0).as_array().unwrap().len(), 2);
+    let error = client.ask("history", since(2))["error"].clone();
+    assert_eq!(error["code"], 106);
+    assert!(error["message"].as_str().unwrap().contains("client.reply_bytes_max"), "{error}");
+    assert_eq!(count(3).as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn channels_that_are_only_asked_for_cost_nothing() {
     let edge = Edge::with(&[HISTORY, "history.memory_max=1MiB", "shards.count=1"]);

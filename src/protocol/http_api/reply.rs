@@ -144,6 +144,16 @@ pub struct Process {
     pub rss: u64,
 }
 
+impl Reply {
+    /// Leaves out half of the publications, the last ones. Returns whether there were several.
+    pub fn shorten(&mut self) -> bool {
+        let Self::History { publications, .. } = self else { return false };
+        let count = publications.len();
+        publications.truncate(count.div_ceil(2));
+        count > 1
+    }
+}
+
 impl Form {
     /// What the shards said becomes a reply. `channel` is the one that the command is about.
     pub fn reply(
