@@ -42,6 +42,8 @@ enum Phase {
     Serving,
     /// It takes an answer.
     Answer,
+    /// It sends the rest of a body that nobody wants, behind its last answer.
+    Rest,
 }
 
 /// Why the edge ends a connection.
@@ -53,6 +55,8 @@ pub(super) enum End {
     SlowHead,
     /// An answer was not taken in time.
     SlowReader,
+    /// The rest of a body that nobody wants did not come to an end in time.
+    Rest,
     /// Another connection needs the place.
     Displaced,
 }
@@ -130,7 +134,7 @@ impl Place {
         if self.phase.get() != Phase::Serving {
             return Some(Claim::None);
         }
-        self.body.borrow().as_ref().is_some_and(Unread::is_left).then_some(Claim::Sending)
+        self.has_unread().then_some(Claim::Sending)
     }
 
     /// The answer is ready, and so long.
@@ -140,6 +144,20 @@ impl Place {
         self.answer_bytes.set(bytes);
         self.taken.set(now);
         self.enter(Phase::Answer);
+    }
+
+    /// Whether something is left of the body that is sent, or was sent last.
+    fn has_unread(&self) -> bool {
+        self.body.borrow().as_ref().is_some_and(Unread::is_left)
+    }
+
+    /// Whether a connection that ends is to be heard out: it may be for as long as a body may take.
+    pub(super) fn hears_out(&self) -> bool {
+        let has_unread = self.has_unread();
+        if has_unread && self.phase.get() != Phase::Rest {
+            self.enter(Phase::Rest);
+        }
+        has_unread
     }
 
     /// Something of the answer was taken, perhaps.
@@ -165,7 +183,7 @@ impl Place {
     fn deadline(&self) -> Option<Instant> {
         let time_max = match self.phase.get() {
             Phase::Idle => self.timing.idle,
-            Phase::Head => self.timing.request,
+            Phase::Head | Phase::Rest => self.timing.request,
             Phase::Answer => self.timing.reading,
             Phase::Serving => return None,
         };
@@ -188,6 +206,7 @@ impl Place {
                 () = sleep_until(deadline) => return match self.phase.get() {
                     Phase::Head => End::SlowHead,
                     Phase::Answer => End::SlowReader,
+                    Phase::Rest => End::Rest,
                     Phase::Idle | Phase::Serving => End::Idle,
                 },
             }
@@ -238,7 +257,7 @@ impl Places {
         self.taken.borrow_mut().retain(|other| !Rc::ptr_eq(other, place));
         self.metrics.connections.add(-1);
         let counter = match end {
-            None => &self.metrics.closed,
+            None | Some(End::Rest) => &self.metrics.closed,
             Some(End::Idle) => &self.metrics.idle,
             Some(End::SlowHead) => &self.metrics.slow_head,
             Some(End::SlowReader) => &self.metrics.slow_reader,

@@ -1,24 +1,49 @@
 //! A client's socket that tells its connection's place what moves.
+//!
+//! A socket that is closed while something of a client is unread is reset, and the answer that the
+//! client has not read yet is gone. So whoever is answered while a body is on its way is heard out.
 
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::api::places::Place;
 
+/// So much of a body is heard out at most: four times the longest that an option allows.
+const UNREAD_BYTES_MAX: usize = 256 << 20;
+
+/// So much of it is read at once.
+const CHUNK_BYTES: usize = 16 << 10;
+
 /// A socket and the place of its connection.
 pub(super) struct Socket {
     stream: TcpStream,
     place: Rc<Place>,
+    /// How much was read of a body that nobody wants.
+    unread_bytes: usize,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, place: Rc<Place>) -> Self {
-        Self { stream, place }
+        Self { stream, place, unread_bytes: 0 }
+    }
+
+    /// Reads what a client still sends and throws it away, until it ends or has sent too much.
+    fn poll_hear_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut chunk = [0; CHUNK_BYTES];
+        while self.unread_bytes < UNREAD_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            self.unread_bytes += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -72,6 +97,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        if self.place.hears_out() { self.poll_hear_out(context) } else { Poll::Ready(Ok(())) }
     }
 }

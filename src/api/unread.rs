@@ -1,7 +1,7 @@
 //! Whether something of a request's body is left unread when the answer is there.
 //!
 //! What is left would be taken for the next request, so the connection ends, and the answer says
-//! so.
+//! so. Before the socket is closed the client is heard out (`socket`).
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -275,6 +275,60 @@ fn bodies_have_a_limit_and_a_deadline() {
     slow.assert_error(408, "request_timeout");
 }
 
+/// A request to the API with a body of so many bytes, announced, and how the key is called.
+fn long_request(path: &str, key: &str, length: usize) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{key}: {}\r\n", edge::KEY);
+    format!("{head}Content-Length: {length}\r\n\r\n") + &"x".repeat(length)
+}
+
+#[test]
+fn who_is_refused_while_a_body_is_on_its_way_hears_why() {
+    const LENGTH: usize = 24 << 20;
+    let edge = Edge::patient();
+    for (path, key, status) in [
+        ("/api/publish", "X-API-Key", 413),
+        ("/api/publish", "X-Other-Key", 401),
+        ("/api/nothing", "X-API-Key", 404),
+        ("/metrics", "X-API-Key", 405),
+    ] {
+        // All of it is sent before anything is read.
+        let response = edge.exchange(long_request(path, key, LENGTH).as_bytes());
+        assert_eq!((response.status, response.header("connection")), (status, Some("close")));
+    }
+    let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
+    let head = "POST /api/batch HTTP/1.1\r\nHost: localhost\r\nX-API-Key: ".to_owned() + edge::KEY;
+    let chunks = head + "\r\nTransfer-Encoding: chunked\r\n\r\n" + &chunk.repeat(24) + "0\r\n\r\n";
+    assert_eq!(edge.exchange(chunks.as_bytes()).status, 413);
+    edge.drain.begin();
+    assert_eq!(
+        edge.exchange(long_request("/api/publish", "X-API-Key", 4096).as_bytes()).status,
+        503
+    );
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_heard_out_within_bounds() {
+    let edge = Edge::patient();
+    let mut endless = edge.connect();
+    endless.write_all(long_request("/api/publish", "X-API-Key", 2 << 20).as_bytes()).unwrap();
+    let (chunk, mut sent) = (vec![b'x'; 1 << 20], 0);
+    while endless.write_all(&chunk).is_ok() {
+        sent += 1;
+        assert!(sent < 1024, "it goes on and on");
+    }
+    let edge = Edge::with_key();
+    let mut silent = edge.connect();
+    let request = long_request("/api/publish", "X-API-Key", 2 << 20);
+    silent.write_all(&request.as_bytes()[..1 << 20]).unwrap();
+    silent.read_to_end(&mut Vec::new()).unwrap();
+    let is_closed = || edge.get("/metrics").body.contains("tidegate_http_connections 1\n");
+    let begin = Instant::now();
+    while !is_closed() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn slow_and_idle_clients_make_room() {
     let edge = Edge::start(false);
