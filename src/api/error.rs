@@ -37,7 +37,10 @@ pub(super) enum ApiError {
     #[error("the Content-Type header must be application/json")]
     NotJson,
     /// The body is larger than accepted.
-    #[error("the body must not exceed {0} bytes")]
+    #[error(
+        "the body must not exceed {0} bytes: that is api.message_bytes_max, which is at most half \
+         of slow.lag_bytes_max where it is not set"
+    )]
     TooLarge(usize),
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Error, Read as _};
+use std::io::{Error, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::codec::Codec;
@@ -150,6 +150,9 @@ pub(super) fn text_or_file(
 ) -> Result<(String, Option<PathBuf>), Flaw> {
     let text = node.text().ok_or_else(|| Flaw::Found(node.describe(true)))?;
     let Some(path) = text.strip_prefix("file:") else { return Ok((text.to_owned(), None)) };
+    if path.is_empty() {
+        return Err(Flaw::Found("file: without a path".to_owned()));
+    }
     let path = beside(&node.origin, Path::new(path));
     match read_start(&path, bytes_max) {
         Ok(text) => Ok((text, Some(path))),
@@ -186,8 +189,20 @@ pub(super) fn read_start(path: &Path, bytes: usize) -> std::io::Result<String> {
         ));
     }
     let mut text = String::new();
-    File::open(path)?.take(bytes as u64).read_to_string(&mut text)?;
+    let file = File::open(path).map_err(|error| match variable_in(path) {
+        Some(name) if error.kind() == ErrorKind::NotFound => Error::other(format!(
+            "{error}: the variable {name} is not replaced, as only {CREDENTIALS} is; write the path"
+        )),
+        _ => error,
+    })?;
+    file.take(bytes as u64).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// What in a path looks like a variable.
+fn variable_in(path: &Path) -> Option<&str> {
+    let mut parts = path.iter().filter_map(|part| part.to_str());
+    parts.find(|part| part.starts_with('$'))
 }
 
 const ALPHABET: &[u8; 85] =
@@ -256,6 +271,13 @@ mod tests {
         let missing = resolve(&node("file:/nowhere/key"));
         assert!(matches!(missing, Err(Flaw::Unreadable(path, _)) if path.ends_with("nowhere/key")));
         assert!(resolve(&node("file:/dev/zero")).is_err());
+        assert!(
+            matches!(resolve(&node("file:")), Err(Flaw::Found(found)) if found.contains("path"))
+        );
+        let Err(Flaw::Unreadable(_, reason)) = resolve(&node("file:/etc/$NOPE/key")) else {
+            panic!("it is not there")
+        };
+        assert!(reason.contains("$NOPE") && reason.contains("not replaced"), "{reason}");
     }
 
     proptest! {

@@ -231,7 +231,9 @@ fn resolve_text(node: &Node) -> Result<String, Flaw> {
 }
 
 fn resolve_key_set(node: &Node) -> Result<PathBuf, String> {
-    let Some(text) = node.text() else { return Err(node.describe(false)) };
+    let Some(text) = node.text().filter(|text| !text.is_empty()) else {
+        return Err(node.describe(false));
+    };
     let path = beside(&node.origin, Path::new(text));
     let found = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
     let text = read_start(&path, KEY_SET_BYTES_MAX + 1).map_err(|error| found(&error))?;

@@ -41,6 +41,26 @@ impl Capacity {
     }
 }
 
+/// Descriptors that a process has open before anybody comes, and those that it takes for moments:
+/// of itself, and of each shard and endpoint.
+const OF_PROCESS: u64 = 32;
+const OF_SHARD: u64 = 5;
+const OF_ENDPOINT: u64 = 4;
+
+/// Descriptors for the first who come, without which an edge is of no use.
+const OF_CALLERS: u64 = 32;
+
+/// Refuses to start what would fail half-way for want of descriptors; libzmq ends the process.
+pub(super) fn check_descriptors(config: &Config, shards: usize) -> Result<(), Error> {
+    let endpoints = config.ingest.endpoints.len();
+    let parts = OF_SHARD * shards as u64 + OF_ENDPOINT * endpoints as u64;
+    let (needed, limit) = (OF_PROCESS + OF_CALLERS + parts, host::descriptor_limit());
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Error::Descriptors { shards, endpoints, needed, limit })
+}
+
 /// The largest data rings for which so many shards have locked memory.
 pub(super) fn ring_size(shards: usize) -> Result<Size, Error> {
     let limits = memlock::raise_limit().and_then(|limit| Ok((limit, memlock::ask()?)));

@@ -66,6 +66,23 @@ pub enum Error {
         /// What the limit is.
         limit: u64,
     },
+    /// Not even a few callers would find descriptors.
+    #[error(
+        "{shards} shards and {endpoints} ZeroMQ endpoints need {needed} descriptors, but the limit \
+         is {limit}: set LimitNOFILE={needed} or more in the unit, --ulimit \
+         nofile={needed}:{needed} in a container or ulimit -n {needed} in a shell; `tidegate \
+         doctor` says how many clients need"
+    )]
+    Descriptors {
+        /// How many shards there are.
+        shards: usize,
+        /// How many ZeroMQ endpoints there are.
+        endpoints: usize,
+        /// The least number.
+        needed: u64,
+        /// What the limit is.
+        limit: u64,
+    },
     /// A thread could not be started, or its ring not be set up.
     #[error("cannot start a {thread} thread: {source}")]
     Thread {
@@ -103,9 +120,10 @@ const INTERNAL_BACKLOG: u32 = 4096;
 
 /// Runs an edge until it has drained. `ready` is called once everything listens.
 pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
+    let Capacity { shards: shard_count, cores } = Capacity::new(config);
+    capacity::check_descriptors(config, shard_count)?;
     let signals = signals::take().map_err(|source| Error::Thread { thread: "signal", source })?;
     let clock = Clock::start();
-    let Capacity { shards: shard_count, cores } = Capacity::new(config);
     let ring_size = capacity::ring_size(shard_count)?;
     let (shard_ports, asker_ports) =
         mesh::build(shard_count as u8, config.links.capacity, rand_seed())
@@ -309,6 +327,10 @@ fn listen_remedy(error: &io::Error) -> &'static str {
              CAP_NET_BIND_SERVICE (the unit says where)"
         }
         Some(libc::EAFNOSUPPORT) => "the kernel has no IPv6 here: set an address of IPv4",
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "raise the limit of open files (LimitNOFILE= in the unit, ulimit -n in a shell; \
+             fs.file-max for the host)"
+        }
         _ => "set another address",
     }
 }

@@ -287,12 +287,20 @@ fn bodies_have_a_limit_and_a_deadline() {
         )
     };
     let long = head("Content-Length: 1048577");
-    edge.exchange(long.as_bytes()).assert_fault(413, 106, "1048576");
+    edge.exchange(long.as_bytes()).assert_fault(
+        413,
+        106,
+        "1048576 bytes: that is api.message_bytes_max",
+    );
     let chunked = |size: &str, chunk: &str| {
         head("Transfer-Encoding: chunked") + size + "\r\n" + chunk + "\r\n0\r\n\r\n"
     };
     let chunk = " ".repeat(1_048_577);
-    edge.exchange(chunked("100001", &chunk).as_bytes()).assert_fault(413, 106, "1048576");
+    edge.exchange(chunked("100001", &chunk).as_bytes()).assert_fault(
+        413,
+        106,
+        "1048576 bytes: that is api.message_bytes_max",
+    );
     edge.exchange(chunked("x", "{").as_bytes()).assert_fault(400, 107, "chunks");
     let slow = head("Content-Length: 10") + "{";
     edge.exchange(slow.as_bytes()).assert_fault(408, 107, "in time");

@@ -158,6 +158,28 @@ fn a_star_is_every_interface_of_both_protocols() {
 }
 
 #[test]
+fn too_few_descriptors_are_told_before_anything_is_opened() {
+    let endpoints = r#"ingest.endpoints=[{kind="pull",endpoint="tcp://127.0.0.1:*"},
+        {kind="router",endpoint="tcp://127.0.0.1:*"}]"#;
+    let serve = |limit: u32| {
+        let inner = command(&["serve", "--shards", "2"], &[FREE[0], FREE[1], endpoints]);
+        below(&["prlimit", &format!("--nofile={limit}:{limit}")], inner)
+    };
+    for limit in [10, 20, 30, 60, 81] {
+        let output = serve(limit).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{limit}: {said}");
+        for word in ["need 82 descriptors", "LimitNOFILE=82", &format!("the limit is {limit}")] {
+            assert!(said.contains(word), "{limit}: {word:?} is not in: {said}");
+        }
+    }
+    let edge = Edge::spawn(serve(82));
+    assert!(edge.descriptors() <= 50, "{} are open, and 32 are for callers", edge.descriptors());
+    assert_eq!(Asker::connect(edge.endpoint(1)).ask(&[b"c", b"x"])["ok"], true);
+    assert_eq!(edge.get("/health").unwrap().0, 200);
+}
+
+#[test]
 fn a_public_address_in_use() {
     // A plain listener, as another program would have.
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
