@@ -102,6 +102,16 @@ fn every_unicast_arrives_at_its_user() {
     assert_eq!(figures["delivery"]["received"], 1000);
 }
 
+#[test]
+fn what_is_set_for_a_server_of_the_users_own_is_not_for_that_of_a_run() {
+    let output = bench("unicast -n 20 --seconds 1 --serve")
+        .env("TIDEGATE_TOKEN__HMAC_SECRET", "01234567890123456789012345678901")
+        .env("TIDEGATE_CONFIG", "/nowhere/tidegate.toml")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+}
+
 /// Clients that come before the run if the server is measured, and go.
 const WARMING: usize = 10;
 

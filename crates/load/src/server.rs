@@ -2,6 +2,7 @@
 //!
 //! It ends with the run, even if the run is killed: the kernel sees to that.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -43,6 +44,10 @@ impl Server {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench-worker", "serve", "--dev", "--public-address", "127.0.0.1:0"]);
         command.args(["--internal-address", "127.0.0.1:0", "--log-level", "error"]);
+        // What its user has set is for a server of the user's own, such as the keys of tokens.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_option(name)) {
+            command.env_remove(name);
+        }
         let fixed = [ENDPOINTS].into_iter().chain(PLAIN);
         for option in fixed.chain(options.iter().map(String::as_str)) {
             command.args(["--set", option]);
@@ -116,6 +121,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether `serve` reads a variable.
+fn is_option(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"TIDEGATE_")
 }
 
 /// What `serve` says when it is ready.
