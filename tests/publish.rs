@@ -147,6 +147,7 @@ fn an_endpoint_that_is_none_is_shown_as_it_should_be() {
         ("127.0.0.1:5563", "write tcp://127.0.0.1:5563"),
         ("tcp://127.0.0.1", "write tcp://HOST:PORT or ipc://PATH"),
         ("http://127.0.0.1:9000", "write tcp://HOST:PORT or ipc://PATH"),
+        ("tcp://no-such-host.invalid:5563", "check its name"),
     ] {
         let output = start(endpoint, &["news", "hello"]).wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok((config, effective)) => {
             print(&if arguments.print { effective } else { format!("{name}: ok\n") });
             for lack in edge::examine(&config) {
-                remark(&format!("on this host `serve` would fail for this user: {lack}"));
+                remark(&format!("`serve` would fail here, as things are, for this user: {lack}"));
             }
             ExitCode::SUCCESS
         }

@@ -5,6 +5,7 @@
 //! the subscription arrive: a PUB socket would lose the first messages in silence.
 
 use std::io::{self, Read as _};
+use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,15 @@ fn check_endpoint(endpoint: &str) -> Result<(), String> {
     Err(format!("cannot connect to {endpoint}: write {form}"))
 }
 
+/// Refuses a host that nobody knows, which libzmq would look up until the end of time.
+fn check_host(endpoint: &str) -> Result<(), String> {
+    let Some(place) = endpoint.strip_prefix("tcp://") else { return Ok(()) };
+    match place.to_socket_addrs() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot find the host of {endpoint} ({error}): check its name")),
+    }
+}
+
 fn parse_meta(text: &str) -> Result<Map<String, Value>, String> {
     match serde_json::from_str(text) {
         Ok(Value::Object(meta)) => Ok(meta),
@@ -122,6 +132,7 @@ impl<'a> Publisher<'a> {
             zeromq::connect(&mut socket, endpoint)?;
             Ok(socket)
         };
+        check_host(endpoint)?;
         let socket = open().map_err(|error| format!("cannot connect to {endpoint}: {error}"))?;
         let start = Instant::now();
         Ok(Self { arguments, endpoint, payload, socket, start, sent: 0, answered: 0, refused: 0 })
