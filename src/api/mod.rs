@@ -17,6 +17,7 @@ mod metrics;
 mod places;
 mod process;
 mod publish;
+mod quiet;
 mod refusal;
 mod replies;
 mod room;

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     pub(super) api_requests: Semaphore,
     /// What the try page asks needs no key, so it takes no place from those who have one.
     pub(super) page_requests: Semaphore,
+    /// How many requests there have been.
+    pub(super) asked: AtomicU64,
     /// Of long bodies and replies one at a time is read or written.
     pub(super) long_turns: Semaphore,
 }

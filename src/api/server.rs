@@ -13,6 +13,7 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -39,11 +40,10 @@ use crate::api::room::Room;
 use crate::api::router::{DESCRIPTION, Shared, router};
 use crate::api::socket::Socket;
 use crate::api::unread::Unread;
-use crate::api::{Control, Timing, backend, metrics};
+use crate::api::{Control, Timing, backend, metrics, quiet};
 use crate::keys::Keeper;
 use crate::mesh::AskerPort;
 use crate::metrics::{ApiMetrics, HttpMetrics};
-use crate::shard::Drain;
 use crate::sys::Complaints;
 
 /// Most HTTP connections at a time.
@@ -117,11 +117,11 @@ pub fn serve(
         requests,
         api_requests: Semaphore::new(API_REQUESTS_MAX),
         page_requests: Semaphore::new(PAGE_REQUESTS_MAX),
+        asked: AtomicU64::new(0),
         long_turns: Semaphore::new(1),
     };
     let shared = Arc::new(shared);
-    let drain = Arc::clone(&shared.drain);
-    let api = ApiThread::start(control.port, (queue, drain), control.keeper)?;
+    let api = ApiThread::start(control.port, (queue, Arc::clone(&shared)), control.keeper)?;
     let server = Rc::new(Server {
         places: Places::new(CONNECTIONS_MAX, control.timing, http),
         router: TowerToHyperService::new(router(Arc::clone(&shared))),
@@ -137,6 +137,7 @@ pub fn serve(
             // That it was dropped says the same.
             _ = stop => {}
             () = server.accept(&listener) => {}
+            () = quiet::give_back(&server.shared.asked) => {}
             _ = api.ended => return Err(io::Error::other("the thread of the API ended")),
         }
         server.accept_last(listener).await;
@@ -159,7 +160,7 @@ struct ApiThread {
 impl ApiThread {
     fn start(
         port: AskerPort,
-        (queue, drain): (answers::Queue, Arc<Drain>),
+        (queue, shared): (answers::Queue, Arc<Shared>),
         keeper: Keeper,
     ) -> io::Result<Self> {
         let runtime: Runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -172,8 +173,9 @@ impl ApiThread {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => Ok(()),
-                    result = answers::run(port, queue, &drain) => result,
+                    result = answers::run(port, queue, &shared.drain) => result,
                     () = keeper.run() => Ok(()),
+                    () = quiet::give_back(&shared.asked) => Ok(()),
                 }
             })
         };
@@ -272,6 +274,7 @@ impl Server {
         }
         let (request, body) = Unread::watch(request);
         place.begin(body.clone());
+        self.shared.asked.fetch_add(1, Ordering::Relaxed);
         let mut response = self.respond(request).await;
         let is_last = body.is_left() || self.is_ending();
         let headers = response.headers_mut();

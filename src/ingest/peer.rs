@@ -260,6 +260,11 @@ impl Peer {
         (self.taken - before, is_endless)
     }
 
+    /// How much it has brought since its last message that is known of.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.taken().saturating_sub(self.since)
+    }
+
     /// Looks how much it has brought to an endpoint that sends events, as `measure`; gives whether
     /// that is too much.
     pub(super) fn measure_subscriptions(&mut self, free_bytes: u64) -> bool {

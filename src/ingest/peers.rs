@@ -34,6 +34,9 @@ const SHAKING_FEW: usize = 8;
 const GIVE_BACK_BYTES: u64 = 8 << 20;
 const QUIET_BYTES: u64 = 64 << 10;
 
+/// How long libzmq may take to free what a connection has brought that has ended.
+const FREEING_NANOS: u64 = SECOND_NANOS;
+
 /// All connections, by endpoint.
 pub(super) struct Peers {
     sockets: Vec<Watched>,
@@ -44,6 +47,8 @@ pub(super) struct Peers {
     queued: u64,
     /// Bytes that have come since memory was given back.
     unreturned: u64,
+    /// When it may be given back.
+    give_back_nanos: u64,
 }
 
 /// What is known of the connection that ends next.
@@ -77,7 +82,8 @@ struct Watched {
     is_watching: bool,
     /// Whether nobody is let in any more.
     is_closed: bool,
-    /// Whether what a peer brought that the edge has ended was freed of late.
+    /// Whether what a peer brought that has ended in a message, or that the edge has ended, was
+    /// freed of late.
     has_freed: bool,
     /// Whether all messages that had arrived at the last check have been received since.
     is_drained: bool,
@@ -112,7 +118,15 @@ impl Peers {
             delivered: 0,
         });
         let sockets = sockets.collect();
-        Self { sockets, metrics, checked_nanos: 0, next_check_nanos: 0, queued: 0, unreturned: 0 }
+        Self {
+            sockets,
+            metrics,
+            checked_nanos: 0,
+            next_check_nanos: 0,
+            queued: 0,
+            unreturned: 0,
+            give_back_nanos: 0,
+        }
     }
 
     /// Whether there is anybody to look at from time to time, and if so how often.
@@ -190,6 +204,7 @@ impl Peers {
             }
             if std::mem::take(&mut socket.has_freed) {
                 self.unreturned += GIVE_BACK_BYTES;
+                self.give_back_nanos = now_nanos + FREEING_NANOS;
             }
             queued += socket.queued();
             moved += bytes;
@@ -197,7 +212,8 @@ impl Peers {
         self.queued = queued;
         self.metrics.queued_bytes.set(queued as i64);
         self.unreturned += moved;
-        if self.unreturned >= GIVE_BACK_BYTES && moved < QUIET_BYTES && queued == 0 {
+        let is_quiet = moved < QUIET_BYTES && queued == 0 && now_nanos >= self.give_back_nanos;
+        if self.unreturned >= GIVE_BACK_BYTES && is_quiet {
             self.unreturned = 0;
             memory::give_back_all();
         }
@@ -327,7 +343,8 @@ impl Watched {
             self.routing_ids.remove(id);
         }
         let is_shut = peer.as_ref().is_some_and(|peer| peer.is_shut);
-        self.has_freed |= is_shut;
+        let has_left = peer.as_ref().is_some_and(|peer| peer.unfinished() >= QUIET_BYTES);
+        self.has_freed |= is_shut || has_left;
         self.shut -= usize::from(is_shut);
         let foreign = Reason::foreign(fd);
         let is_old = peer.as_ref().is_some_and(|peer| peer.is_old(now_nanos));

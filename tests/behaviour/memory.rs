@@ -1,8 +1,11 @@
 //! The promise: memory has budgets, whoever hoards pays, and those beside them keep their share.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Managed, Raw, eventually, frame, request};
+use crate::harness::{Edge, Managed, Raw, eventually, frame, greet, request};
 
 const HALF_READ: &str = "tidegate_connections_closed_total{reason=\"half_read\"";
 const FORGOTTEN: &str = "tidegate_history_publications_evicted_total";
@@ -238,6 +241,30 @@ fn answers_that_nobody_reads_give_way_to_others() {
     });
     drop(rude);
     edge.expect_metric(HELD, 0);
+    // Nobody asks for anything any more.
+    eventually("memory is given back", || edge.memory() < before + (40 << 20));
+}
+
+#[test]
+fn what_peers_leave_unfinished_is_given_back() {
+    const PEERS: usize = 20;
+    let edge = Edge::with(&["shards.count=1"]);
+    let before = edge.memory();
+    let part = [&b"\x01\x80"[..], &[7; 128]].concat();
+    let parts = part.repeat(5_000);
+    let peers: Vec<TcpStream> = (0..PEERS)
+        .map(|_| {
+            let address = edge.endpoint(2).trim_start_matches("tcp://");
+            let mut peer = TcpStream::connect(address).unwrap();
+            greet(&mut peer, b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER");
+            peer.write_all(&parts).unwrap();
+            peer
+        })
+        .collect();
+    eventually("they are kept", || edge.memory() > before + (20 << 20));
+    drop(peers);
+    edge.expect_metric("tidegate_ingest_peers", 0);
+    eventually("memory is given back", || edge.memory() < before + (8 << 20));
 }
 
 #[test]
