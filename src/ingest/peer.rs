@@ -96,14 +96,6 @@ impl Reason {
         }
     }
 
-    /// What was spoken that is no ZeroMQ, on a descriptor that libzmq has closed.
-    pub(super) fn foreign(fd: RawFd) -> Option<Self> {
-        incoming::take_foreign(fd).map(|foreign| match foreign {
-            Foreign::Http => Self::Http,
-            Foreign::Tls => Self::Tls,
-        })
-    }
-
     /// Where it is counted.
     pub(super) fn counter(self, metrics: &IngestMetrics) -> &Counter {
         match self {
@@ -193,6 +185,15 @@ impl Peer {
     /// How many bytes it has sent and libzmq has read.
     pub(super) fn taken(&self) -> u64 {
         self.look().map_or(0, |received| received.taken)
+    }
+
+    /// What it speaks that is no ZeroMQ.
+    pub(super) fn foreign(&self) -> Option<Reason> {
+        incoming::foreign(self.socket.as_raw_fd()).map(|foreign| match foreign {
+            Foreign::Http => Reason::Http,
+            Foreign::Tls => Reason::Tls,
+            Foreign::Other => Reason::Protocol,
+        })
     }
 
     /// Whether bytes of it wait in the kernel.

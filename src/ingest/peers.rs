@@ -27,6 +27,9 @@ const WATCH_INTERVAL_NANOS: u64 = 10_000_000;
 /// What a peer may send in a second beside messages: heartbeats.
 const FREE_BYTES_PER_SECOND: u64 = 256;
 
+/// Most that comes of a peer which greets and goes: the kernel counts the end as a byte.
+const GREETED_BYTES: u64 = GREETING_BYTES + 1;
+
 /// With more unfinished handshakes than so many, messages say whose is finished.
 const SHAKING_FEW: usize = 8;
 
@@ -346,7 +349,7 @@ impl Watched {
         let has_left = peer.as_ref().is_some_and(|peer| peer.unfinished() >= QUIET_BYTES);
         self.has_freed |= is_shut || has_left;
         self.shut -= usize::from(is_shut);
-        let foreign = Reason::foreign(fd);
+        let foreign = peer.as_ref().and_then(Peer::foreign);
         let is_old = peer.as_ref().is_some_and(|peer| peer.is_old(now_nanos));
         let why = || peer.as_ref().and_then(|peer| peer.why_ended(self.heartbeat_timeout));
         let reason = match std::mem::replace(&mut self.ending, Ending::Unknown) {
@@ -358,7 +361,7 @@ impl Watched {
             // It only knocked, or did not like the greeting, or was told the kind of the socket.
             Ending::Left => match peer.as_ref().map(Peer::received) {
                 Some(0) => None,
-                Some(received) if received > GREETING_BYTES => Some(Reason::WrongSocket),
+                Some(received) if received > GREETED_BYTES => Some(Reason::WrongSocket),
                 _ => Some(Reason::Left),
             },
             // The only refusal in a handshake of which libzmq says nothing.

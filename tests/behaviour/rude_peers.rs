@@ -2,10 +2,12 @@
 //! descriptors and bytes for a bounded time, is told of, and keeps no backend out.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::harness::{Asker, Client, Edge, PATIENCE, eventually, greet, parts};
 
@@ -190,6 +192,60 @@ fn http_and_tls_at_a_zeromq_port_are_named() {
     assert_eq!(edge.metric("tidegate_ingest_malformed_total"), 0);
     let backend = Asker::connect(edge.endpoint(2));
     assert_eq!(backend.ask(&parts(&["c", "hello"]))["ok"], true);
+}
+
+#[test]
+fn peers_that_do_not_get_through_the_handshake_are_told_apart() {
+    let edge = Edge::start();
+    let random: Vec<u8> = (1..500u32).map(|number| (number * 97 + 5) as u8).collect();
+    let mut count = 0;
+    for first in [&random[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[0; 100]] {
+        for endpoint in 0..4 {
+            let mut peer = tcp(&edge, endpoint);
+            peer.write_all(first).unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            expect_end(&mut peer);
+            count += 1;
+            edge.expect_metric(&refused("protocol"), count);
+        }
+    }
+    expect_log(&edge, "is not ZeroMQ");
+    for (endpoint, count) in (0..4).zip(1..) {
+        let mut peer = tcp(&edge, endpoint);
+        greet(&mut peer, b"");
+        peer.shutdown(Shutdown::Write).unwrap();
+        expect_end(&mut peer);
+        edge.expect_metric(&refused("left"), count);
+    }
+    assert_eq!(edge.metric(&refused("wrong_socket")), 0);
+    // One that says nothing more has its time.
+    let mut silent = tcp(&edge, 1);
+    greet(&mut silent, b"");
+    expect_end(&mut silent);
+    edge.expect_metric(&refused("handshake"), 1);
+    assert_eq!(edge.metric(&refused("wrong_socket")), 0);
+}
+
+#[test]
+fn peers_that_are_reset_are_not_refused() {
+    let edge = Edge::start();
+    for _ in 0..300 {
+        let mut peer = tcp(&edge, 2);
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        greet(&mut peer, b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER");
+        peer.write_all(b"\x01\x01c\x01\x01x\0\x09{\"rid\":1}").unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"}") {
+            let mut chunk = [0; 256];
+            let count = peer.read(&mut chunk).unwrap();
+            heard.extend_from_slice(&chunk[..count]);
+        }
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    edge.expect_metric("tidegate_ingest_peers", 0);
+    let metrics = edge.get("/metrics").unwrap().1;
+    let refused = metrics.lines().filter(|line| line.starts_with("tidegate_ingest_peers_refused"));
+    assert_eq!(refused.filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>(), [""; 0]);
 }
 
 /// A path that goes with its owner.

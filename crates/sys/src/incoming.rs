@@ -4,15 +4,15 @@
 //! libzmq accepts whoever comes, tells of it later, and takes bytes that are no ZeroMQ for those
 //! of a version without greeting. So this program has these two functions of its own, as it has
 //! an `epoll_ctl`. A connection that a listener has no place for is closed before libzmq has seen
-//! it, and one that begins as HTTP or TLS ends with its first bytes. All other sockets pass
+//! it, and one that begins as no ZeroMQ does ends with its first bytes. All other sockets pass
 //! through unchanged; shards do not come here at all (`sys::socket::receive`).
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libc::{sockaddr, socklen_t};
@@ -20,13 +20,20 @@ use libc::{sockaddr, socklen_t};
 use crate::socket::{close, duplicate};
 use crate::symbol::{DESCRIPTORS, is_ours};
 
-/// What came over each descriptor: bytes, and these bits. Pages of others are never touched.
+/// What came over each descriptor: bytes, and these bits. Pages of others are never touched. What
+/// was no ZeroMQ stands at the descriptor that [`Door::take`] gives of the connection, which no
+/// other has when libzmq has closed its own.
 static BROUGHT: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
 const IS_COUNTED: u64 = 1 << 63;
 const IS_HTTP: u64 = 1 << 62;
 const IS_TLS: u64 = 1 << 61;
-const IS_NEW: u64 = 1 << 60;
+const IS_OTHER: u64 = 1 << 60;
+const IS_NEW: u64 = 1 << 59;
 const BYTES: u64 = IS_NEW - 1;
+
+/// The other descriptor of each connection.
+static TWINS: [AtomicI32; DESCRIPTORS] = [const { AtomicI32::new(0) }; DESCRIPTORS];
+const NO_TWIN: RawFd = -1;
 
 /// Where the first command of each connection ends, as far as that is known ([`first_end`]).
 static FIRST_ENDS: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
@@ -76,6 +83,13 @@ pub enum Foreign {
     Http,
     /// A handshake of TLS.
     Tls,
+    /// Something else.
+    Other,
+}
+
+impl Foreign {
+    const BITS: [(u64, Self); 3] =
+        [(IS_HTTP, Self::Http), (IS_TLS, Self::Tls), (IS_OTHER, Self::Other)];
 }
 
 impl Door {
@@ -156,13 +170,19 @@ pub fn taken(descriptor: RawFd) -> u64 {
     brought_by(descriptor).map_or(0, |brought| brought.load(Ordering::Relaxed) & BYTES)
 }
 
-/// What was spoken there that is no ZeroMQ, until this was asked or the descriptor is accepted
-/// anew.
+/// What is spoken over a connection that is no ZeroMQ; the descriptor is that of [`Door::take`].
 #[must_use]
-pub fn take_foreign(descriptor: RawFd) -> Option<Foreign> {
-    let brought = brought_by(descriptor)?.fetch_and(!(IS_HTTP | IS_TLS), Ordering::Relaxed);
-    let tls = (brought & IS_TLS != 0).then_some(Foreign::Tls);
-    if brought & IS_HTTP != 0 { Some(Foreign::Http) } else { tls }
+pub fn foreign(descriptor: RawFd) -> Option<Foreign> {
+    let brought = brought_by(descriptor)?.load(Ordering::Relaxed);
+    Foreign::BITS.into_iter().find_map(|(bit, foreign)| (brought & bit != 0).then_some(foreign))
+}
+
+fn note_foreign(descriptor: RawFd, spoken: Foreign) {
+    let twin = twin_of(descriptor).map_or(NO_TWIN, |twin| twin.load(Ordering::Relaxed));
+    let Some(brought) = brought_by(twin) else { return };
+    for (bit, _) in Foreign::BITS.into_iter().filter(|&(_, foreign)| foreign == spoken) {
+        brought.fetch_or(bit, Ordering::Relaxed);
+    }
 }
 
 /// Whether a greeting and a whole command behind it came over a descriptor: all that a peer says in
@@ -191,6 +211,10 @@ fn first_end(mut known: u64, before: u64, bytes: &[u8]) -> u64 {
         };
     }
     known
+}
+
+fn twin_of(descriptor: RawFd) -> Option<&'static AtomicI32> {
+    TWINS.get(usize::try_from(descriptor).ok()?)
 }
 
 fn first_end_of(descriptor: RawFd) -> Option<&'static AtomicU64> {
@@ -235,7 +259,15 @@ pub unsafe extern "C" fn accept4(
         end.store(0, Ordering::Relaxed);
         brought.store(IS_COUNTED | IS_NEW, Ordering::Relaxed);
     }
-    locked(&bound.accepted).push_back((accepted, duplicate(accepted).ok()));
+    let own = duplicate(accepted).ok();
+    let twin = own.as_ref().map_or(NO_TWIN, |own| own.as_raw_fd());
+    if let Some(brought) = brought_by(twin) {
+        brought.store(0, Ordering::Relaxed);
+    }
+    if let Some(place) = twin_of(accepted) {
+        place.store(twin, Ordering::Relaxed);
+    }
+    locked(&bound.accepted).push_back((accepted, own));
     accepted
 }
 
@@ -271,16 +303,15 @@ pub unsafe extern "C" fn recv(
     if before & IS_NEW != 0 {
         brought.fetch_and(!IS_NEW, Ordering::Relaxed);
         if let Some(foreign) = recognise(first) {
-            let bit = if foreign == Foreign::Http { IS_HTTP } else { IS_TLS };
-            brought.fetch_or(bit, Ordering::Relaxed);
+            note_foreign(descriptor, foreign);
             return failure(libc::ECONNRESET) as isize;
         }
     }
     count
 }
 
-/// What the first bytes of a connection begin, if it is no ZeroMQ: that begins with 0xff, and in
-/// its oldest version with the length of a name and a zero.
+/// What the first bytes of a connection begin, if it is no ZeroMQ: that begins with 0xff and has an
+/// odd byte nine bytes on, or in its oldest version begins with the length of a name and a zero.
 fn recognise(first: &[u8]) -> Option<Foreign> {
     const METHODS: [&[u8]; 8] =
         [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT "];
@@ -288,7 +319,15 @@ fn recognise(first: &[u8]) -> Option<Foreign> {
         return Some(Foreign::Http);
     }
     // RFC 8446 §5.1: a record of the handshake.
-    first.starts_with(&[0x16, 3]).then_some(Foreign::Tls)
+    if first.starts_with(&[0x16, 3]) {
+        return Some(Foreign::Tls);
+    }
+    let is_zeromq = match first {
+        [0xff, rest @ ..] => rest.get(8).is_none_or(|byte| byte & 1 == 1),
+        [length, rest @ ..] => *length > 0 && rest.first().is_none_or(|&flags| flags == 0),
+        [] => true,
+    };
+    (!is_zeromq).then_some(Foreign::Other)
 }
 
 /// What a function gives that failed, with its reason where the caller looks for it.
@@ -389,7 +428,7 @@ mod tests {
     #[test]
     fn what_accepted_connections_bring_is_counted_and_what_is_foreign_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _door = Door::new(listener.as_raw_fd(), 9);
+        let door = Door::new(listener.as_raw_fd(), 99);
         let mut buffer = [0; 64];
         for (first, foreign) in [
             (&b"\xff\0\0\0\0\0\0\0\x01\x7f"[..], None),
@@ -397,18 +436,33 @@ mod tests {
             (b"GET / HTTP/1.1\r\n", Some(Foreign::Http)),
             (b"PRI * HTTP/2.0\r\n", Some(Foreign::Http)),
             (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", Some(Foreign::Tls)),
+            (b"\xff\0\0", None),
+            (b"\xff\0\0\0\0\0\0\0\x01\x7e", Some(Foreign::Other)),
+            (b"\x05", None),
+            (b"\x05\x01", Some(Foreign::Other)),
+            (b"\0\0", Some(Foreign::Other)),
+            (b"SSH-2.0-OpenSSH", Some(Foreign::Other)),
         ] {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (mut accepted, _) = listener.accept().unwrap();
             let fd = accepted.as_raw_fd();
-            assert_eq!((taken(fd), take_foreign(fd)), (0, None));
+            let own = door.take(fd).unwrap();
+            let spoken = || super::foreign(own.as_raw_fd());
+            assert_eq!((taken(fd), spoken()), (0, None));
             client.write_all(first).unwrap();
             let read = accepted.read(&mut buffer);
             assert_eq!(read.is_err(), foreign.is_some());
-            assert_eq!((taken(fd), take_foreign(fd)), (first.len() as u64, foreign));
+            assert_eq!((taken(fd), spoken()), (first.len() as u64, foreign));
             client.write_all(b"GET ").unwrap();
             accepted.read_exact(&mut buffer[..4]).unwrap();
-            assert_eq!((taken(fd), take_foreign(fd)), (first.len() as u64 + 4, None));
+            assert_eq!((taken(fd), spoken()), (first.len() as u64 + 4, foreign));
+            // The next that is accepted may have its descriptor.
+            leave(fd);
+            drop(accepted);
+            let _next = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (next, _) = listener.accept().unwrap();
+            assert_eq!(spoken(), foreign);
+            leave(next.as_raw_fd());
         }
         // Whoever has a descriptor behind libzmq says what it likes.
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -416,6 +470,7 @@ mod tests {
         leave(accepted.as_raw_fd());
         client.write_all(b"GET ").unwrap();
         accepted.read_exact(&mut buffer[..4]).unwrap();
-        assert_eq!((taken(accepted.as_raw_fd()), take_foreign(accepted.as_raw_fd())), (0, None));
+        let own = std::iter::from_fn(|| door.take(accepted.as_raw_fd())).last().unwrap();
+        assert_eq!((taken(accepted.as_raw_fd()), foreign(own.as_raw_fd())), (0, None));
     }
 }
