@@ -136,15 +136,15 @@ fn recoveries_come_one_by_one_and_those_of_connect_as_far_as_there_is_room() {
 
 #[test]
 fn a_long_history_comes_in_parts() {
-    let edge = Edge::with(&["channels.history_size=300"]);
-    fill(&edge, &["news"], 250);
+    let edge = Edge::with(&["channels.history_size=600"]);
+    fill(&edge, &["news"], 600);
     let client = Managed::connect(&edge);
     let (mut offset, mut parts) = (0, 0);
-    while offset < 250 {
+    while offset < 600 {
         let since = json!({ "offset": offset, "epoch": "" });
         let request = json!({ "channel": "news", "limit": -1, "since": since });
         let result = client.done("history", request);
-        assert_eq!(result["offset"], 250);
+        assert_eq!(result["offset"], 600);
         for publication in result["publications"].as_array().unwrap() {
             offset += 1;
             assert_eq!(publication["offset"], offset);

@@ -84,7 +84,11 @@ fn a_stalled_thread_sleeps_and_still_answers() {
     assert_eq!(reply(&dealer), r#"{"ok":true,"sessions":1}"#);
     // Nobody takes the others: the end does not wait for them for ever, and says so.
     assert!(edge.stop() < Duration::from_secs(4));
-    assert!(reply(&dealer).contains(r#""code":"timeout""#));
+    // Of the last the thread may not have read anything when it was told to end.
+    let said = [reply(&dealer), reply(&dealer)];
+    let is = |said: &String, code| said.contains(&format!(r#""code":"{code}""#));
+    assert!(said.iter().all(|said| is(said, "timeout") || is(said, "draining")), "{said:?}");
+    assert!(said.iter().any(|said| is(said, "timeout")), "{said:?}");
 }
 
 #[test]
