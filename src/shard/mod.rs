@@ -129,9 +129,9 @@ struct Work {
     unheard: Option<Commands>,
     /// Timers may be due that the last turn did not run.
     are_timers_left: bool,
-    /// Links that have something new and whose receiver must be woken.
+    /// Links that have something new and whose receiver must be woken: a shard, or an asker.
     is_touched: Vec<bool>,
-    are_askers_touched: bool,
+    is_asker_touched: Vec<bool>,
 }
 
 /// The shell's tables have room for at most so many rows from the start, as the hub's have.
@@ -181,7 +181,7 @@ impl Shard {
             unheard: None,
             are_timers_left: false,
             is_touched: vec![false; shards],
-            are_askers_touched: false,
+            is_asker_touched: vec![false; port.askers.len()],
         };
         Ok(Self {
             hub: Hub::new(settings.hub.clone(), Arc::clone(&own_metrics)),

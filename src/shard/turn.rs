@@ -367,7 +367,7 @@ impl Shard {
             }
             event @ Outbound::Event(_) => event,
         };
-        self.work.are_askers_touched = true;
+        self.work.is_asker_touched[usize::from(asker)] = true;
         let (link, weight) = (&self.port.askers[usize::from(asker)], event.weight());
         if link.try_send_weighing(event, weight).is_err() {
             self.metrics.events_dropped.increment();
@@ -378,14 +378,16 @@ impl Shard {
     /// turns answer.
     fn send_answers(&mut self) {
         let mut waiting = 0;
-        for (link, answers) in self.port.askers.iter().zip(&mut self.work.answers) {
-            self.work.are_askers_touched |= !answers.is_empty();
+        let told = self.work.answers.iter_mut().zip(&mut self.work.is_asker_touched);
+        for (link, (answers, is_touched)) in self.port.askers.iter().zip(told) {
+            *is_touched |= !answers.is_empty();
             answers.send(link);
             waiting += answers.len();
         }
         self.metrics.answers_waiting.set(waiting as i64);
-        self.work.are_askers_touched |= !self.work.failures.is_empty();
-        self.work.failures.send(&self.port.askers[usize::from(Asker::Ingest.place())]);
+        let ingest = usize::from(Asker::Ingest.place());
+        self.work.is_asker_touched[ingest] |= !self.work.failures.is_empty();
+        self.work.failures.send(&self.port.askers[ingest]);
     }
 
     /// Whether answers wait for room on the link to an asker.
@@ -400,8 +402,8 @@ impl Shard {
                 link.ring();
             }
         }
-        if std::mem::take(&mut self.work.are_askers_touched) {
-            for link in &self.port.askers {
+        for (link, touched) in self.port.askers.iter().zip(&mut self.work.is_asker_touched) {
+            if std::mem::take(touched) {
                 link.ring();
             }
         }
