@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::task::yield_now;
 
 use crate::api::Access;
-use crate::api::answers::{Gathered, RequestError};
+use crate::api::answers::{Gathered, RequestError, Settled};
 use crate::api::batch::{handle_batch, handle_lines};
 use crate::api::error::ApiError;
 use crate::api::head::{check_page, read_body};
@@ -24,11 +24,11 @@ use crate::api::process;
 use crate::api::replies::Bounded;
 use crate::api::router::Shared;
 use crate::metrics::{ApiMetrics, Counter};
-use crate::protocol::CommandError;
 use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{
-    Body, Fault, Method, Node, Process, Reply, Request, decode_request,
+    Body, Fault, Form, Method, Node, Process, Reply, Request, decode_request,
 };
+use crate::protocol::{ChannelName, CommandError};
 
 /// A body with more bytes is long.
 const LONG_BYTES: usize = 16 * 1024;
@@ -129,14 +129,22 @@ pub(super) async fn carry_out(shared: &Shared, request: Request) -> Result<Reply
         Request::Info => Ok(Reply::Info { nodes: [node(shared)] }),
         Request::Command(command, form) => {
             let channel = command.channel().cloned();
-            let gathered = shared.requests.send(command).await?;
-            if gathered.error == Some(CommandError::Draining) {
-                return Err(ApiError::Draining.into());
-            }
-            let Gathered { sessions, outcome, error } = gathered;
-            Ok(form.reply(channel.as_ref(), sessions, outcome, error)?)
+            reply_to(shared.requests.send(command).await, form, channel.as_ref())
         }
     }
+}
+
+/// What whoever asked is told.
+pub(super) fn reply_to(
+    settled: Settled,
+    form: Form,
+    channel: Option<&ChannelName>,
+) -> Result<Reply, Failure> {
+    let Gathered { sessions, outcome, error } = settled?;
+    if error == Some(CommandError::Draining) {
+        return Err(ApiError::Draining.into());
+    }
+    Ok(form.reply(channel, sessions, outcome, error)?)
 }
 
 /// What this edge says of itself.

@@ -6,11 +6,14 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::answers::{RequestError, Settled};
-use crate::api::backend::{Failure, carry_out, node, read, requests};
+use crate::api::backend::{Failure, node, read, reply_to, requests};
 use crate::api::replies::{Replies, Style};
 use crate::api::router::Shared;
 use crate::protocol::centrifuge::ClientError;
-use crate::protocol::http_api::{Batch, Entry, Fault, Reply, Request, decode_batch, decode_lines};
+use crate::protocol::http_api::{
+    Batch, Entry, Fault, Form, Method, Reply, Request, decode_batch, decode_lines,
+};
+use crate::protocol::{ChannelName, Command};
 
 /// Answers a batch. The reply has no place for an error of its own, so that has a status.
 pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Bytes, Failure> {
@@ -42,20 +45,7 @@ async fn all_at_once(
     all: Vec<Entry>,
     replies: &mut Replies<'_>,
 ) -> Result<(), Failure> {
-    let (mut commands, mut entries) = (Vec::new(), Vec::with_capacity(all.len()));
-    for (method, request) in all {
-        entries.push((
-            method,
-            request.map(|request| match request {
-                Request::Info => None,
-                Request::Command(command, form) => {
-                    let channel = command.channel().cloned();
-                    commands.push(command);
-                    Some((form, channel))
-                }
-            }),
-        ));
-    }
+    let (commands, asked) = split(all);
     let settled = match commands.is_empty() {
         true => Vec::new(),
         false => shared.requests.send_all(commands).await,
@@ -67,24 +57,52 @@ async fn all_at_once(
     // Others have their turn between a long reply and the next.
     let turn = shared.long_turns.acquire().await;
     let mut settled = settled.into_iter();
-    for (method, entry) in entries {
-        let reply = match entry {
-            Err(fault) => Err(fault),
-            Ok(None) => Ok(Reply::Info { nodes: [node(shared)] }),
-            Ok(Some((form, channel))) => match settled.next().expect("each command was settled") {
-                Ok(said) => form.reply(channel.as_ref(), said.sessions, said.outcome, said.error),
-                Err(error) => Err(Failure::from(error).fault),
-            },
-        };
-        replies.push(method, reply);
+    for (method, asked) in asked {
+        let reply = reply(shared, asked, &mut settled);
+        replies.push(method, reply.map_err(|failure| failure.fault));
     }
     yield_now().await;
     drop(turn);
     Ok(())
 }
 
-/// Each command begins when the one before is done. After one that did not get through no other
-/// begins, because what comes later may build on it.
+/// What a command asks for beside what is sent of it: nothing of the edge itself, and nothing if it
+/// cannot be read.
+type Asked = Result<Option<(Form, Option<ChannelName>)>, Fault>;
+
+/// The commands that are to be sent, and what all of them ask for.
+fn split(all: Vec<Entry>) -> (Vec<Command>, Vec<(Option<Method>, Asked)>) {
+    let mut commands = Vec::with_capacity(all.len());
+    let mut ask = |request| match request {
+        Request::Info => None,
+        Request::Command(command, form) => {
+            let channel = command.channel().cloned();
+            commands.push(command);
+            Some((form, channel))
+        }
+    };
+    let asked = all.into_iter().map(|(method, request)| (method, request.map(&mut ask))).collect();
+    (commands, asked)
+}
+
+/// The reply to the next of them; what was sent and has not settled is out of time.
+fn reply(
+    shared: &Shared,
+    asked: Asked,
+    settled: &mut impl Iterator<Item = Settled>,
+) -> Result<Reply, Failure> {
+    match asked? {
+        None => Ok(Reply::Info { nodes: [node(shared)] }),
+        Some((form, channel)) => {
+            let settled = settled.next().unwrap_or(Err(RequestError::Timeout));
+            reply_to(settled, form, channel.as_ref())
+        }
+    }
+}
+
+/// Each command begins when the one before is done, but for publications that follow each other:
+/// they are begun together, and links keep those of a channel in order. After a command that did
+/// not get through no other begins, because what comes later may build on it.
 async fn one_by_one(
     shared: &Shared,
     all: Vec<Entry>,
@@ -92,29 +110,54 @@ async fn one_by_one(
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + shared.requests.patience;
     let (mut is_begun, mut is_stopped) = (false, false);
-    for (method, request) in all {
-        let reply = match request {
-            Err(fault) => Err(fault),
-            Ok(_) if is_stopped => {
-                let message = "not begun, because an earlier command did not get through";
-                Err(Fault::new(ClientError::TooManyRequests, message))
-            }
-            Ok(request) => {
-                let reply = timeout_at(deadline, carry_out(shared, request)).await;
-                match reply.unwrap_or_else(|_| Err(RequestError::Timeout.into())) {
-                    Err(failure) if failure.status != StatusCode::OK && !is_begun => {
-                        return Err(failure);
-                    }
-                    reply => {
-                        is_begun = true;
-                        let has_failed = |failure: &Failure| failure.status != StatusCode::OK;
-                        is_stopped = reply.as_ref().is_err_and(has_failed);
-                        reply.map_err(|failure| failure.fault)
-                    }
-                }
+    let mut all = all.into_iter().peekable();
+    while let Some(first) = all.next() {
+        if is_stopped {
+            let message = "not begun, because an earlier command did not get through";
+            let fault = || Fault::new(ClientError::TooManyRequests, message);
+            replies.push(first.0, first.1.and_then(|_| Err(fault())));
+            continue;
+        }
+        let is_read = first.1.is_ok();
+        let mut run = vec![first];
+        while is_publication(&run[0])
+            && let Some(next) = all.next_if(is_publication)
+        {
+            run.push(next);
+        }
+        let (commands, asked) = split(run);
+        let settled = match commands.is_empty() {
+            true => Vec::new(),
+            false => {
+                let sent = shared.requests.send_all(commands);
+                timeout_at(deadline, sent).await.unwrap_or_default()
             }
         };
-        replies.push(method, reply);
+        let mut settled = settled.into_iter();
+        let said: Vec<_> = asked
+            .into_iter()
+            .map(|(method, asked)| (method, reply(shared, asked, &mut settled)))
+            .collect();
+        let did_not_get_through = |failure: &Failure| failure.status != StatusCode::OK;
+        let failed = said.iter().filter(|(_, said)| said.as_ref().is_err_and(did_not_get_through));
+        let failed = failed.count();
+        is_stopped = failed > 0;
+        let is_nothing_done = !is_begun && failed == said.len();
+        is_begun |= is_read;
+        for (method, said) in said {
+            match said {
+                Err(failure) if is_nothing_done => return Err(failure),
+                said => replies.push(method, said.map_err(|failure| failure.fault)),
+            }
+        }
     }
     Ok(())
+}
+
+fn is_publication((_, request): &Entry) -> bool {
+    let command = match request {
+        Ok(Request::Command(command, _)) => command,
+        Ok(Request::Info) | Err(_) => return false,
+    };
+    matches!(command, Command::Publish { .. } | Command::Broadcast { .. })
 }

@@ -563,6 +563,34 @@ fn a_batch_in_order_ends_where_one_does_not_get_through() {
 }
 
 #[test]
+fn publications_of_a_batch_in_order_are_begun_together() {
+    let mut edge = Edge::with_key();
+    let mut held = Vec::new();
+    let mut heard = String::new();
+    let play = |port: &ShardPort, envelope: Envelope| {
+        let Envelope::Command { command, .. } = &envelope else { panic!("not a command") };
+        let is_read = matches!(**command, Command::History { .. });
+        heard.push(if is_read { 'h' } else { 'p' });
+        held.push(envelope);
+        // The first three are answered when all of them are there.
+        if held.len() == 3 || heard.len() > 3 {
+            held.drain(..).for_each(|envelope| shard(port, envelope));
+        }
+    };
+    let publish = json!({"publish": {"channel": "news", "data": 1}});
+    let broadcast = json!({"broadcast": {"channels": ["news"], "data": 1}});
+    let history = json!({"history": {"channel": "news"}});
+    let commands = [&publish, &broadcast, &publish, &history, &publish, &history, &publish];
+    let response = edge.with_shards(play, |edge| {
+        edge.call("batch", &json!({ "commands": commands }).to_string()).json()
+    });
+    let replies = response["replies"].as_array().unwrap();
+    assert!(replies.iter().all(|reply| reply.get("error").is_none()), "{response}");
+    assert!(replies[1].get("broadcast").is_some() && replies[3].get("history").is_some());
+    assert_eq!(heard, "ppphphp");
+}
+
+#[test]
 fn long_answers_are_refused() {
     let push = |megabytes: usize| {
         let payload = format!("\"{}\"", "x".repeat(megabytes << 20));
