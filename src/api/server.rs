@@ -170,14 +170,18 @@ impl ApiThread {
         let body = move || {
             // Dropped however the thread ends.
             let _is_alive: oneshot::Sender<()> = is_alive;
-            runtime.block_on(async {
+            let ended = runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => Ok(()),
                     result = answers::run(port, queue, &shared.drain) => result,
                     () = keeper.run() => Ok(()),
                     () = quiet::give_back(&shared.asked) => Ok(()),
                 }
-            })
+            });
+            // A key set that is being read from a disk or a name server that is gone takes as long
+            // as it takes.
+            runtime.shutdown_background();
+            ended
         };
         let thread = Builder::new().name("api".to_owned()).spawn(body)?;
         Ok(Self { handle, stop, ended, thread })

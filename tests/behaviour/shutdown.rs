@@ -3,6 +3,9 @@
 //! while everybody is served. Whoever has asked something is answered. A second signal ends at
 //! once, unless it is the first one said twice, and SIGHUP changes nothing.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -185,6 +188,34 @@ fn whoever_comes_before_the_balancer_has_noticed_is_served() {
     client.expect_close(1012);
     assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!(edge.wait().code(), Some(0));
+}
+
+#[test]
+fn a_key_set_that_hangs_does_not_hold_up_the_end() {
+    let folder = std::env::temp_dir().join(format!("tidegate-hang-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("keys.json");
+    std::fs::write(&path, r#"{"keys":[]}"#).unwrap();
+    let file = format!("token.jwks_file={}", path.display());
+    let mut edge = Edge::with(&[&file, "token.jwks_refresh=10s", "drain.window=0s"]);
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // It opens for writing once the edge reads it, and says nothing.
+    let write = || {
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(libc::O_NONBLOCK).open(&path).ok()
+    };
+    let mut silent = None;
+    eventually("the edge reads it", || {
+        silent = write();
+        silent.is_some()
+    });
+    let start = Instant::now();
+    edge.signal("TERM");
+    assert_eq!(edge.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    drop(silent);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
