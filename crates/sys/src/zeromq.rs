@@ -8,6 +8,8 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::mpsc::channel;
+use std::thread::Builder;
 use std::time::Duration;
 
 use crate::EventFd;
@@ -15,7 +17,7 @@ use crate::EventFd;
 /// Errnos from here on are libzmq's own.
 const OWN_ERRNOS: i32 = 156_384_712;
 
-/// How long an address may take to answer before another one is preferred.
+/// How long a name or an address may take to answer before another one is preferred.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A new socket.
@@ -51,15 +53,29 @@ pub fn connect(socket: &mut zmq::Socket, address: &str) -> io::Result<()> {
 
 /// Whether an address to connect to is one of IPv6. libzmq looks a name up in one family alone,
 /// again for each attempt: a name of both is one of IPv6 only if nobody answers over IPv4 now and
-/// somebody does over IPv6. A name that nobody knows yet is one of IPv4.
+/// somebody does over IPv6. A name that nobody knows in time is one of IPv4.
 fn is_ipv6(address: &str) -> bool {
     let Some(place) = address.strip_prefix("tcp://") else { return false };
     if place.starts_with('[') {
         return true;
     }
-    let Ok(found) = place.to_socket_addrs() else { return false };
-    let (six, four): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
+    let (six, four): (Vec<_>, Vec<_>) = look_up(place).into_iter().partition(SocketAddr::is_ipv6);
     !six.is_empty() && (four.is_empty() || !is_anybody_at(&four) && is_anybody_at(&six))
+}
+
+/// The addresses of a name, none if the name server takes long.
+fn look_up(place: &str) -> Vec<SocketAddr> {
+    let (answer, found) = channel();
+    let place = place.to_owned();
+    let ask = move || {
+        let addresses = place.to_socket_addrs().into_iter().flatten().collect();
+        // Nobody waits for a late answer.
+        let _ = answer.send(addresses);
+    };
+    match Builder::new().name("names".to_owned()).spawn(ask) {
+        Ok(_) => found.recv_timeout(PATIENCE).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Whether somebody takes connections at one of the first of these addresses.
