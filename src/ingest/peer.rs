@@ -275,6 +275,14 @@ impl Peer {
         !self.is_shut && self.taken - self.since > SUBSCRIPTIONS_BYTES_MAX
     }
 
+    /// Tells the peer that the connection ends, and still takes what is on its way: a peer that is
+    /// cut off while it sends loses what its kernel holds.
+    pub(super) fn dismiss(&mut self) {
+        (self.is_shut, self.is_watched, self.routing_id) = (true, false, None);
+        // A peer that is gone already needs no word.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
     /// Ends the connection; libzmq finds that out by itself.
     pub(super) fn shut(&mut self) {
         (self.is_shut, self.is_watched, self.routing_id) = (true, false, None);

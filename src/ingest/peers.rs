@@ -222,18 +222,22 @@ impl Peers {
         }
     }
 
-    /// Ends all connections of an endpoint, and those that come; what they have brought by now
-    /// comes out still. An endpoint that connects itself is left as it is, its peers are not
-    /// waited for.
+    /// Ends all connections of an endpoint that listens, and lets nobody in any more; what is on
+    /// its way comes still.
     pub(super) fn dismiss(&mut self, place: usize) {
         let socket = &mut self.sockets[place];
         let Some(door) = &socket.door else { return };
         door.close();
         socket.is_closed = true;
-        let descriptors: Vec<RawFd> = socket.peers.keys().copied().collect();
-        for fd in descriptors {
-            socket.shut(fd);
+        for peer in socket.peers.values_mut().filter(|peer| !peer.is_shut) {
+            peer.dismiss();
+            socket.shut += 1;
         }
+    }
+
+    /// Ends all connections that an endpoint still has, at once.
+    pub(super) fn cut_off(&mut self, place: usize) {
+        self.sockets[place].peers.values_mut().for_each(Peer::shut);
     }
 
     /// Whether libzmq has something to read at an endpoint that messages come in on, be it an end

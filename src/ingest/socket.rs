@@ -167,6 +167,8 @@ fn set_options(socket: &zmq::Socket, endpoint: &Endpoint) -> zmq::Result<()> {
     socket.set_rcvhwm(mark(high_water_mark.min(longest)))?;
     socket.set_sndhwm(mark(high_water_mark))?;
     socket.set_maxmsgsize(i64::try_from(endpoint.message_bytes_max).unwrap_or(i64::MAX))?;
+    // libzmq looks names up on the I/O thread, which a name server that is gone holds for seconds.
+    socket.set_affinity(if endpoint.bind { 0b01 } else { 0b10 })?;
     socket.set_backlog(BACKLOG)?;
     socket.set_handshake_ivl(milliseconds(HANDSHAKE))?;
     socket.set_reconnect_ivl(milliseconds(endpoint.reconnect_interval))?;

@@ -6,6 +6,7 @@ mod events;
 mod pressure;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ struct Edge {
     addresses: Vec<String>,
     context: zmq::Context,
     stop: Stop,
+    has_finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -40,8 +42,11 @@ impl Edge {
         let ingest = Ingest::bind(endpoints, port, Arc::clone(&metrics), clock).unwrap();
         let (addresses, stop) = (ingest.addresses().to_vec(), ingest.stop_handle());
         let builder = std::thread::Builder::new().name(name.to_owned());
-        let thread = Some(builder.spawn(move || ingest.run(|| ())).unwrap());
-        Self { shards, metrics, addresses, context: zmq::Context::new(), stop, thread }
+        let has_finished = Arc::new(AtomicBool::new(false));
+        let finished = Arc::clone(&has_finished);
+        let run = move || ingest.run(|| finished.store(true, Ordering::Relaxed));
+        let (thread, context) = (Some(builder.spawn(run).unwrap()), zmq::Context::new());
+        Self { shards, metrics, addresses, context, stop, has_finished, thread }
     }
 
     /// An edge with one endpoint of a kind, and a peer of it.

@@ -91,6 +91,8 @@ impl Ingest {
         clock: Clock,
     ) -> Result<Self, Error> {
         let context = zmq::Context::new();
+        // One for endpoints that listen, one for those that connect (`socket`).
+        context.set_io_threads(2)?;
         // The gate comes first: a CURVE server without one lets everybody in.
         let gate = Gate::open(&context, endpoints)?;
         let mut inputs = Vec::new();
@@ -199,15 +201,34 @@ impl Ingest {
         }
         stop.0.event.drain();
         farewell(&mut state, (&inputs, &outputs, &monitors), &mut receiver, &mut items[..2])?;
+        drop(items);
+        part(&mut state, inputs);
         finished();
-        while !stop.is_end() {
-            sleep(&state, &mut items[..2], -1)?;
-            state.exchange(&inputs, &outputs);
-        }
-        // What shards have said last.
-        state.hear(&inputs, &outputs);
-        Ok(())
+        hear_the_last(&mut state, &outputs, &stop)
     }
+}
+
+/// Closes the sockets that messages come in on: nobody is owed an answer, and whoever sends more
+/// keeps it for the next edge. A socket that is closed may read on for a while.
+fn part(state: &mut State, inputs: Vec<Input>) {
+    for input in inputs {
+        if input.kind != Kind::Router {
+            state.peers.cut_off(input.endpoint);
+        }
+    }
+}
+
+/// Passes on what shards say until they have ended.
+fn hear_the_last(state: &mut State, outputs: &Outputs, stop: &Stop) -> Result<(), Error> {
+    let bell = state.inbox.bell().as_raw_fd();
+    let mut items = [bell, stop.0.event.as_raw_fd()]
+        .map(|descriptor| zmq::PollItem::from_fd(descriptor, zmq::POLLIN));
+    while !stop.is_end() {
+        sleep(state, &mut items, -1)?;
+        state.exchange(&[], outputs);
+    }
+    state.hear(&[], outputs);
+    Ok(())
 }
 
 /// Answers those who have asked, and refuses what has come, in bounded time.
@@ -220,7 +241,7 @@ fn farewell(
     state.say_farewell(inputs);
     let began = (state.clock)();
     let mut last_came = began;
-    loop {
+    let is_quiet = loop {
         let now = (state.clock)();
         if state.refuse_what_came(receiver, (inputs, monitors)) {
             last_came = now;
@@ -228,11 +249,11 @@ fn farewell(
         state.exchange(inputs, outputs);
         let is_quiet = now - last_came >= QUIET_NANOS && state.has_answered_all();
         if is_quiet || now - began >= FAREWELL_NANOS {
-            break;
+            break is_quiet;
         }
         sleep(state, items, FAREWELL_WAIT_MS)?;
-    }
-    state.dismiss(inputs);
+    };
+    state.dismiss(inputs, is_quiet);
     Ok(())
 }
 

@@ -24,6 +24,9 @@ const MESSAGES_PER_TURN: usize = 64;
 const BYTES_PER_TURN: usize = 1 << 20;
 const CHANNELS_PER_TURN: usize = 1024;
 
+/// At the end: how many turns at once, before anybody else has one.
+const FAREWELL_TURNS: usize = 16;
+
 /// Most answers and events that are taken from one shard in one turn.
 const HEARD_PER_TURN: usize = 1024;
 
@@ -246,8 +249,14 @@ impl State {
             kinds.map(Counter::value).iter().sum::<u64>()
         };
         let before = received(&self.metrics);
-        for place in 0..inputs.len() {
-            self.receive(receiver, inputs, place);
+        for _ in 0..FAREWELL_TURNS {
+            let before = received(&self.metrics);
+            for place in 0..inputs.len() {
+                self.receive(receiver, inputs, place);
+            }
+            if received(&self.metrics) == before {
+                break;
+            }
         }
         received(&self.metrics) > before || self.peers.is_anything_unread()
     }
@@ -257,15 +266,16 @@ impl State {
         self.pending.is_empty() && !self.route.is_stalled() && self.inbox.is_empty()
     }
 
-    /// Answers everybody who still waits when the thread has no more time.
-    pub(super) fn dismiss(&mut self, inputs: &[Input]) {
+    /// Answers everybody who still waits when the thread has no more time. If it was not quiet at
+    /// last, more was on its way.
+    pub(super) fn dismiss(&mut self, inputs: &[Input], is_quiet: bool) {
         for asked in self.pending.take_all() {
             self.metrics.refused_timeout.increment();
             self.answer(inputs, &asked, Err(TIMEOUT));
         }
         let count = self.metrics.refused_draining.value();
         if count > 0 {
-            tracing::warn!(count, "commands refused: {}", CommandError::Draining);
+            tracing::warn!(count, is_quiet, "commands refused: {}", CommandError::Draining);
         }
     }
 

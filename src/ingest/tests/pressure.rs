@@ -123,6 +123,27 @@ fn what_comes_when_clients_are_gone_is_refused_and_counted() {
 }
 
 #[test]
+fn what_is_sent_behind_the_end_waits_where_the_edge_connects() {
+    let context = zmq::Context::new();
+    let push = context.socket(zmq::PUSH).unwrap();
+    push.set_linger(0).unwrap();
+    push.bind("tcp://127.0.0.1:*").unwrap();
+    let address = push.get_last_endpoint().unwrap().unwrap();
+    let connecting = Endpoint { bind: false, ..Endpoint::new(Kind::Pull, &address) };
+    let mut edge = Edge::start(&[connecting], 1, 64);
+    push.send_multipart(["a", "early"], 0).unwrap();
+    assert!(matches!(edge.command(), (0, Command::Publish { .. }, None)));
+    edge.stop.finish();
+    wait_for(|| edge.has_finished.load(Ordering::Relaxed).then_some(()));
+    // Until shards have ended the thread goes on, and takes nothing that nobody would hear of.
+    wait_for(|| {
+        let sent = push.send_multipart(["a", "late"], zmq::DONTWAIT);
+        (sent == Err(zmq::Error::EAGAIN)).then_some(())
+    });
+    edge.stop();
+}
+
+#[test]
 fn too_many_requests_are_refused() {
     let mut router = endpoint(Kind::Router);
     router.high_water_mark = 200_000;
