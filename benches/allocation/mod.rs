@@ -1,8 +1,10 @@
-//! An allocator that counts, for benches that print allocations beside time.
+//! The program's allocator, counting, for benches that print allocations beside time.
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use mimalloc::MiMalloc;
 
 struct CountingAllocator;
 
@@ -10,19 +12,19 @@ static ALLOCATION_COUNT: AtomicU64 = AtomicU64::new(0);
 static ALLOCATION_BYTES: AtomicU64 = AtomicU64::new(0);
 static FREED_BYTES: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: every call goes to `System` with the arguments unchanged.
+// SAFETY: every call goes to `MiMalloc` with the arguments unchanged.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATION_COUNT.fetch_add(1, Ordering::Relaxed);
         ALLOCATION_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
-        unsafe { System.alloc(layout) }
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of `MiMalloc`.
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         FREED_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, hence from `System`.
-        unsafe { System.dealloc(pointer, layout) }
+        // SAFETY: the pointer came from `alloc` above, hence from `MiMalloc`.
+        unsafe { MiMalloc.dealloc(pointer, layout) }
     }
 
     // In place where that is possible, as every allocator does it. It counts as an allocation.
@@ -30,9 +32,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
         ALLOCATION_COUNT.fetch_add(1, Ordering::Relaxed);
         ALLOCATION_BYTES.fetch_add(size as u64, Ordering::Relaxed);
         FREED_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, hence from `System`, and the caller keeps
-        // the contract of `realloc`, which is that of `System`.
-        unsafe { System.realloc(pointer, layout, size) }
+        // SAFETY: the pointer came from `alloc` above, hence from `MiMalloc`, and the caller keeps
+        // the contract of `realloc`, which is that of `MiMalloc`.
+        unsafe { MiMalloc.realloc(pointer, layout, size) }
     }
 }
 
