@@ -95,10 +95,12 @@ impl Requests {
         self.send_all(vec![command]).await.pop().expect("one command has one answer")
     }
 
-    /// Sends several commands, none of which waits for another; what becomes of each, in their
-    /// order.
+    /// Sends commands, none of which waits for another; what becomes of each, in their order.
     pub(super) async fn send_all(&self, commands: Vec<Command>) -> Vec<Settled> {
         let count = commands.len();
+        if count == 0 {
+            return Vec::new();
+        }
         if self.drain.has_begun() {
             return (0..count).map(|_| Err(CommandError::Draining.into())).collect();
         }

@@ -28,7 +28,7 @@ use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{
     Body, Fault, Form, Method, Node, Process, Reply, Request, decode_request,
 };
-use crate::protocol::{ChannelName, CommandError};
+use crate::protocol::{ChannelName, Command, CommandError};
 
 /// A body with more bytes is long.
 const LONG_BYTES: usize = 16 * 1024;
@@ -124,31 +124,44 @@ fn check_access(access: &Access, headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// Hands a request to its shards and waits for what they say.
-pub(super) async fn carry_out(shared: &Shared, request: Request) -> Result<Reply, Failure> {
+async fn carry_out(shared: &Shared, request: Request) -> Result<Reply, Failure> {
+    let (command, asked) = split(request);
+    let settled = shared.requests.send_all(command.into_iter().collect()).await;
+    reply(shared, asked, &mut settled.into_iter())
+}
+
+/// What is asked for beside the command that is sent; nothing of the edge itself.
+pub(super) type Asked = Option<(Form, Option<ChannelName>)>;
+
+/// What is to be sent of a request, and what it asks for.
+pub(super) fn split(request: Request) -> (Option<Command>, Asked) {
     match request {
-        Request::Info => Ok(Reply::Info { nodes: [node(shared)] }),
+        Request::Info => (None, None),
         Request::Command(command, form) => {
             let channel = command.channel().cloned();
-            reply_to(shared.requests.send(command).await, form, channel.as_ref())
+            (Some(command), Some((form, channel)))
         }
     }
 }
 
-/// What whoever asked is told.
-pub(super) fn reply_to(
-    settled: Settled,
-    form: Form,
-    channel: Option<&ChannelName>,
+/// The reply to a request; the next that settled is what became of its command. What was sent and
+/// has not settled is out of time.
+pub(super) fn reply(
+    shared: &Shared,
+    asked: Asked,
+    settled: &mut impl Iterator<Item = Settled>,
 ) -> Result<Reply, Failure> {
+    let Some((form, channel)) = asked else { return Ok(Reply::Info { nodes: [node(shared)] }) };
+    let settled = settled.next().unwrap_or(Err(RequestError::Timeout));
     let Gathered { sessions, outcome, error } = settled?;
     if error == Some(CommandError::Draining) {
         return Err(ApiError::Draining.into());
     }
-    Ok(form.reply(channel, sessions, outcome, error)?)
+    Ok(form.reply(channel.as_ref(), sessions, outcome, error)?)
 }
 
 /// What this edge says of itself.
-pub(super) fn node(shared: &Shared) -> Node {
+fn node(shared: &Shared) -> Node {
     let sum = |value: fn(&crate::metrics::ShardMetrics) -> i64| {
         shared.shards.iter().map(|shard| u64::try_from(value(shard)).unwrap_or_default()).sum()
     };

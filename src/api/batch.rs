@@ -6,14 +6,14 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::answers::{RequestError, Settled};
-use crate::api::backend::{Failure, node, read, reply_to, requests};
+use crate::api::backend::{Asked, Failure, read, reply, requests, split};
 use crate::api::replies::{Replies, Style};
 use crate::api::router::Shared;
+use crate::protocol::Command;
 use crate::protocol::centrifuge::ClientError;
 use crate::protocol::http_api::{
-    Batch, Entry, Fault, Form, Method, Reply, Request, decode_batch, decode_lines,
+    Batch, Entry, Fault, Method, Reply, Request, decode_batch, decode_lines,
 };
-use crate::protocol::{ChannelName, Command};
 
 /// Answers a batch. The reply has no place for an error of its own, so that has a status.
 pub(super) async fn handle_batch(shared: &Shared, body: &Bytes) -> Result<Bytes, Failure> {
@@ -45,20 +45,15 @@ async fn all_at_once(
     all: Vec<Entry>,
     replies: &mut Replies<'_>,
 ) -> Result<(), Failure> {
-    let (commands, asked) = split(all);
-    let settled = match commands.is_empty() {
-        true => Vec::new(),
-        false => shared.requests.send_all(commands).await,
-    };
+    let (commands, asked) = split_all(all);
+    let settled = shared.requests.send_all(commands).await;
     let has_begun = |settled: &Settled| !matches!(settled, Err(RequestError::Overloaded));
     if !settled.is_empty() && !settled.iter().any(has_begun) {
         return Err(RequestError::Overloaded.into());
     }
     // Others have their turn between a long reply and the next.
     let turn = shared.long_turns.acquire().await;
-    let mut settled = settled.into_iter();
-    for (method, asked) in asked {
-        let reply = reply(shared, asked, &mut settled);
+    for (method, reply) in replies_to(shared, asked, settled) {
         replies.push(method, reply.map_err(|failure| failure.fault));
     }
     yield_now().await;
@@ -66,38 +61,32 @@ async fn all_at_once(
     Ok(())
 }
 
-/// What a command asks for beside what is sent of it: nothing of the edge itself, and nothing if it
-/// cannot be read.
-type Asked = Result<Option<(Form, Option<ChannelName>)>, Fault>;
+/// What a command of a batch asks for, if it could be read.
+type Part = (Option<Method>, Result<Asked, Fault>);
 
 /// The commands that are to be sent, and what all of them ask for.
-fn split(all: Vec<Entry>) -> (Vec<Command>, Vec<(Option<Method>, Asked)>) {
+fn split_all(all: Vec<Entry>) -> (Vec<Command>, Vec<Part>) {
     let mut commands = Vec::with_capacity(all.len());
-    let mut ask = |request| match request {
-        Request::Info => None,
-        Request::Command(command, form) => {
-            let channel = command.channel().cloned();
-            commands.push(command);
-            Some((form, channel))
-        }
+    let mut ask = |request| {
+        let (command, asked) = split(request);
+        commands.extend(command);
+        asked
     };
     let asked = all.into_iter().map(|(method, request)| (method, request.map(&mut ask))).collect();
     (commands, asked)
 }
 
-/// The reply to the next of them; what was sent and has not settled is out of time.
-fn reply(
+/// What became of each request.
+fn replies_to(
     shared: &Shared,
-    asked: Asked,
-    settled: &mut impl Iterator<Item = Settled>,
-) -> Result<Reply, Failure> {
-    match asked? {
-        None => Ok(Reply::Info { nodes: [node(shared)] }),
-        Some((form, channel)) => {
-            let settled = settled.next().unwrap_or(Err(RequestError::Timeout));
-            reply_to(settled, form, channel.as_ref())
-        }
-    }
+    asked: Vec<Part>,
+    settled: Vec<Settled>,
+) -> impl Iterator<Item = (Option<Method>, Result<Reply, Failure>)> {
+    let mut settled = settled.into_iter();
+    asked.into_iter().map(move |(method, asked)| {
+        let reply = asked.map_err(Failure::from).and_then(|it| reply(shared, it, &mut settled));
+        (method, reply)
+    })
 }
 
 /// Each command begins when the one before is done, but for publications that follow each other:
@@ -125,19 +114,9 @@ async fn one_by_one(
         {
             run.push(next);
         }
-        let (commands, asked) = split(run);
-        let settled = match commands.is_empty() {
-            true => Vec::new(),
-            false => {
-                let sent = shared.requests.send_all(commands);
-                timeout_at(deadline, sent).await.unwrap_or_default()
-            }
-        };
-        let mut settled = settled.into_iter();
-        let said: Vec<_> = asked
-            .into_iter()
-            .map(|(method, asked)| (method, reply(shared, asked, &mut settled)))
-            .collect();
+        let (commands, asked) = split_all(run);
+        let settled = timeout_at(deadline, shared.requests.send_all(commands)).await;
+        let said: Vec<_> = replies_to(shared, asked, settled.unwrap_or_default()).collect();
         let did_not_get_through = |failure: &Failure| failure.status != StatusCode::OK;
         let failed = said.iter().filter(|(_, said)| said.as_ref().is_err_and(did_not_get_through));
         let failed = failed.count();
@@ -155,9 +134,5 @@ async fn one_by_one(
 }
 
 fn is_publication((_, request): &Entry) -> bool {
-    let command = match request {
-        Ok(Request::Command(command, _)) => command,
-        Ok(Request::Info) | Err(_) => return false,
-    };
-    matches!(command, Command::Publish { .. } | Command::Broadcast { .. })
+    matches!(request, Ok(Request::Command(Command::Publish { .. } | Command::Broadcast { .. }, _)))
 }

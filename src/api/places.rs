@@ -80,15 +80,6 @@ pub(super) struct Place {
     flushed: Notify,
 }
 
-/// Who gives up a place first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
-    /// Whoever has nothing under way.
-    None,
-    /// Whoever sends a body.
-    Sending,
-}
-
 impl Place {
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
@@ -129,12 +120,9 @@ impl Place {
         self.enter(Phase::Serving);
     }
 
-    /// Which claim it has, unless nobody may take the place.
-    fn claim(&self) -> Option<Claim> {
-        if self.phase.get() != Phase::Serving {
-            return Some(Claim::None);
-        }
-        self.has_unread().then_some(Claim::Sending)
+    /// Whether it has something under way, be it that its body comes.
+    fn is_served(&self) -> bool {
+        self.phase.get() == Phase::Serving
     }
 
     /// The answer is ready, and so long.
@@ -270,10 +258,10 @@ impl Places {
     /// have nothing under way, or else of those whose bodies have not come.
     pub(super) fn displace(&self) {
         let mut taken = self.taken.borrow_mut();
-        let others =
-            taken.iter().enumerate().filter_map(|(at, place)| Some((at, place, place.claim()?)));
-        let oldest = others.min_by_key(|(_, place, claim)| (*claim, place.since.get()));
-        let oldest = oldest.map(|(at, ..)| at);
+        let may_go = |place: &Rc<Place>| !place.is_served() || place.has_unread();
+        let others = taken.iter().enumerate().filter(|(_, place)| may_go(place));
+        let oldest = others.min_by_key(|(_, place)| (place.is_served(), place.since.get()));
+        let oldest = oldest.map(|(at, _)| at);
         if let Some(at) = oldest {
             taken.swap_remove(at).displace();
         }
