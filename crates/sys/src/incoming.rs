@@ -20,10 +20,20 @@ use libc::{sockaddr, socklen_t};
 use crate::socket::{close, duplicate};
 use crate::symbol::{DESCRIPTORS, is_ours};
 
-/// What came over each descriptor: bytes, and these bits. Pages of others are never touched. What
-/// was no ZeroMQ stands at the descriptor that [`Door::take`] gives of the connection, which no
-/// other has when libzmq has closed its own.
-static BROUGHT: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
+/// What is known of each descriptor. Pages of others are never touched.
+static ALL: [Known; DESCRIPTORS] = [const { Known::nothing() }; DESCRIPTORS];
+
+/// What is known of one descriptor.
+struct Known {
+    /// What came over it: bytes, and these bits. What was no ZeroMQ stands at the descriptor that
+    /// [`Door::take`] gives of the connection, which no other has when libzmq has closed its own.
+    brought: AtomicU64,
+    /// Where the first command ends, as far as that is known ([`first_end`]).
+    first_end: AtomicU64,
+    /// The other descriptor of the connection.
+    twin: AtomicI32,
+}
+
 const IS_COUNTED: u64 = 1 << 63;
 const IS_HTTP: u64 = 1 << 62;
 const IS_TLS: u64 = 1 << 61;
@@ -31,12 +41,7 @@ const IS_OTHER: u64 = 1 << 60;
 const IS_NEW: u64 = 1 << 59;
 const BYTES: u64 = IS_NEW - 1;
 
-/// The other descriptor of each connection.
-static TWINS: [AtomicI32; DESCRIPTORS] = [const { AtomicI32::new(0) }; DESCRIPTORS];
 const NO_TWIN: RawFd = -1;
-
-/// Where the first command of each connection ends, as far as that is known ([`first_end`]).
-static FIRST_ENDS: [AtomicU64; DESCRIPTORS] = [const { AtomicU64::new(0) }; DESCRIPTORS];
 
 /// How long ZeroMQ's greeting is (ZeroMQ RFC 23). Behind it peers say what they are: flags, and a
 /// length of one byte or, as a flag says, of eight.
@@ -112,6 +117,12 @@ impl Door {
         self.0.most.store(0, Ordering::Relaxed);
     }
 
+    /// Whether nobody is let in any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.most.load(Ordering::Relaxed) == 0
+    }
+
     /// Takes the connection that was accepted on a descriptor, which libzmq may have closed since.
     /// They come in the order in which they were accepted; those that libzmq gave up before it told
     /// of them are passed over.
@@ -147,17 +158,17 @@ pub fn is_in_force() -> bool {
 
 /// Counts what comes over a descriptor, if it is not counted yet.
 pub fn count(descriptor: RawFd) {
-    let Some(brought) = brought_by(descriptor) else { return };
-    let was_counted = brought.fetch_or(IS_COUNTED, Ordering::Relaxed) & IS_COUNTED != 0;
-    if !was_counted && let Some(end) = first_end_of(descriptor) {
+    let Some(known) = Known::of(descriptor) else { return };
+    let was_counted = known.brought.fetch_or(IS_COUNTED, Ordering::Relaxed) & IS_COUNTED != 0;
+    if !was_counted {
         // What it said first came before.
-        end.store(NEVER, Ordering::Relaxed);
+        known.first_end.store(NEVER, Ordering::Relaxed);
     }
 }
 
 /// libzmq gives the descriptor up: whoever has it next is not counted.
 pub(super) fn leave(descriptor: RawFd) {
-    if let Some(brought) = brought_by(descriptor)
+    if let Some(Known { brought, .. }) = Known::of(descriptor)
         && brought.load(Ordering::Relaxed) & IS_COUNTED != 0
     {
         brought.fetch_and(!(IS_COUNTED | IS_NEW), Ordering::Relaxed);
@@ -167,21 +178,21 @@ pub(super) fn leave(descriptor: RawFd) {
 /// How many bytes were read from a descriptor since it was accepted, or counted.
 #[must_use]
 pub fn taken(descriptor: RawFd) -> u64 {
-    brought_by(descriptor).map_or(0, |brought| brought.load(Ordering::Relaxed) & BYTES)
+    Known::of(descriptor).map_or(0, |known| known.brought.load(Ordering::Relaxed) & BYTES)
 }
 
 /// What is spoken over a connection that is no ZeroMQ; the descriptor is that of [`Door::take`].
 #[must_use]
 pub fn foreign(descriptor: RawFd) -> Option<Foreign> {
-    let brought = brought_by(descriptor)?.load(Ordering::Relaxed);
+    let brought = Known::of(descriptor)?.brought.load(Ordering::Relaxed);
     Foreign::BITS.into_iter().find_map(|(bit, foreign)| (brought & bit != 0).then_some(foreign))
 }
 
 fn note_foreign(descriptor: RawFd, spoken: Foreign) {
-    let twin = twin_of(descriptor).map_or(NO_TWIN, |twin| twin.load(Ordering::Relaxed));
-    let Some(brought) = brought_by(twin) else { return };
+    let twin = |known: &Known| Known::of(known.twin.load(Ordering::Relaxed));
+    let Some(twin) = Known::of(descriptor).and_then(twin) else { return };
     for (bit, _) in Foreign::BITS.into_iter().filter(|&(_, foreign)| foreign == spoken) {
-        brought.fetch_or(bit, Ordering::Relaxed);
+        twin.brought.fetch_or(bit, Ordering::Relaxed);
     }
 }
 
@@ -189,7 +200,7 @@ fn note_foreign(descriptor: RawFd, spoken: Foreign) {
 /// a handshake without CURVE.
 #[must_use]
 pub fn has_said_first(descriptor: RawFd) -> bool {
-    let end = first_end_of(descriptor).map_or(NEVER, |end| end.load(Ordering::Relaxed));
+    let end = Known::of(descriptor).map_or(NEVER, |known| known.first_end.load(Ordering::Relaxed));
     end & IS_KNOWN != 0 && taken(descriptor) >= end & !IS_KNOWN
 }
 
@@ -213,16 +224,15 @@ fn first_end(mut known: u64, before: u64, bytes: &[u8]) -> u64 {
     known
 }
 
-fn twin_of(descriptor: RawFd) -> Option<&'static AtomicI32> {
-    TWINS.get(usize::try_from(descriptor).ok()?)
-}
+impl Known {
+    /// All zeros, which take no place in the program's file.
+    const fn nothing() -> Self {
+        Self { brought: AtomicU64::new(0), first_end: AtomicU64::new(0), twin: AtomicI32::new(0) }
+    }
 
-fn first_end_of(descriptor: RawFd) -> Option<&'static AtomicU64> {
-    FIRST_ENDS.get(usize::try_from(descriptor).ok()?)
-}
-
-fn brought_by(descriptor: RawFd) -> Option<&'static AtomicU64> {
-    BROUGHT.get(usize::try_from(descriptor).ok()?)
+    fn of(descriptor: RawFd) -> Option<&'static Self> {
+        ALL.get(usize::try_from(descriptor).ok()?)
+    }
 }
 
 /// Takes the place of libc's function of this name.
@@ -255,17 +265,15 @@ pub unsafe extern "C" fn accept4(
         close(accepted);
         return failure(NO_PLACE);
     }
-    if let (Some(brought), Some(end)) = (brought_by(accepted), first_end_of(accepted)) {
-        end.store(0, Ordering::Relaxed);
-        brought.store(IS_COUNTED | IS_NEW, Ordering::Relaxed);
-    }
     let own = duplicate(accepted).ok();
     let twin = own.as_ref().map_or(NO_TWIN, |own| own.as_raw_fd());
-    if let Some(brought) = brought_by(twin) {
-        brought.store(0, Ordering::Relaxed);
+    if let Some(twin) = Known::of(twin) {
+        twin.brought.store(0, Ordering::Relaxed);
     }
-    if let Some(place) = twin_of(accepted) {
-        place.store(twin, Ordering::Relaxed);
+    if let Some(known) = Known::of(accepted) {
+        known.twin.store(twin, Ordering::Relaxed);
+        known.first_end.store(0, Ordering::Relaxed);
+        known.brought.store(IS_COUNTED | IS_NEW, Ordering::Relaxed);
     }
     locked(&bound.accepted).push_back((accepted, own));
     accepted
@@ -285,7 +293,7 @@ pub unsafe extern "C" fn recv(
     let (address, no_length) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: what the caller promises is what recvfrom asks for, and no address is wanted.
     let count = unsafe { libc::recvfrom(descriptor, buffer, length, flags, address, no_length) };
-    let Some(brought) = brought_by(descriptor) else { return count };
+    let Some(Known { brought, first_end: end, .. }) = Known::of(descriptor) else { return count };
     let before = brought.load(Ordering::Relaxed);
     if before & IS_COUNTED == 0 || count <= 0 || flags & libc::MSG_PEEK != 0 {
         return count;
@@ -296,10 +304,7 @@ pub unsafe extern "C" fn recv(
     }
     // SAFETY: the kernel has just written so many bytes there.
     let first = unsafe { std::slice::from_raw_parts(buffer.cast::<u8>(), count as usize) };
-    if let Some(end) = first_end_of(descriptor) {
-        let known = end.load(Ordering::Relaxed);
-        end.store(first_end(known, before & BYTES, first), Ordering::Relaxed);
-    }
+    end.store(first_end(end.load(Ordering::Relaxed), before & BYTES, first), Ordering::Relaxed);
     if before & IS_NEW != 0 {
         brought.fetch_and(!IS_NEW, Ordering::Relaxed);
         if let Some(foreign) = recognise(first) {
