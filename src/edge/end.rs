@@ -48,13 +48,12 @@ pub(super) fn wait(
     (drain, ingest, api): (&Drain, &Stop, oneshot::Sender<()>),
 ) -> Result<(), Error> {
     let Threads { shards, ingest: ingest_thread, control } = threads;
-    wait_for(heard, 1, |word| matches!(word, Word::ClientsLeft))?;
+    wait_for(heard, 1, None)?;
     ingest.finish();
     drop(api);
-    let is_asker = |word: &Word| matches!(word, Word::IngestFinished | Word::Ended("control", _));
-    wait_for(heard, 2, is_asker)?;
+    wait_for(heard, 2, Some("control"))?;
     drain.end();
-    wait_for(heard, shards.len(), |word| matches!(word, Word::Ended("shard", _)))?;
+    wait_for(heard, shards.len(), Some("shard"))?;
     ingest.stop();
     for thread in shards.into_iter().chain([ingest_thread, control]) {
         // Panics were caught and reported inside the thread.
@@ -64,18 +63,16 @@ pub(super) fn wait(
     Ok(())
 }
 
-/// Waits for so many words. A thread that ends otherwise is an error.
+/// Waits for so many words. That a thread has ended is an error but for those of one name.
 fn wait_for(
     heard: &Receiver<Word>,
     count: usize,
-    is_awaited: impl Fn(&Word) -> bool,
+    may_end: Option<&'static str>,
 ) -> Result<(), Error> {
     for _ in 0..count {
-        let word = heard.recv().expect("the drain has a sender");
-        let is_awaited = is_awaited(&word);
-        match word {
+        match heard.recv().expect("the drain has a sender") {
             Word::Ended(thread, Err(reason)) => return Err(Error::Died { thread, reason }),
-            Word::Ended(thread, Ok(())) if !is_awaited => {
+            Word::Ended(thread, Ok(())) if may_end != Some(thread) => {
                 return Err(Error::Died { thread, reason: "it ended by itself".to_owned() });
             }
             Word::Ended(..) | Word::ClientsLeft | Word::IngestFinished => {}

@@ -27,7 +27,7 @@ use crate::log::Logger;
 use crate::mesh::{self, AskerPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::shard::{self, Drain, Start};
-use crate::sys::{Clock, host};
+use crate::sys::{Clock, host, socket};
 
 /// Why the edge could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -322,16 +322,7 @@ fn listen_remedy(error: &io::Error) -> &'static str {
             "no interface of this machine has it: set one that `ip address` shows, or 0.0.0.0 or \
              [::] for all"
         }
-        Some(libc::EACCES | libc::EPERM) => {
-            "the process may not listen there: set a port from 1024 on, or give it \
-             CAP_NET_BIND_SERVICE (the unit says where)"
-        }
-        Some(libc::EAFNOSUPPORT) => "the kernel has no IPv6 here: set an address of IPv4",
-        Some(libc::EMFILE | libc::ENFILE) => {
-            "raise the limit of open files (LimitNOFILE= in the unit, ulimit -n in a shell; \
-             fs.file-max for the host)"
-        }
-        _ => "set another address",
+        _ => socket::listen_remedy(error).unwrap_or("set another address"),
     }
 }
 

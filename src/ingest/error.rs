@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::sys::socket::listen_remedy;
+
 /// Why the ingest thread cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -82,8 +84,7 @@ fn path_remedy(error: &io::Error) -> &'static str {
             "make room on the file system of its folder or set a path on another"
         }
         Some(libc::ENAMETOOLONG) => "set a path of at most 107 bytes",
-        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files",
-        _ => "set a path in a folder of the edge's own user",
+        _ => listen_remedy(error).unwrap_or("set a path in a folder of the edge's own user"),
     }
 }
 
@@ -94,12 +95,6 @@ fn bind_remedy(error: &io::Error) -> &'static str {
             "no interface of this machine has the address; a HOST to listen at is an IP address \
              that `ip address` shows, the name of an interface, or `*` for all"
         }
-        Some(libc::EACCES | libc::EPERM) => {
-            "the process may not listen there; set a port from 1024 on, or give it \
-             CAP_NET_BIND_SERVICE"
-        }
-        Some(libc::EAFNOSUPPORT) => "the kernel has no IPv6 here; set an address of IPv4",
-        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files",
-        _ => "check its address",
+        _ => listen_remedy(error).unwrap_or("check its address"),
     }
 }

@@ -278,15 +278,17 @@ impl Peer {
     /// Tells the peer that the connection ends, and still takes what is on its way: a peer that is
     /// cut off while it sends loses what its kernel holds.
     pub(super) fn dismiss(&mut self) {
-        (self.is_shut, self.is_watched, self.routing_id) = (true, false, None);
-        // A peer that is gone already needs no word.
-        let _ = self.socket.shutdown(Shutdown::Write);
+        self.end(Shutdown::Write);
     }
 
     /// Ends the connection; libzmq finds that out by itself.
     pub(super) fn shut(&mut self) {
+        self.end(Shutdown::Both);
+    }
+
+    fn end(&mut self, how: Shutdown) {
         (self.is_shut, self.is_watched, self.routing_id) = (true, false, None);
         // A peer that is gone already is as well.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(how);
     }
 }

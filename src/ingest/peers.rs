@@ -74,8 +74,6 @@ struct Watched {
     door: Option<Door>,
     peers_max: usize,
     peers: HashMap<RawFd, Peer>,
-    /// How many of them the edge has ended.
-    shut: usize,
     /// Connections that may not send messages yet, the oldest first.
     shaking: Vec<RawFd>,
     /// What is known of the connection that ends next.
@@ -83,8 +81,6 @@ struct Watched {
     /// Whose a routing id is.
     routing_ids: HashMap<Box<[u8]>, RawFd>,
     is_watching: bool,
-    /// Whether nobody is let in any more.
-    is_closed: bool,
     /// Whether what a peer brought that has ended in a message, or that the edge has ended, was
     /// freed of late.
     has_freed: bool,
@@ -109,12 +105,10 @@ impl Peers {
             door,
             peers_max: endpoint.peers_max,
             peers: HashMap::new(),
-            shut: 0,
             shaking: Vec::new(),
             ending: Ending::Unknown,
             routing_ids: HashMap::new(),
             is_watching: false,
-            is_closed: false,
             has_freed: false,
             is_drained: false,
             arrived: 0,
@@ -170,7 +164,7 @@ impl Peers {
                     socket.ending = Ending::Refused(reason);
                     None
                 }
-                Happening::NotAccepted(_) if socket.is_closed => None,
+                Happening::NotAccepted(_) if socket.is_closed() => None,
                 Happening::NotAccepted(reason) => Some((reason, String::new())),
             };
             if let Some((reason, peer)) = ended {
@@ -228,11 +222,7 @@ impl Peers {
         let socket = &mut self.sockets[place];
         let Some(door) = &socket.door else { return };
         door.close();
-        socket.is_closed = true;
-        for peer in socket.peers.values_mut().filter(|peer| !peer.is_shut) {
-            peer.dismiss();
-            socket.shut += 1;
-        }
+        socket.peers.values_mut().for_each(Peer::dismiss);
     }
 
     /// Ends all connections that an endpoint still has, at once.
@@ -243,8 +233,9 @@ impl Peers {
     /// Whether libzmq has something to read at an endpoint that messages come in on, be it an end
     /// that the edge has made.
     pub(super) fn is_anything_unread(&self) -> bool {
-        let mut inputs = self.sockets.iter().filter(|socket| socket.is_input);
-        inputs.any(|socket| socket.shut > 0 || socket.peers.values().any(Peer::has_unread))
+        let inputs = self.sockets.iter().filter(|socket| socket.is_input);
+        let mut peers = inputs.flat_map(|socket| socket.peers.values());
+        peers.any(|peer| peer.is_shut || peer.has_unread())
     }
 
     /// Whether it matters whose the message is that came out; the routing id is that of a ROUTER.
@@ -305,7 +296,7 @@ impl Watched {
     /// descriptor that libzmq has closed, and the process may have given to others, is not among
     /// those that are ended.
     fn make_room(&mut self, now_nanos: u64) -> Option<String> {
-        while self.peers.len() - self.shut > self.peers_max && !self.shaking.is_empty() {
+        while self.has_too_many() && !self.shaking.is_empty() {
             let fd = self.shaking.remove(0);
             // libzmq ends those whose handshake takes long, so that this one has finished it.
             if let Some(peer) = self.peers.get(&fd).filter(|peer| !peer.is_old(now_nanos)) {
@@ -317,11 +308,22 @@ impl Watched {
         None
     }
 
+    /// Whether more connections are here than may be; those that the edge has ended do not count.
+    fn has_too_many(&self) -> bool {
+        let open = || self.peers.values().filter(|peer| !peer.is_shut).count();
+        self.peers.len() > self.peers_max && open() > self.peers_max
+    }
+
+    /// Whether nobody is let in any more.
+    fn is_closed(&self) -> bool {
+        self.door.as_ref().is_some_and(Door::is_closed)
+    }
+
     /// Ends a connection; libzmq finds that out by itself.
     fn shut(&mut self, fd: RawFd) {
-        let Some(peer) = self.peers.get_mut(&fd).filter(|peer| !peer.is_shut) else { return };
-        peer.shut();
-        self.shut += 1;
+        if let Some(peer) = self.peers.get_mut(&fd) {
+            peer.shut();
+        }
     }
 
     /// Its handshake is finished.
@@ -352,7 +354,6 @@ impl Watched {
         let is_shut = peer.as_ref().is_some_and(|peer| peer.is_shut);
         let has_left = peer.as_ref().is_some_and(|peer| peer.unfinished() >= QUIET_BYTES);
         self.has_freed |= is_shut || has_left;
-        self.shut -= usize::from(is_shut);
         let foreign = peer.as_ref().and_then(Peer::foreign);
         let is_old = peer.as_ref().is_some_and(|peer| peer.is_old(now_nanos));
         let why = || peer.as_ref().and_then(|peer| peer.why_ended(self.heartbeat_timeout));
@@ -402,7 +403,6 @@ impl Watched {
             bytes += came;
             if is_endless {
                 peer.shut();
-                self.shut += 1;
                 let reason = if self.is_input { Reason::Unfinished } else { Reason::Subscriptions };
                 endless.push((reason, peer.name.clone()));
             }

@@ -47,6 +47,23 @@ pub fn choose_port_at_connect(fd: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// What to do about an address that nobody can listen at, whatever kind of socket it is for.
+#[must_use]
+pub fn listen_remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match error.raw_os_error()? {
+        libc::EACCES | libc::EPERM => {
+            "the process may not listen there: set a port from 1024 on, or give it \
+             CAP_NET_BIND_SERVICE (the unit says where)"
+        }
+        libc::EAFNOSUPPORT => "the kernel has no IPv6 here: set an address of IPv4",
+        libc::EMFILE | libc::ENFILE => {
+            "raise the limit of open files (LimitNOFILE= in the unit, ulimit -n in a shell; \
+             fs.file-max for the host)"
+        }
+        _ => return None,
+    })
+}
+
 /// Another descriptor of the same file.
 pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl takes three integers here.
