@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Asker, Edge, Raw, parts};
+use crate::harness::{Asker, Edge, Raw, call, parts};
 
 /// Clients on many shards, each in the same channels.
 fn clients_in(edge: &Edge, count: usize, channels: std::ops::Range<usize>) -> Vec<Raw> {
@@ -18,14 +18,8 @@ fn clients_in(edge: &Edge, count: usize, channels: std::ops::Range<usize>) -> Ve
 
 /// Posts to the API and gives the body of the answer.
 fn post(edge: &Edge, method: &str, body: &Value) -> Value {
-    let body = body.to_string();
     let mut peer = Raw::connect(edge.internal);
-    let head = format!(
-        "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    peer.send((head + &body).as_bytes());
+    peer.send(call(method, &body.to_string()).as_bytes());
     let response = peer.response().expect("the API answers");
     assert_eq!(response.status, 200, "{response:?}");
     serde_json::from_str(&response.body).unwrap()

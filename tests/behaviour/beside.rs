@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Asker, Edge, Raw};
+use crate::harness::{Asker, Edge, Raw, call};
 
 /// How many channels a connection has in these tests.
 const EACH: usize = 127;
@@ -29,12 +29,7 @@ fn subscribers(edge: &Edge) -> Vec<Raw> {
 /// Posts to the API and gives the status and the body of the answer.
 fn post(edge: &Edge, method: &str, body: &str) -> (u16, Value) {
     let mut peer = Raw::connect(edge.internal);
-    let head = format!(
-        "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    peer.send((head + body).as_bytes());
+    peer.send(call(method, body).as_bytes());
     let response = peer.response().expect("the API answers");
     (response.status, serde_json::from_str(&response.body).unwrap())
 }

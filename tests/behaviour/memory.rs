@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Managed, Raw, eventually, frame, greet, request};
+use crate::harness::{Edge, Managed, Raw, call, eventually, frame, greet, request};
 
 const HALF_READ: &str = "tidegate_connections_closed_total{reason=\"half_read\"";
 const FORGOTTEN: &str = "tidegate_history_publications_evicted_total";
@@ -196,13 +196,7 @@ fn publications_over_http_are_no_longer_than_readers_may_lag() {
 
 /// Posts to the API, whose answer is still to be read.
 fn post(mut peer: Raw, method: &str, body: &Value) -> Raw {
-    let body = body.to_string();
-    let head = format!(
-        "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    peer.send((head + &body).as_bytes());
+    peer.send(call(method, &body.to_string()).as_bytes());
     peer
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Asker, Client, Edge, Raw, eventually, request};
+use crate::harness::{Asker, Client, Edge, Raw, call, eventually, request};
 
 /// Broadcasts, one after the other.
 fn batch(broadcasts: usize) -> String {
@@ -24,12 +24,7 @@ fn batch(broadcasts: usize) -> String {
 fn whoever_has_asked_over_http_is_answered_at_the_end() {
     let mut edge = Edge::with(&["drain.delay=0s", "drain.window=0s"]);
     let is_told = AtomicBool::new(false);
-    let body = batch(100);
-    let request = format!(
-        "POST /api/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = call("batch", &batch(100));
     let internal = edge.internal;
     let ask = || {
         while !is_told.load(Ordering::Relaxed) {

@@ -17,7 +17,7 @@ pub use backend::{Asker, Events, greet, parts};
 pub use client::{Client, Heard};
 pub use edge::{ENDPOINTS, Edge, below, command, run};
 pub use managed::{HMAC_SECRET, Managed, seconds_from_now, token, token_of};
-pub use raw::{Raw, Response, frame, masked, request};
+pub use raw::{Raw, Response, call, frame, masked, request};
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -271,6 +271,15 @@ pub fn masked(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A call of the API, the last of its connection.
+pub fn call(method: &str, body: &str) -> String {
+    format!(
+        "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 /// An opening handshake with further header lines. A line replaces the usual one of its name, and
 /// one that ends in `:` removes it.
 pub fn request(path: &str, lines: &[&str]) -> String {
