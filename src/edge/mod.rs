@@ -13,7 +13,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -117,6 +118,10 @@ pub struct Addresses {
 /// Connections to the internal address that the kernel holds ready: beyond it a probe would be
 /// passed over and come again after a second. `net.core.somaxconn` is an upper bound too.
 const INTERNAL_BACKLOG: u32 = 4096;
+
+/// How often, and after what pauses, an address that is taken is tried again: for half a second.
+const RELEASE_TRIES: u32 = 25;
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs an edge until it has drained. `ready` is called once everything listens.
 pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> Result<(), Error> {
@@ -264,7 +269,7 @@ fn spawn(
 fn public_listeners(config: &Config, count: usize) -> Result<Vec<TcpListener>, Error> {
     let (address, backlog) = (config.public.address, config.public.backlog);
     let failed = |source| listen_error(address, "public.address", source);
-    let first = listener(address, backlog, false).map_err(failed)?;
+    let first = first_listener(address, backlog).map_err(failed)?;
     // Nobody else listens here, or listening would have failed. Whoever begins like this from now
     // on fails, whichever options he sets, and only then may the other shards join.
     SockRef::from(&first).set_reuse_port(true).map_err(failed)?;
@@ -275,6 +280,18 @@ fn public_listeners(config: &Config, count: usize) -> Result<Vec<TcpListener>, E
         listeners.push(listener(address, backlog, true).map_err(failed)?);
     }
     Ok(listeners)
+}
+
+/// The kernel may close what the rings of a killed process held a moment after its end was told, so
+/// that an edge that is started again at once finds its address still taken.
+fn first_listener(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    for _ in 0..RELEASE_TRIES {
+        match listener(address, backlog, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(RELEASE_PAUSE),
+            result => return result,
+        }
+    }
+    listener(address, backlog, false)
 }
 
 fn listener(address: SocketAddr, backlog: u32, is_shared: bool) -> io::Result<TcpListener> {
