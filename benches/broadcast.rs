@@ -12,7 +12,7 @@ use std::sync::Arc;
 use allocation::print_allocations;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use stage::{Stage, channel};
-use tidegate::protocol::{Namespace, Publication, Variant};
+use tidegate::model::{Namespace, Publication, Variant};
 
 fn stage(subscribers: u32) -> Stage {
     let mut stage = Stage::new(Namespace::default());

@@ -20,12 +20,11 @@ use allocation::print_allocations;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rounds::{Contestant, compare};
 use stage::Stage;
-use tidegate::protocol::centrifuge::{
-    Reply, SubscribeResult, decode_requests, encode_push, encode_reply,
+use tidegate::model::{
+    ChannelName, Epoch, Namespace, Position, Publication, Push, PushBody, Reply, SubscribeResult,
+    Variant,
 };
-use tidegate::protocol::{
-    ChannelName, Epoch, Namespace, Position, Publication, Push, PushBody, Variant,
-};
+use tidegate::protocol::centrifuge::{decode_requests, encode_push, encode_reply};
 
 const COMMANDS: &str = include_str!("../tests/centrifuge/golden/commands.txt");
 /// What is repeated in replies; pushes are of all sizes.

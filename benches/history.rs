@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use allocation::print_allocations;
 use rounds::{Contestant, compare, is_trial};
 use stage::{Stage, channel};
-use tidegate::protocol::{ChannelName, Namespace, Publication, Variant};
+use tidegate::model::{ChannelName, Namespace, Publication, Variant};
 
 const CONNECTIONS: u32 = 1_000_000;
 

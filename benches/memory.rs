@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use allocation::{Allocations, print_allocations};
 use stage::{Stage, channel};
-use tidegate::protocol::{Namespace, Publication, Variant};
+use tidegate::model::{Namespace, Publication, Variant};
 
 /// Channels of a connection that has several.
 const SEVERAL: u32 = 8;

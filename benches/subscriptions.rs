@@ -13,7 +13,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use stage::{Stage, channel, subscribe};
 use tidegate::hub::Asked;
-use tidegate::protocol::{Namespace, Permission, Publication, Variant};
+use tidegate::model::{Namespace, Permission, Publication, Variant};
 
 const SUBSCRIPTIONS: [u32; 4] = [1, 100, 1000, 16_000];
 

@@ -55,13 +55,15 @@
 //!  protocol  ws  http  wheel    bytes and state machines
 //!  doctor                       reads the host; knows nothing of the edge's inside
 //!  log                          lines on their way to standard error
-//!  config  token                options; what clients' tokens say
+//!  config                       options
+//!  model                        the words of the domain, in no form in which they travel
+//!  token                        what clients' tokens say
 //!  metrics  limits  sys         counters, constants, the data ring and other syscalls
 //! ```
 //!
-//! `hub`, `protocol`, `ws`, `http` and `wheel` do no I/O, read no clock and hold no lock: time is
-//! an argument and bytes go in and out. So they can be fuzzed, simulated and tested to the end.
-//! `token` is like them but for the locks of [`token::Authority`], which threads share.
+//! `hub`, `protocol`, `model`, `ws`, `http` and `wheel` do no I/O, read no clock and hold no lock:
+//! time is an argument and bytes go in and out. So they can be fuzzed, simulated and tested to the
+//! end. `token` is like them but for the locks of [`token::Authority`], which threads share.
 //!
 //! Some of these modules are crates of their own, below `crates/`: `load` and `doctor`, which are
 //! no part of the server, and what they share with it, `ws`, `limits` and `sys`. Here they have the
@@ -80,7 +82,10 @@
 //! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors.
 //! - [`mesh`]: links, homes and what travels between threads ([`mesh::Envelope`]).
 //! - [`hub`]: who is subscribed to what and owed what; logs, cursors, outboxes, sessions.
-//! - [`protocol`]: the native message format, commands, answers, events and their error codes.
+//! - [`model`]: channels and their rules, clients, publications and pushes, commands and what they
+//!   bring, events.
+//! - [`protocol`]: the forms of all these: the native message format, the HTTP API's and the
+//!   Centrifuge protocol's, and error codes.
 //! - [`ws`]: RFC 6455: frames, masks, fragments, UTF-8, close codes.
 //! - [`http`]: request heads, URIs, the opening handshake, and answers to what is not a WebSocket.
 //! - [`wheel`]: one deadline for each connection, in constant time.
@@ -101,8 +106,8 @@
 //! 1. *Receive* (`ingest/turn.rs`). The ingest thread takes up to 64 messages from a socket, in
 //!    parts that are used again for the next message.
 //! 2. *Decode* ([`protocol::decode_parts`]). Topic, payload and meta become a
-//!    [`protocol::Command`]. The payload is copied once, behind the header of the one WebSocket
-//!    frame that every subscriber will share ([`protocol::Publication`]).
+//!    [`model::Command`]. The payload is copied once, behind the header of the one WebSocket
+//!    frame that every subscriber will share ([`model::Publication`]).
 //! 3. *Route* (`ingest/route.rs`). The command goes onto the link to the channel's home; shards
 //!    are woken once for the batch. A broadcast to many channels goes in parts. If the link is
 //!    full, in messages, bytes or channels, nothing more is read from any socket.
@@ -123,7 +128,7 @@
 //!
 //! The other direction: `shard/read.rs` reads what is readable into one buffer per shard,
 //! [`ws::Inbound`] takes frames apart in place, and a complete message becomes a
-//! [`protocol::Event`] on the link to the ingest thread. While three quarters of that link are
+//! [`model::Event`] on the link to the ingest thread. While three quarters of that link are
 //! full, clients are not read, and TCP slows them down.
 //!
 //! A connection begins in `shard/accept.rs` and `shard/door.rs`. The answer to the opening
@@ -174,6 +179,7 @@ pub mod keys;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod model;
 pub mod protocol;
 pub mod shard;
 pub mod token;

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Now, Session, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
-use tidegate::protocol::centrifuge::PositionClaim;
-use tidegate::protocol::{
-    ChannelName, Command, Namespace, Namespaces, Publication, ShardId, Variant,
+use tidegate::model::{
+    ChannelName, Command, Namespace, Namespaces, PositionClaim, Publication, ShardId, Variant,
 };
 
 /// The only shard of an edge.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::protocol::{ChannelName, Publication, Push, PushBody, Variant};
+use tidegate::model::{ChannelName, Publication, Push, PushBody, Variant};
 use tidegate::ws::frame::frame_bytes;
 
 fuzz_target!(|input: &[u8]| {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate::limits::COMMANDS_PER_FRAME_MAX;
-use tidegate::protocol::Variant;
+use tidegate::model::Variant;
 use tidegate::protocol::centrifuge::{Method, decode_requests};
 
 fuzz_target!(|frame: &[u8]| {

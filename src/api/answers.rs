@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::table::Table;
 use crate::mesh::{AskerPort, Outbound};
-use crate::protocol::{Answer, Command, CommandError, Outcome};
+use crate::model::{Answer, Command, CommandError, Outcome};
 use crate::shard::Drain;
 
 /// Most requests that wait for the task that owns the port.
@@ -207,7 +207,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ChannelName;
+    use crate::model::ChannelName;
 
     fn part(is_first: bool, awaiting: i32, sessions: u32) -> Answer {
         Answer { number: 1, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() }

@@ -24,11 +24,10 @@ use crate::api::process;
 use crate::api::replies::Bounded;
 use crate::api::router::Shared;
 use crate::metrics::{ApiMetrics, Counter};
-use crate::protocol::centrifuge::ClientError;
+use crate::model::{ChannelName, ClientError, Command, CommandError};
 use crate::protocol::http_api::{
     Body, Fault, Form, Method, Node, Process, Reply, Request, decode_request,
 };
-use crate::protocol::{ChannelName, Command, CommandError};
 
 /// A body with more bytes is long.
 const LONG_BYTES: usize = 16 * 1024;

@@ -9,8 +9,7 @@ use crate::api::answers::{RequestError, Settled};
 use crate::api::backend::{Asked, Failure, read, reply, requests, split};
 use crate::api::replies::{Replies, Style};
 use crate::api::router::Shared;
-use crate::protocol::Command;
-use crate::protocol::centrifuge::ClientError;
+use crate::model::{ClientError, Command};
 use crate::protocol::http_api::{
     Batch, Entry, Fault, Method, Reply, Request, decode_batch, decode_lines,
 };

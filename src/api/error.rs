@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::api::answers::RequestError;
-use crate::protocol::CommandError;
+use crate::model::CommandError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::error::ApiError;
 use crate::api::head::read_page;
 use crate::api::router::Shared;
-use crate::protocol::{ChannelName, Command, NameError, Publication};
+use crate::model::{ChannelName, Command, NameError, Publication};
 
 /// Where it is.
 pub(super) const PATH: &str = "/try/publish";

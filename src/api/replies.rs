@@ -9,7 +9,7 @@ use crate::api::backend::{Failure, count, count_responses};
 use crate::api::error::ApiError;
 use crate::api::room::{Charge, Room};
 use crate::metrics::ApiMetrics;
-use crate::protocol::centrifuge::ClientError;
+use crate::model::ClientError;
 use crate::protocol::http_api::{Body, Fault, Method, Reply};
 
 /// Most bytes of results in one response. What would go past it is an error instead.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::api::answers::{Gathered, Progress, Request, RequestError, Settled};
 use crate::mesh::{Asker, AskerPort, Envelope, parts};
-use crate::protocol::{Answer, Command, CommandError, ShardId, Ticket};
+use crate::model::{Answer, Command, CommandError, ShardId, Ticket};
 
 /// Most commands that wait for shards.
 const COMMANDS_BEGUN_MAX: usize = 1024;
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::mesh::{ShardPort, build};
-    use crate::protocol::{ChannelName, Publication};
+    use crate::model::{ChannelName, Publication};
 
     fn name(number: u32) -> ChannelName {
         ChannelName::parse(format!("c{number}").as_bytes()).unwrap()

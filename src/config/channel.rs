@@ -10,12 +10,7 @@ use std::time::Duration;
 use super::codec::{Flag, Number, OneOf, Optional, Time, choices};
 use super::group::{Described, Group, GroupReader, Reader, nearest, options};
 use super::node::{Node, Value};
-
-/// Longest name of a namespace in bytes.
-const NAME_BYTES_MAX: usize = 64;
-
-/// What such a name is.
-pub const NAMESPACE_NAME_FORM: &str = "a name of 1 to 64 letters, digits, _, - and .";
+use crate::model::{NAMESPACE_NAME_FORM, is_namespace_name};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -122,11 +117,4 @@ impl Group for Namespaces {
     fn describe(&self) -> Vec<Described> {
         Vec::new()
     }
-}
-
-/// Whether a namespace may be called so.
-#[must_use]
-pub fn is_namespace_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
 }

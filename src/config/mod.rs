@@ -33,9 +33,7 @@ mod web;
 use crate::limits;
 
 pub use api_key::ApiKey;
-pub use channel::{
-    NAMESPACE_NAME_FORM, Namespaces, Permission, Rules, WhenSlow, is_namespace_name,
-};
+pub use channel::{Namespaces, Permission, Rules, WhenSlow};
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
 pub use key::{PublicKey, SecretKey};

@@ -11,7 +11,7 @@ use crate::edge::Addresses;
 use crate::http::OriginPolicy;
 use crate::ingest::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 use crate::mesh::ShardPort;
-use crate::protocol::{Namespace, Namespaces, Permission, WhenSlow};
+use crate::model::{Namespace, Namespaces, Permission, WhenSlow};
 use crate::shard::Settings;
 use crate::sys::{host, ring};
 use crate::ws::Limits;
@@ -271,7 +271,7 @@ fn curve(curve: &config::Curve) -> Curve {
 mod tests {
     use super::*;
     use crate::config::{Setting, Sources};
-    use crate::protocol::ChannelName;
+    use crate::model::ChannelName;
 
     fn load(options: &[(&str, &str)]) -> Config {
         let setting = |(key, value): &(&str, &str)| Setting {

@@ -2,7 +2,7 @@
 
 use crate::hub::{Effect, Hub};
 use crate::mesh::{Asker, Envelope, Failure, Outbound};
-use crate::protocol::{Answer, ChannelName, CommandError, Outcome, Ticket};
+use crate::model::{Answer, ChannelName, CommandError, Outcome, Ticket};
 
 impl Hub {
     /// Answers a part of a command, if anybody waits for it.

@@ -13,7 +13,7 @@ use crate::hub::managed::Question;
 use crate::hub::roll::Roll;
 use crate::hub::rows::NONE;
 use crate::mesh::{Attend, Attendance, Attended, Attendee, Envelope, Handle, Standing};
-use crate::protocol::{ChannelName, ClientId, ClientInfo, CommandError, EventKind, Push, PushBody};
+use crate::model::{ChannelName, ClientId, ClientInfo, CommandError, EventKind, Push, PushBody};
 use crate::token::Overrides;
 
 impl Hub {

@@ -7,7 +7,7 @@ use crate::hub::log::Log;
 use crate::hub::named::Named;
 use crate::hub::{Place, Ranked};
 use crate::mesh::Handle;
-use crate::protocol::{ChannelName, Variant};
+use crate::model::{ChannelName, Variant};
 
 /// The part of a channel that one shard keeps while it has a subscriber.
 #[derive(Debug, Default)]

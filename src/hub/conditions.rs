@@ -9,7 +9,7 @@
 use crate::hub::Hub;
 use crate::hub::managed::Subscription;
 use crate::mesh::Standing;
-use crate::protocol::Namespace;
+use crate::model::Namespace;
 use crate::token::Overrides;
 
 /// What a client asks for when it subscribes.

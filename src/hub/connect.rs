@@ -11,12 +11,9 @@ use crate::hub::managed::{
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, Wishes};
-use crate::protocol::centrifuge::{
-    ClientError, ClientFault, ConnectResult, PersonalPush, PositionClaim, Reply,
-};
-use crate::protocol::{
-    ChannelGrant, ChannelName, ClientInfo, Command, EventKind, Permission, Ticket, Variant,
-    WhenSlow,
+use crate::model::{
+    ChannelGrant, ChannelName, ClientError, ClientFault, ClientInfo, Command, ConnectResult,
+    EventKind, Permission, PersonalPush, PositionClaim, Reply, Ticket, Variant, WhenSlow,
 };
 use crate::ws::close::CloseCode;
 

@@ -1,7 +1,7 @@
 //! The rows of the hub: a connection, its subscriptions, and a channel's members.
 
 use crate::hub::rows::NONE;
-use crate::protocol::Variant;
+use crate::model::Variant;
 
 /// One connection as the hub sees it.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::hub::Hub;
 use crate::hub::managed::Asked;
-use crate::protocol::{ClientId, ShardId};
+use crate::model::{ClientId, ShardId};
 
 /// At most so many connections are looked at in one turn.
 const RESUMED_MAX: usize = 64;

@@ -2,8 +2,8 @@
 
 use crate::mesh::{Envelope, Outbound, Refusal};
 use crate::metrics::ShardMetrics;
+use crate::model::{ChannelName, ShardId};
 use crate::protocol::centrifuge::Request;
-use crate::protocol::{ChannelName, ShardId};
 use crate::ws::close::CloseCode;
 
 /// One thing to do, in the order in which the hub decided it.

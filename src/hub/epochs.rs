@@ -7,7 +7,7 @@
 //! is needed, so that somebody is told in vain that it could not recover, but two lives of one
 //! channel never have the same.
 
-use crate::protocol::{ChannelName, Epoch};
+use crate::model::{ChannelName, Epoch};
 
 /// How many groups there are: a stream that ends renews the epochs of one channel in so many.
 const GROUPS: usize = 1 << GROUP_BITS;

@@ -19,7 +19,7 @@ use crate::hub::home::Home;
 use crate::hub::payers::{IDLE, LARGE, Payers};
 use crate::hub::rows::{NONE, Rows};
 use crate::hub::stream::{Forgotten, Stream};
-use crate::protocol::{ChannelName, Position, Push};
+use crate::model::{ChannelName, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
 /// Ticks of a second.
@@ -269,7 +269,7 @@ mod tests {
     use crate::hub::{Effect, Now, Settings};
     use crate::mesh::{Envelope, Homes, Outbound};
     use crate::metrics::ShardMetrics;
-    use crate::protocol::{
+    use crate::model::{
         Command, HistoryFilter, Namespace, Namespaces, Outcome, Publication, ShardId, Ticket,
     };
 

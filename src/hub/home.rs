@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::mesh::Handle;
-use crate::protocol::{ChannelName, ClientId, ShardId};
+use crate::model::{ChannelName, ClientId, ShardId};
 
 /// What the home shard knows of a channel; exists only while there is something to know.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::hub::Hub;
 use crate::hub::rows::NONE;
 use crate::mesh::Envelope;
-use crate::protocol::{ChannelName, ClientInfo};
+use crate::model::{ChannelName, ClientInfo};
 
 impl Hub {
     /// A connection's subscription begins in which others see this of it beside what they see

@@ -7,7 +7,7 @@ use crate::hub::history::SECOND;
 use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::hub::stream::Stream;
-use crate::protocol::{
+use crate::model::{
     ChannelName, ClientInfo, Command, CommandError, HistoryFilter, Namespace, Outcome, Pattern,
     Ticket,
 };

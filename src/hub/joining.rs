@@ -1,6 +1,6 @@
 //! What waits for the answers of homes.
 
-use crate::protocol::{CommandError, Ticket};
+use crate::model::{CommandError, Ticket};
 
 /// Somebody waits until homes have answered.
 #[derive(Debug, Default)]

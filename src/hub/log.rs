@@ -198,7 +198,7 @@ pub(super) fn frames_within(bytes: &[u8]) -> (u64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Publication;
+    use crate::model::Publication;
 
     fn frame(payload: usize) -> Bytes {
         Publication::new(false, &vec![7; payload], 0).frame().clone()

@@ -19,10 +19,11 @@ use smallvec::SmallVec;
 
 use crate::hub::connection::Phase;
 use crate::hub::{Effect, Hub, Wishes};
-use crate::protocol::centrifuge::{
-    ClientError, ClientFault, HistoryRequest, PositionClaim, Reply, Request, encode_reply,
+use crate::model::{
+    ChannelGrant, ChannelName, ClientError, ClientFault, ClientId, ClientInfo, Command,
+    PositionClaim, Reply, Ticket, Variant,
 };
-use crate::protocol::{ChannelGrant, ChannelName, ClientId, ClientInfo, Command, Ticket, Variant};
+use crate::protocol::centrifuge::{HistoryRequest, Request, encode_reply};
 
 /// Most questions of one connection that homes have not answered yet.
 const QUESTIONS_MAX: u16 = 64;
@@ -226,7 +227,7 @@ pub(super) enum Stage {
 pub(super) struct Connecting {
     pub(super) id: u32,
     pub(super) joining: u32,
-    pub(super) subs: Vec<(ChannelName, crate::protocol::centrifuge::SubscribeResult)>,
+    pub(super) subs: Vec<(ChannelName, crate::model::SubscribeResult)>,
     /// What backends want of the connection, which would make the reply untrue.
     pub(super) commands: Vec<(Arc<Command>, Option<Ticket>)>,
 }

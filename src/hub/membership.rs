@@ -241,8 +241,7 @@ mod tests {
     use crate::hub::{Asked, Grant, Settings, Subscribe, Wishes};
     use crate::mesh::Homes;
     use crate::metrics::ShardMetrics;
-    use crate::protocol::centrifuge::PositionClaim;
-    use crate::protocol::{ChannelName, ShardId, Variant};
+    use crate::model::{ChannelName, PositionClaim, ShardId, Variant};
 
     fn name(channel: u32) -> ChannelName {
         ChannelName::parse(format!("c{channel}").as_bytes()).unwrap()

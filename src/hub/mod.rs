@@ -79,7 +79,7 @@ use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
 use crate::mesh::{Envelope, Homes};
 use crate::metrics::ShardMetrics;
-use crate::protocol::{ChannelName, ClientId, ClientInfo, Namespaces, ShardId, Variant};
+use crate::model::{ChannelName, ClientId, ClientInfo, Namespaces, ShardId, Variant};
 use crate::token::Revocations;
 use crate::wheel::Tick;
 

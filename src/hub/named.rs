@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use crate::hub::rows::Rows;
-use crate::protocol::ChannelName;
+use crate::model::ChannelName;
 
 /// A row that has a name. A free row (the default value) has none and is in no index.
 pub(super) trait Named: Default {

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use crate::hub::rows::Rows;
 use crate::hub::stream::Stream;
 use crate::hub::{Ranked, Ranks, SIZES, size_rank};
-use crate::protocol::ChannelName;
+use crate::model::ChannelName;
 
 /// What a channel may remember without paying before others that remember more.
 pub(super) const SHARE_BYTES: usize = 8 << 10;
@@ -161,7 +161,7 @@ mod tests {
     use crate::hub::{Hub, Settings};
     use crate::mesh::{Envelope, Homes};
     use crate::metrics::ShardMetrics;
-    use crate::protocol::{Command, Namespace, Namespaces, Publication, ShardId};
+    use crate::model::{Command, Namespace, Namespaces, Publication, ShardId};
 
     const BYTES_MAX: usize = 200_000;
 

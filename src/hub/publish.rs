@@ -10,11 +10,11 @@ use crate::hub::connection::{Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle, Refusal};
-use crate::protocol::centrifuge::{PersonalPush, encode_personal_push};
-use crate::protocol::{
-    Answer, ChannelName, ClientId, Command, CommandError, Namespace, Outcome, Position,
-    Publication, Push, PushBody, Target, Ticket, Variant,
+use crate::model::{
+    Answer, ChannelName, ClientId, Command, CommandError, Namespace, Outcome, PersonalPush,
+    Position, Publication, Push, PushBody, Target, Ticket, Variant,
 };
+use crate::protocol::centrifuge::encode_personal_push;
 use crate::ws::close::CloseCode;
 
 /// With this many bytes not yet served by a round, a shard takes no more publications: enough for

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use crate::hub::Hub;
 use crate::hub::history::SECOND;
-use crate::protocol::centrifuge::ClientError;
+use crate::model::ClientError;
 
 /// What may be asked in a second; 0 means any number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

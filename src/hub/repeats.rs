@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::protocol::{ChannelName, Position};
+use crate::model::{ChannelName, Position};
 use crate::wheel::Tick;
 
 /// What a key takes beside its text: its place in the table and in the order.
@@ -113,7 +113,7 @@ fn cost((channel, key): &(ChannelName, Box<str>)) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Epoch;
+    use crate::model::Epoch;
 
     #[test]
     fn keys_are_known_for_a_window_and_within_a_bound() {

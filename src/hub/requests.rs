@@ -10,14 +10,12 @@ use crate::hub::managed::{
 };
 use crate::hub::{Cause, Hub};
 use crate::mesh::{Asker, Attendance, Attended, Attendee, Envelope};
-use crate::protocol::centrifuge::{
-    ClientError, ClientFault, HistoryRequest, Method, PersonalPush, Reply, SubscribeResult,
-    encode_personal_push,
+use crate::model::{
+    Answer, ChannelName, ClientError, ClientFault, Command, CommandError, EpochClaim, EventKind,
+    HistoryFilter, Lack, Namespace, Outcome, Permission, PersonalPush, Position, Publication, Push,
+    Reply, SubscribeResult, Ticket, Variant,
 };
-use crate::protocol::{
-    Answer, ChannelName, Command, CommandError, EpochClaim, EventKind, HistoryFilter, Lack,
-    Namespace, Outcome, Permission, Position, Publication, Push, Ticket, Variant,
-};
+use crate::protocol::centrifuge::{HistoryRequest, Method, encode_personal_push};
 use crate::ws::close::CloseCode;
 
 /// What a reply with publications has beside them, and what stands between two of them.

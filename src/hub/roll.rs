@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::mesh::Standing;
-use crate::protocol::{ClientId, ClientInfo};
+use crate::model::{ClientId, ClientInfo};
 
 /// The subscribers of one channel on all shards. Both tables find their keys in what they point to.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ impl Roll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ShardId;
+    use crate::model::ShardId;
 
     fn info(row: u32, user: &str) -> Arc<ClientInfo> {
         let client = ClientId { shard: ShardId(0), row, generation: 1 };

@@ -8,7 +8,7 @@ use crate::hub::connection::{
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
 use crate::mesh::{Asker, Enter, Envelope, Outbound, Refusal};
-use crate::protocol::{
+use crate::model::{
     ChannelGrant, ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind,
 };
 use crate::token::Overrides;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::hub::rows::NONE;
 use crate::hub::{Place, Ranked};
-use crate::protocol::{Epoch, EpochClaim, HistoryFilter, Position, Publication, Push, Version};
+use crate::model::{Epoch, EpochClaim, HistoryFilter, Position, Publication, Push, Version};
 use crate::wheel::Tick;
 
 /// What a remembered publication costs beside its payload: itself, its frames' headers, its place.
@@ -248,7 +248,7 @@ fn cost(push: &Push) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{ChannelName, PushBody};
+    use crate::model::{ChannelName, PushBody};
 
     /// A stream of eight publications that remembers the last five: offsets 4 to 8.
     fn stream() -> Stream {

@@ -9,7 +9,7 @@ use crate::hub::named::Named;
 use crate::hub::rows::NONE;
 use crate::hub::{Cause, Hub, Joining, Then, Wishes};
 use crate::mesh::{Attendee, Envelope, Handle, Standing};
-use crate::protocol::{
+use crate::model::{
     ChannelGrant, ChannelName, ClientInfo, CommandError, ShardId, SubscribeOptions, Ticket,
 };
 

@@ -4,7 +4,8 @@
 //! meta of the next event shows the gap.
 
 use crate::metrics::IngestMetrics;
-use crate::protocol::{Event, encode_event};
+use crate::model::Event;
+use crate::protocol::encode_event;
 
 /// Most subscription messages of one socket that are read in one turn.
 const SUBSCRIPTIONS_PER_TURN: usize = 1024;

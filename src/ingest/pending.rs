@@ -1,12 +1,13 @@
 //! Requests of ROUTER peers whose answer is not complete yet.
 //!
 //! A command may be answered by several shards, in parts and in any order (see
-//! `protocol::Answer`). Numbers are consecutive, so a part that comes after its request has timed
+//! `model::Answer`). Numbers are consecutive, so a part that comes after its request has timed
 //! out finds nothing: the number returns only after four billion requests.
 
 use hashbrown::HashMap;
 
-use crate::protocol::{Accepted, Answer, CommandError, Outcome, RequestId};
+use crate::model::{Answer, CommandError, Outcome};
+use crate::protocol::{Accepted, RequestId};
 
 /// Most requests that wait at a time.
 pub(super) const REQUESTS_MAX: usize = 65_536;
@@ -137,7 +138,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{ChannelName, Epoch, Position};
+    use crate::model::{ChannelName, Epoch, Position};
 
     fn asked() -> Asked {
         Asked { input: 1, identity: (*b"peer").into(), delimiter: false, rid: None }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::mesh::{Envelope, Homes, Link, parts};
 use crate::metrics::IngestMetrics;
-use crate::protocol::{Command, CommandError, ShardId, Ticket};
+use crate::model::{Command, CommandError, ShardId, Ticket};
 
 /// The way to the shards.
 pub(super) struct Route {

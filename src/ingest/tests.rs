@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::ingest::{Endpoint, Error, Ingest, Kind, Stop};
 use crate::mesh::{self, Asker, Envelope, Outbound, ShardPort};
 use crate::metrics::{Counter, IngestMetrics};
-use crate::protocol::{Answer, Command, Ticket};
+use crate::model::{Answer, Command, Ticket};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

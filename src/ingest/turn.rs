@@ -12,10 +12,8 @@ use crate::ingest::source::Sources;
 use crate::ingest::{Clock, Kind};
 use crate::mesh::{Asker, Failure, Inbox, Outbound, Weight};
 use crate::metrics::{Counter, IngestMetrics};
-use crate::protocol::{
-    Accepted, Command, CommandError, DecodeError, Decoded, Malformed, Ticket, decode_parts,
-    encode_answer,
-};
+use crate::model::{Command, CommandError, Ticket};
+use crate::protocol::{Accepted, DecodeError, Decoded, Malformed, decode_parts, encode_answer};
 use crate::sys::Complaints;
 
 /// How much one socket may deliver in one turn: messages, their bytes, and the channels that they

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::mesh::Weight;
-use crate::protocol::{
+use crate::model::{
     Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Namespace,
     Position, Push, ShardId, Target, Ticket, Variant,
 };

@@ -28,7 +28,7 @@ pub use parts::parts;
 
 use std::sync::Arc;
 
-use crate::protocol::{ChannelName, ShardId};
+use crate::model::{ChannelName, ShardId};
 
 /// Where channels are at home: a keyed hash that peers cannot steer, the same in every thread.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::mesh::Homes;
-use crate::protocol::{ChannelName, Command, ShardId};
+use crate::model::{ChannelName, Command, ShardId};
 
 /// Most channels of one part of a broadcast.
 const PART_CHANNELS_MAX: usize = 64;
@@ -59,7 +59,7 @@ fn portions(channels: Vec<ChannelName>, homes: &Homes) -> Vec<(ShardId, Vec<Chan
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Publication;
+    use crate::model::Publication;
 
     #[test]
     fn broadcasts_go_to_each_home_with_its_own_channels_in_small_parts() {

@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use serde::de::IgnoredAny;
 
 use crate::limits::{CHANNELS_PER_COMMAND_MAX, GRANT_BYTES_MAX, TAGS_MAX};
+use crate::model::{ChannelName, ClientId, Target, Version};
+use crate::protocol::DecodeError;
 use crate::protocol::centrifuge::is_json;
 use crate::protocol::refusal::{LABEL_BYTES_MAX, REASON_BYTES_MAX};
-use crate::protocol::{ChannelName, ClientId, DecodeError, Target, Version};
 
 /// The close code of `disconnect` unless it names one: the client must not connect again.
 pub const DISCONNECT_CODE: u16 = 3503;

@@ -10,14 +10,12 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use crate::protocol::argument;
-use crate::protocol::centrifuge::PositionClaim;
+use crate::model::{
+    ChannelGrant, ChannelName, Command, PositionClaim, Publication, SubscribeOptions, Target,
+};
 use crate::protocol::meta::{ContentType, Meta, Op};
 use crate::protocol::refusal::META_BYTES_MAX;
-use crate::protocol::{
-    ChannelGrant, ChannelName, Command, DecodeError, Malformed, Publication, RequestId,
-    SubscribeOptions, Target,
-};
+use crate::protocol::{DecodeError, Malformed, RequestId, argument};
 
 /// The topic of commands that have no channel of their own.
 pub const COMMAND_TOPIC: &[u8] = b"$cmd";

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::{ChannelName, Event, EventKind, Position, RequestId};
+use crate::model::{ChannelName, Event, EventKind, Position};
+use crate::protocol::RequestId;
 
 /// What a command did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,7 +158,7 @@ fn to_json(body: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{ClientId, Epoch, ShardId};
+    use crate::model::{ClientId, Epoch, ShardId};
 
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()

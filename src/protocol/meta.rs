@@ -7,10 +7,12 @@
 
 use std::borrow::Cow;
 
+use crate::model::ClientId;
+use crate::model::excerpt;
+use crate::protocol::DecodeError;
 use crate::protocol::argument::{self, CLIENT_FORM, Tags, UNIX_SECOND_FORM, is_label, unix_second};
-use crate::protocol::refusal::{LABEL_BYTES_MAX, shorten};
+use crate::protocol::refusal::LABEL_BYTES_MAX;
 use crate::protocol::value::{Value, read_map};
-use crate::protocol::{ClientId, DecodeError};
 
 /// A request's identity, chosen by the asker and returned in the answer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -179,7 +181,7 @@ impl Op {
             "disconnect" => Self::Disconnect,
             "refresh" => Self::Refresh,
             "history_remove" => Self::HistoryRemove,
-            _ => return Err(DecodeError::UnknownOp(shorten(text))),
+            _ => return Err(DecodeError::UnknownOp(excerpt(text))),
         })
     }
 
@@ -232,7 +234,7 @@ impl<'a> Meta<'a> {
         let Some(&(name, key)) = KEYS.iter().find(|(known, _)| *known == name) else {
             return Err(match LATER_KEYS.iter().find(|later| **later == name) {
                 Some(later) => DecodeError::Unsupported(later),
-                None => DecodeError::UnknownKey(shorten(name)),
+                None => DecodeError::UnknownKey(excerpt(name)),
             });
         };
         if self.present & bits(&[key]) != 0 {

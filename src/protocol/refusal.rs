@@ -5,7 +5,8 @@
 //! a hostile peer cannot fill answers and logs.
 
 use crate::limits::CHANNELS_PER_COMMAND_MAX;
-use crate::protocol::{CommandError, NameError, RequestId};
+use crate::model::{CommandError, NameError};
+use crate::protocol::RequestId;
 
 /// Longest `meta` part in bytes.
 pub const META_BYTES_MAX: usize = 64 * 1024;
@@ -181,13 +182,4 @@ impl CommandError {
             Self::Draining => "draining",
         }
     }
-}
-
-/// At most 32 characters of foreign text, without control characters.
-pub(super) fn shorten(text: &str) -> Box<str> {
-    let mut short: String = text.chars().take(32).flat_map(char::escape_debug).collect();
-    if text.chars().nth(32).is_some() {
-        short.push('…');
-    }
-    short.into()
 }

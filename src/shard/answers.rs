@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::mesh::{Failure, Link, Outbound};
-use crate::protocol::Answer;
+use crate::model::Answer;
 
 /// What one asker has still to be told.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::mesh::{Bell, Inbox, link};
-    use crate::protocol::{ChannelName, CommandError, Outcome};
+    use crate::model::{ChannelName, CommandError, Outcome};
 
     fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
         Answer { number, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() }

@@ -14,7 +14,7 @@ use crate::http::uri::{path_segments, query_pairs};
 use crate::http::{About, Head, Refusal};
 use crate::hub::{NONE, Session};
 use crate::mesh;
-use crate::protocol::Variant;
+use crate::model::Variant;
 use crate::shard::Shard;
 use crate::shard::half::{Early, Half};
 use crate::shard::life::first_ping;

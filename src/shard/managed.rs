@@ -5,11 +5,11 @@
 //! of ours for a broken connection (protocol fact).
 
 use crate::hub::{Asked, Cause, Grant, Renewal, Subscribe, Wishes};
+use crate::model::{ChannelGrant, ChannelName, ClientError, ClientFault, Variant};
 use crate::protocol::centrifuge::{
-    ClientError, ClientFault, ConnectRequest, Method, Request, Requests, SubscribeRequest,
-    decode_requests, ping_frame, resume_requests,
+    ConnectRequest, Method, Request, Requests, SubscribeRequest, decode_requests, ping_frame,
+    resume_requests,
 };
-use crate::protocol::{ChannelGrant, ChannelName, Variant};
 use crate::shard::Shard;
 use crate::shard::half::Commands;
 use crate::shard::life::first_ping;

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use crate::hub::{Batch, Hub};
 use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
-use crate::protocol::ShardId;
+use crate::model::ShardId;
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
 use crate::shard::half::{Commands, Halves};

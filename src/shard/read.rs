@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::http::request::HEAD_BYTES_MAX;
 use crate::hub::Cause;
 use crate::mesh::Asker;
-use crate::protocol::EventKind;
+use crate::model::EventKind;
 use crate::shard::half::{Commands, Early, Half, Message};
 use crate::shard::socket::{IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
 use crate::shard::turn::ANSWER_RESERVE;

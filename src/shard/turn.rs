@@ -4,7 +4,7 @@ use std::io;
 
 use crate::hub::{Effect, Now};
 use crate::mesh::{Asker, Envelope, Outbound};
-use crate::protocol::ShardId;
+use crate::model::ShardId;
 use crate::shard::Shard;
 use crate::sys::Clock;
 use crate::sys::ring::{Completion, Kind};

@@ -9,7 +9,7 @@ use crate::http::uri::{QueryValue, query_pairs};
 use crate::http::{About, Head, Refusal};
 use crate::hub::Session;
 use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
-use crate::protocol::ChannelName;
+use crate::model::ChannelName;
 use crate::shard::Shard;
 use crate::shard::report::TokenFault;
 use crate::sys::Clock;

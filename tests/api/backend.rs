@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::mesh::{Envelope, ShardPort};
-use tidegate::protocol::{
+use tidegate::model::{
     Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, Outcome, Position,
     Publication, Push, PushBody, ShardId, Target,
 };

@@ -13,7 +13,7 @@ use tidegate::api::{Access, Control, Facts, Timing, serve};
 use tidegate::keys;
 use tidegate::mesh::{Asker, Envelope, Outbound, ShardPort, build};
 use tidegate::metrics::{IngestMetrics, ShardMetrics, TokenMetrics};
-use tidegate::protocol::{Answer, Command, Ticket};
+use tidegate::model::{Answer, Command, Ticket};
 use tidegate::shard::Drain;
 use tokio::sync::oneshot;
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidegate::mesh::ShardPort;
-use tidegate::protocol::{Answer, Command, CommandError, Ticket};
+use tidegate::model::{Answer, Command, CommandError, Ticket};
 
 use crate::edge::{Edge, LINK_CAPACITY, answer, command, say};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate::mesh::{Envelope, ShardPort};
-use tidegate::protocol::{Answer, ChannelName, Outcome, Publication, Push, PushBody};
+use tidegate::model::{Answer, ChannelName, Outcome, Publication, Push, PushBody};
 
 use crate::backend::POSITION;
 use crate::edge::{Edge, KEY, Response, command, say};

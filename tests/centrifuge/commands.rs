@@ -6,9 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate::limits::{COMMANDS_PER_FRAME_MAX, CONNECT_BYTES_MAX};
-use tidegate::protocol::Variant;
+use tidegate::model::{PositionClaim, Variant};
 use tidegate::protocol::centrifuge::{
-    ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, SubscribeRequest,
+    ConnectRequest, HistoryRequest, Method, Request, RequestError, SubscribeRequest,
     decode_requests, resume_requests,
 };
 

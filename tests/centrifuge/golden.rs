@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate::protocol::centrifuge::{
-    ClientError, ConnectRequest, ConnectResult, HistoryRequest, Method, PersonalPush,
-    PositionClaim, Reply, Request, SubscribeRequest, SubscribeResult, decode_requests,
-    encode_personal_push, encode_reply, ping_frame,
+use tidegate::model::{
+    ChannelName, ClientError, ClientId, ClientInfo, ConnectResult, Epoch, PersonalPush, Position,
+    PositionClaim, Publication, Push, PushBody, Reply, ShardId, SubscribeResult, Variant,
 };
-use tidegate::protocol::{
-    ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, Push, PushBody, ShardId,
-    Variant,
+use tidegate::protocol::centrifuge::{
+    ConnectRequest, HistoryRequest, Method, Request, SubscribeRequest, decode_requests,
+    encode_personal_push, encode_reply, ping_frame,
 };
 
 use crate::payload;

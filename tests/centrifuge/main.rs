@@ -8,7 +8,7 @@ mod golden;
 mod protobuf;
 mod pushes;
 
-use tidegate::protocol::Variant;
+use tidegate::model::Variant;
 use tidegate::ws::{Header, Opcode};
 
 /// The payload of the one frame that these bytes are.

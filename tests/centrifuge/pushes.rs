@@ -7,13 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate::protocol::centrifuge::{
-    PersonalPush, Reply, SubscribeResult, encode_personal_push, encode_reply,
+use tidegate::model::{
+    ChannelName, ClientId, ClientInfo, Epoch, PersonalPush, Position, Publication, Push, PushBody,
+    Reply, ShardId, SubscribeResult, Variant, Version,
 };
-use tidegate::protocol::{
-    ChannelName, ClientId, ClientInfo, Epoch, Position, Publication, Push, PushBody, ShardId,
-    Variant, Version,
-};
+use tidegate::protocol::centrifuge::{encode_personal_push, encode_reply};
 
 use crate::payload;
 use crate::protobuf::{self, fields, only, take_bytes};

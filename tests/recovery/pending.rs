@@ -7,10 +7,9 @@ use serde_json::Value;
 use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Attend, Attendance, Attended, Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
-use tidegate::protocol::centrifuge::PositionClaim;
-use tidegate::protocol::{
-    Answer, ChannelGrant, ChannelName, Command, CommandError, Namespace, Namespaces, Publication,
-    ShardId, Target, Variant,
+use tidegate::model::{
+    Answer, ChannelGrant, ChannelName, Command, CommandError, Namespace, Namespaces, PositionClaim,
+    Publication, ShardId, Target, Variant,
 };
 use tidegate::ws::CloseCode;
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
-use tidegate::protocol::centrifuge::{HistoryRequest, PositionClaim};
-use tidegate::protocol::{
-    ChannelGrant, ChannelName, Command, Namespace, Namespaces, Outcome, Publication, ShardId,
-    Target, Ticket, Variant,
+use tidegate::model::{
+    ChannelGrant, ChannelName, Command, Namespace, Namespaces, Outcome, PositionClaim, Publication,
+    ShardId, Target, Ticket, Variant,
 };
+use tidegate::protocol::centrifuge::HistoryRequest;
 use tidegate::token::{Overrides, Revocations};
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;

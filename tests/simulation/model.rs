@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidegate::hub::Session;
 use tidegate::mesh::{Envelope, Handle};
-use tidegate::protocol::{
+use tidegate::model::{
     Answer, ChannelName, ClientId, Command, CommandError, Event, EventKind, Publication, Target,
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Session, Settings};
 use tidegate::mesh::{Enter, Envelope, Homes, Outbound, Refusal};
 use tidegate::metrics::ShardMetrics;
-use tidegate::protocol::{
+use tidegate::model::{
     Answer, ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
     Variant,
 };

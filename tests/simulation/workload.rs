@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate::hub::{Cause, Session};
 use tidegate::mesh::Envelope;
-use tidegate::protocol::{
+use tidegate::model::{
     ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
 };
 use tidegate::ws::{CloseCode, Opcode};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tidegate::hub::{Age, BATCH_MAX, Batch, Cause, Effect, Hub, Session, Settings};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
-use tidegate::protocol::{ChannelName, ShardId};
+use tidegate::model::{ChannelName, ShardId};
 use tidegate::ws::CloseCode;
 use tidegate::ws::frame::{Opcode, encode_frame};
 

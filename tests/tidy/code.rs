@@ -16,7 +16,7 @@ const PRINTS: &[&str] = &["print", "println", "eprint", "eprintln"];
 const UNFINISHED: &[&str] = &["todo", "unimplemented", "dbg"];
 
 /// Modules that are state machines over bytes, so that a simulation can run them.
-const LEAVES: &[&str] = &["ws", "http", "protocol", "token", "wheel", "hub"];
+const LEAVES: &[&str] = &["ws", "http", "protocol", "model", "token", "wheel", "hub"];
 
 /// Paths that a leaf may not name, and what it does instead.
 const IO_PATHS: &[(&str, &str)] = &[

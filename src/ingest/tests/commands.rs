@@ -1,7 +1,7 @@
 //! Every entrance, odd messages, answers, counters of publishers.
 
 use super::*;
-use crate::protocol::{ChannelName, Epoch, Outcome, Position};
+use crate::model::{ChannelName, Epoch, Outcome, Position};
 
 #[test]
 fn push_publishes() {
@@ -123,7 +123,7 @@ fn errors_are_answered_with_the_identity_of_the_request() {
     let meta = r#"{"op":"disconnect","client":"000000000000000000"}"#;
     dealer.send_multipart(["$cmd", "", meta], 0).unwrap();
     let (_, _, ticket) = edge.command();
-    let error = Some(crate::protocol::CommandError::UnknownClient);
+    let error = Some(crate::model::CommandError::UnknownClient);
     let number = ticket.unwrap().number;
     let answer = Answer { number, firsts: 1, awaiting: 0, sessions: 0, error, outcome: None };
     edge.tell(0, Outbound::Answer(answer));

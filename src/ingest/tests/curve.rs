@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ingest::{Authorized, Curve};
-use crate::protocol::{ClientId, Event, EventKind, ShardId};
+use crate::model::{ClientId, Event, EventKind, ShardId};
 
 /// Long enough for a handshake that succeeds; one that is refused never does.
 const REFUSED: Duration = Duration::from_millis(400);

@@ -1,7 +1,7 @@
 //! Events on PUB and XPUB.
 
 use super::*;
-use crate::protocol::{ChannelName, ClientId, Event, EventKind, ShardId};
+use crate::model::{ChannelName, ClientId, Event, EventKind, ShardId};
 
 fn event(sequence: u64) -> Event {
     Event {

@@ -6,12 +6,11 @@
 
 use std::sync::Arc;
 
-use crate::protocol::centrifuge::reply::{
-    ClientFault, ConnectResult, PersonalPush, Reply, SubscribeResult,
+use crate::model::{
+    ChannelName, ClientFault, ClientInfo, ConnectResult, EncodedPush, PersonalPush, Position,
+    Publication, Push, PushBody, Reply, SubscribeResult, Variant,
 };
 use crate::protocol::centrifuge::writer::{Field, Writer, write_frame};
-use crate::protocol::push::EncodedPush;
-use crate::protocol::{ChannelName, ClientInfo, Position, Publication, Push, PushBody, Variant};
 
 /// Appends the reply to the command `id` as a complete frame. The variant is a managed one.
 pub fn encode_reply(variant: Variant, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {

@@ -15,10 +15,12 @@
 //! - as a string if it is other UTF-8;
 //! - as a string of base64 if it is anything else, which a publication gives away by the tag
 //!   `tidegate.encoding` with the value `base64`.
+//!
+//! [`Reply`]: crate::model::Reply
 
 mod encode;
+mod error;
 mod payload;
-mod reply;
 mod request;
 mod schema;
 mod writer;
@@ -26,8 +28,7 @@ mod writer;
 pub(in crate::protocol) use payload::is_json;
 
 pub use encode::{encode_personal_push, encode_push, encode_reply, ping_frame};
-pub use reply::{ClientError, ClientFault, ConnectResult, PersonalPush, Reply, SubscribeResult};
 pub use request::{
-    ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, Requests,
-    SubscribeRequest, decode_requests, resume_requests,
+    ConnectRequest, HistoryRequest, Method, Request, RequestError, Requests, SubscribeRequest,
+    decode_requests, resume_requests,
 };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::COMMANDS_PER_FRAME_MAX;
-use crate::protocol::Variant;
+use crate::model::{PositionClaim, Variant};
 use crate::protocol::centrifuge::schema::Command;
 
 /// One command of a client.
@@ -96,17 +96,6 @@ pub struct ConnectRequest {
     pub version: String,
     /// Emulated headers, sorted, names as the client wrote them.
     pub headers: Vec<(String, String)>,
-}
-
-/// Where a client says it stood in a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PositionClaim {
-    /// Whether it wants what it missed.
-    pub recover: bool,
-    /// The stream's life.
-    pub epoch: String,
-    /// The last publication it saw.
-    pub offset: u64,
 }
 
 /// To hear a channel.

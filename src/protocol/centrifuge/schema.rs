@@ -21,8 +21,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::limits::CONNECT_BYTES_MAX;
+use crate::model::PositionClaim;
 use crate::protocol::centrifuge::request::{
-    ConnectRequest, HistoryRequest, Method, PositionClaim, Request, RequestError, SubscribeRequest,
+    ConnectRequest, HistoryRequest, Method, Request, RequestError, SubscribeRequest,
 };
 
 /// One command: a number, and one of the methods.

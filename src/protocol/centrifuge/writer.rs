@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use crate::protocol::Variant;
+use crate::model::Variant;
 use crate::protocol::centrifuge::payload::{Form, form_of};
 use crate::ws::Opcode;
 use crate::ws::frame::{SERVER_HEADER_BYTES_MAX, encode_header};

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{CHANNELS_PER_COMMAND_MAX, GRANT_BYTES_MAX, TAGS_MAX};
-use crate::protocol::{ClientId, LABEL_BYTES_MAX, NameError, ShardId, Version};
+use crate::model::{ClientId, NameError, ShardId, Version};
+use crate::protocol::LABEL_BYTES_MAX;
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {
     decode_parts(parts, 7)

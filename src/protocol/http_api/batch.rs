@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::limits::BATCH_COMMANDS_MAX;
-use crate::protocol::centrifuge::ClientError;
+use crate::model::ClientError;
 use crate::protocol::http_api::request::object;
 use crate::protocol::http_api::{Fault, Method, Request, decode_request};
 

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::protocol::centrifuge::ClientError;
-use crate::protocol::{ChannelName, CommandError, DecodeError};
+use crate::model::{ChannelName, ClientError, CommandError};
+use crate::protocol::DecodeError;
 
 /// Longest message in bytes. What a body says may stand in it.
 const MESSAGE_BYTES_MAX: usize = 300;

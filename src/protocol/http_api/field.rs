@@ -8,9 +8,9 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::protocol::argument;
+use crate::model::ChannelName;
 use crate::protocol::http_api::{Fault, Method};
-use crate::protocol::{ChannelName, DecodeError};
+use crate::protocol::{DecodeError, argument};
 
 /// Text; empty is as good as none.
 #[derive(Default, Deserialize)]

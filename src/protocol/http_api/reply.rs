@@ -9,11 +9,12 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::protocol::centrifuge::{ClientError, is_json};
-use crate::protocol::http_api::{Fault, Form};
-use crate::protocol::{
-    ChannelName, ClientId, ClientInfo, CommandError, Outcome, Position, Publication, Push,
+use crate::model::{
+    ChannelName, ClientError, ClientId, ClientInfo, CommandError, Outcome, Position, Publication,
+    Push,
 };
+use crate::protocol::centrifuge::is_json;
+use crate::protocol::http_api::{Fault, Form};
 
 /// `{"result": …}` or `{"error": …}`: the answer to a request or to a channel of a broadcast.
 #[derive(Debug, Serialize)]
@@ -316,7 +317,7 @@ impl<'a> Named<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Epoch, PushBody, ShardId};
+    use crate::model::{Epoch, PushBody, ShardId};
 
     const POSITION: Position = Position { offset: 9, epoch: Epoch(0xab) };
 

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::model::{
+    ChannelName, ClientId, Command, EpochClaim, HistoryFilter, PATTERN_FORM, Pattern, Publication,
+    Target,
+};
+use crate::protocol::DecodeError;
 use crate::protocol::argument::{self, is_label};
 use crate::protocol::http_api::field::{
     Pairs, Since, Text, Unused, base64, expire_at, raw, refuse,
 };
 use crate::protocol::http_api::subscription::{Subscribe, Unsubscribe};
 use crate::protocol::http_api::{Fault, Method};
-use crate::protocol::{
-    ChannelName, ClientId, Command, DecodeError, EpochClaim, HistoryFilter, Pattern, Publication,
-    Target,
-};
 
 /// One request, decoded and checked.
 #[derive(Debug)]
@@ -333,7 +334,11 @@ struct Channels {
 
 impl Channels {
     fn request(self) -> Result<Request, Fault> {
-        let pattern = self.pattern.get().map(Pattern::parse).transpose()?;
+        let refusal = DecodeError::BadValue { key: "pattern", expected: PATTERN_FORM };
+        let pattern = match self.pattern.get() {
+            Some(text) => Some(Pattern::parse(text).ok_or(refusal)?),
+            None => None,
+        };
         Ok(Request::Command(Command::Channels { pattern }, Form::Channels))
     }
 }

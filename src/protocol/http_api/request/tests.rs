@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{BATCH_COMMANDS_MAX, CHANNELS_PER_COMMAND_MAX};
-use crate::protocol::centrifuge::{ClientError, PositionClaim};
+use crate::model::{
+    ChannelGrant, ClientError, Epoch, PositionClaim, ShardId, SubscribeOptions, Version,
+};
 use crate::protocol::http_api::{decode_batch, decode_lines};
-use crate::protocol::{ChannelGrant, Epoch, ShardId, SubscribeOptions, Version};
 use crate::token::Overrides;
 
 const CLIENT: &str = "010000000200000003";

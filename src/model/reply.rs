@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::protocol::{ChannelName, ClientId, ClientInfo, Position, Push};
+use crate::model::{ChannelName, ClientId, ClientInfo, Position, Push};
 
 /// The answer to one command.
 #[derive(Clone, Debug)]
@@ -100,90 +100,47 @@ impl From<ClientError> for ClientFault {
     }
 }
 
-/// What goes wrong with a command, by the protocol's own codes.
-///
-/// SDKs try again what is temporary, and fetch a new token for the code 109 in the reply to
-/// `connect` or `subscribe`. Anything else is final to them: it ends the connection (`connect`,
-/// `refresh`) or the subscription (`subscribe`, `sub_refresh`) until the application begins anew.
-/// So the same code may be temporary in one place and final in another: what matters is whether
-/// the client could come back.
+/// What goes wrong with a command. The same cause may be temporary in one place and final in
+/// another: what matters is whether the client could come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientError {
-    /// 100, temporary: try again.
+    /// It could not be done now. Temporary.
     Internal,
-    /// 101.
+    /// The token is none that opens this.
     Unauthorized,
-    /// 102.
+    /// The channel's namespace is not configured.
     UnknownChannel,
-    /// 103.
+    /// The rules of the channel do not let the client.
     PermissionDenied,
-    /// 103, temporary: a `sub_refresh` may cross the push that ends the subscription, of which the
-    /// client will make a new one by itself.
+    /// Not subscribed. Temporary: a `sub_refresh` may cross the push that ends the subscription, of
+    /// which the client will make a new one by itself.
     NotSubscribed,
-    /// 104.
+    /// There is no such command.
     MethodNotFound,
-    /// 105.
+    /// The client hears the channel already.
     AlreadySubscribed,
-    /// 106.
+    /// More than the edge allows.
     LimitExceeded,
-    /// 106, temporary: somebody else may leave the channel.
+    /// The channel has all the subscribers it may have. Temporary: somebody may leave it.
     ChannelFull,
-    /// 107.
+    /// The command is not what it must be.
     BadRequest,
-    /// 108.
+    /// The channel lacks what was asked for.
     NotAvailable,
-    /// 109.
+    /// The token has expired.
     TokenExpired,
-    /// 109, temporary: the token of a `sub_refresh`. The subscription goes on for as long as it is
+    /// The token of a `sub_refresh` has. Temporary: the subscription goes on for as long as it is
     /// good, and until then the client may find a better token.
     RenewalExpired,
-    /// 110.
+    /// The connection or subscription has expired.
     Expired,
-    /// 111, temporary.
+    /// More commands than the rates allow. Temporary.
     TooManyRequests,
-    /// 112.
+    /// What was missed cannot be recovered.
     UnrecoverablePosition,
 }
 
 impl ClientError {
-    /// The protocol's number.
-    pub fn code(self) -> u32 {
-        match self {
-            Self::Internal => 100,
-            Self::Unauthorized => 101,
-            Self::UnknownChannel => 102,
-            Self::PermissionDenied | Self::NotSubscribed => 103,
-            Self::MethodNotFound => 104,
-            Self::AlreadySubscribed => 105,
-            Self::LimitExceeded | Self::ChannelFull => 106,
-            Self::BadRequest => 107,
-            Self::NotAvailable => 108,
-            Self::TokenExpired | Self::RenewalExpired => 109,
-            Self::Expired => 110,
-            Self::TooManyRequests => 111,
-            Self::UnrecoverablePosition => 112,
-        }
-    }
-
-    /// The protocol's words.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Internal => "internal server error",
-            Self::Unauthorized => "unauthorized",
-            Self::UnknownChannel => "unknown channel",
-            Self::PermissionDenied | Self::NotSubscribed => "permission denied",
-            Self::MethodNotFound => "method not found",
-            Self::AlreadySubscribed => "already subscribed",
-            Self::LimitExceeded | Self::ChannelFull => "limit exceeded",
-            Self::BadRequest => "bad request",
-            Self::NotAvailable => "not available",
-            Self::TokenExpired | Self::RenewalExpired => "token expired",
-            Self::Expired => "expired",
-            Self::TooManyRequests => "too many requests",
-            Self::UnrecoverablePosition => "unrecoverable position",
-        }
-    }
-
     /// Whether the same command may succeed later.
     pub fn is_temporary(self) -> bool {
         matches!(

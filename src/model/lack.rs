@@ -1,9 +1,7 @@
 //! What a channel lacks, and which option gives it: whoever is told that something is not there
 //! should not have to search for that.
 
-use crate::config::{NAMESPACE_NAME_FORM, is_namespace_name};
-use crate::protocol::refusal::shorten;
-use crate::protocol::{ChannelName, CommandError};
+use crate::model::{ChannelName, CommandError, NAMESPACE_NAME_FORM, excerpt, is_namespace_name};
 
 /// What may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +19,7 @@ impl Lack {
     pub fn remedy(self, channel: &ChannelName) -> String {
         let section = match channel.namespace() {
             Some(name) if !is_namespace_name(name) => {
-                let name = shorten(name);
+                let name = excerpt(name);
                 return format!(
                     "\"{name}\" cannot be a namespace, which has {NAMESPACE_NAME_FORM}"
                 );

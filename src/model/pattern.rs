@@ -5,7 +5,6 @@ use std::str::Chars;
 use regex::{Regex, RegexBuilder};
 
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
-use crate::protocol::DecodeError;
 
 /// A pattern: `*` stands for any characters, `?` for one, `[abc]` and `[a-z]` for one of these,
 /// `[!a-z]` for one of all others, `{a,b}` for one of several patterns, and `\` takes its meaning
@@ -14,19 +13,22 @@ use crate::protocol::DecodeError;
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
+/// What a pattern must be.
+pub const PATTERN_FORM: &str =
+    "a pattern of at most 255 bytes whose brackets and braces are closed";
+
 /// Most bytes of a pattern in the form in which it is compared.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 impl Pattern {
-    /// Reads a pattern from outside.
-    pub fn parse(pattern: &str) -> Result<Self, DecodeError> {
-        let expected = "a pattern of at most 255 bytes whose brackets and braces are closed";
+    /// Reads a pattern from outside; `None` if it is not of the form.
+    pub fn parse(pattern: &str) -> Option<Self> {
         let is_short = pattern.len() <= CHANNEL_NAME_BYTES_MAX;
         let expression = is_short.then(|| expression(pattern)).flatten();
         let regex = expression.and_then(|expression| {
             RegexBuilder::new(&expression).size_limit(COMPILED_BYTES_MAX).build().ok()
         });
-        regex.map(Self).ok_or(DecodeError::BadValue { key: "pattern", expected })
+        regex.map(Self)
     }
 
     /// Whether a name fits.
@@ -135,7 +137,7 @@ mod tests {
     fn what_is_not_closed_or_too_long_is_refused() {
         let long = "a".repeat(256);
         for pattern in ["[", "[a", "[]", "[!]", "[z-a]", "[a-", "{", "{a,b", "{{a}", "\\", &long] {
-            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
+            assert!(Pattern::parse(pattern).is_none(), "{pattern}");
         }
     }
 
@@ -147,8 +149,8 @@ mod tests {
             let pattern = Pattern::parse(&pattern).unwrap();
             assert!((0..1000).all(|_| !pattern.matches(&name)), "{part}");
         }
-        assert!(Pattern::parse(&"{".repeat(CHANNEL_NAME_BYTES_MAX)).is_err());
+        assert!(Pattern::parse(&"{".repeat(CHANNEL_NAME_BYTES_MAX)).is_none());
         let nested = "{".repeat(127) + &"}".repeat(127);
-        assert!(Pattern::parse(&nested).is_ok_and(|pattern| pattern.matches("")));
+        assert!(Pattern::parse(&nested).is_some_and(|pattern| pattern.matches("")));
     }
 }

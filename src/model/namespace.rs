@@ -7,7 +7,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::protocol::ChannelName;
+use crate::model::ChannelName;
+
+/// Longest name of a namespace in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What such a name is.
+pub const NAMESPACE_NAME_FORM: &str = "a name of 1 to 64 letters, digits, _, - and .";
 
 /// Who may do something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +135,12 @@ impl Namespaces {
             Some(name) => self.named.get(name),
         }
     }
+}
+
+/// Whether a namespace may be called so.
+pub fn is_namespace_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 #[cfg(test)]

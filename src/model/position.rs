@@ -47,6 +47,17 @@ pub struct Position {
     pub epoch: Epoch,
 }
 
+/// Where a client says it stood in a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PositionClaim {
+    /// Whether it wants what it missed.
+    pub recover: bool,
+    /// The stream's life.
+    pub epoch: String,
+    /// The last publication it saw.
+    pub offset: u64,
+}
+
 /// Which life of a stream a client says that its offset belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EpochClaim {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::protocol::{ClientId, ClientInfo};
-use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
+use crate::model::{ClientId, ClientInfo};
 
 /// A message on its way to sockets. Shared between shards behind an `Arc`, never changed.
 #[derive(Debug)]
@@ -63,21 +62,15 @@ impl Version {
 }
 
 impl Publication {
-    /// Encodes a payload. Text must be UTF-8; the decoder of commands has checked it.
-    pub fn new(text: bool, payload: &[u8], received_nanos: u64) -> Self {
-        let mut header = [0; SERVER_HEADER_BYTES_MAX];
-        let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let header_bytes = encode_header(&mut header, opcode, true, payload.len() as u64);
-        let mut frame = Vec::with_capacity(header_bytes + payload.len());
-        frame.extend_from_slice(&header[..header_bytes]);
-        frame.extend_from_slice(payload);
-        Self {
-            frame: frame.into(),
-            header_bytes: header_bytes as u8,
-            text,
-            received_nanos,
-            extra: None,
-        }
+    /// Of the frame that the raw door sends, in which the payload stands behind so many bytes.
+    /// `protocol` makes the frame: see [`Publication::new`].
+    pub(crate) fn of_frame(
+        frame: Vec<u8>,
+        header_bytes: u8,
+        text: bool,
+        received_nanos: u64,
+    ) -> Self {
+        Self { frame: frame.into(), header_bytes, text, received_nanos, extra: None }
     }
 
     /// Leaves one connection out.

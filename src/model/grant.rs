@@ -1,6 +1,6 @@
 //! What a subscription is given along, by a token or by a backend.
 
-use crate::protocol::centrifuge::PositionClaim;
+use crate::model::PositionClaim;
 use crate::token::Overrides;
 
 /// What a verified subscription token says, a connection token of one channel, or a backend.

@@ -1,6 +1,6 @@
 //! Joins the parts of an outcome that several shards sent.
 
-use crate::protocol::Outcome;
+use crate::model::Outcome;
 
 impl Outcome {
     /// Takes in the part of another shard. Only what several shards are asked for has parts; of
@@ -31,7 +31,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{ChannelName, Epoch, Position};
+    use crate::model::{ChannelName, Epoch, Position};
 
     fn name(text: &str) -> ChannelName {
         ChannelName::parse(text.as_bytes()).unwrap()

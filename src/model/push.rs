@@ -5,8 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::protocol::centrifuge::encode_push;
-use crate::protocol::{ChannelName, ClientInfo, Publication};
+use crate::model::{ChannelName, ClientInfo, Publication};
 
 /// The form in which a connection is sent things; decided by the door it came through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -99,23 +98,13 @@ impl Push {
         }
     }
 
-    /// The frame for subscribers of a variant; raw ones hear of publications alone.
-    pub fn frame(&self, variant: Variant) -> Option<&Bytes> {
-        match variant {
-            Variant::Raw => self.publication().map(|publication| publication.frame()),
-            Variant::Json | Variant::Protobuf => Some(&self.encoded(variant).frame),
-        }
-    }
-
-    /// The publication by itself, as replies in a managed variant repeat it.
-    pub fn object(&self, variant: Variant) -> &[u8] {
-        let encoded = self.encoded(variant);
-        let Range { start, end } = encoded.object;
-        &encoded.frame[start as usize..end as usize]
-    }
-
-    fn encoded(&self, variant: Variant) -> &EncodedPush {
+    /// The frame of a managed variant: `encode` makes it the first time that it is asked for.
+    pub(crate) fn encoded(
+        &self,
+        variant: Variant,
+        encode: impl FnOnce(&ChannelName, &PushBody) -> EncodedPush,
+    ) -> &EncodedPush {
         let cell = if variant == Variant::Protobuf { &self.protobuf } else { &self.json };
-        cell.get_or_init(|| encode_push(variant, &self.channel, &self.body))
+        cell.get_or_init(|| encode(&self.channel, &self.body))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{
+use crate::model::{
     ChannelName, ClientId, ClientInfo, Epoch, EpochClaim, Pattern, Position, Publication, Push,
     SubscribeOptions,
 };

@@ -1,6 +1,6 @@
 //! Who a client is, as other clients see it in presence, joins, leaves and publications.
 
-use crate::protocol::ClientId;
+use crate::model::ClientId;
 
 /// One connection of a user in a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]

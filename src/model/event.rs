@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::protocol::{ChannelName, ClientId, ShardId};
+use crate::model::{ChannelName, ClientId, ShardId};
 
 /// One event, on its way from a shard to the `PUB` and `XPUB` endpoints.
 #[derive(Clone, Debug)]
