@@ -40,7 +40,7 @@ fn commands(criterion: &mut Criterion) {
     let rules = Namespace {
         publish: Permission::Everybody,
         presence: true,
-        read_presence: Permission::Everybody,
+        read_presence: Some(Permission::Everybody),
         ..Namespace::default()
     };
     for (name, run) in RUNS {

@@ -1,80 +1,72 @@
 //! The rules of channels: one set for channels without a namespace, one for personal channels,
 //! and one for each namespace.
 //!
-//! Namespaces are the only options whose key an operator chooses. What is wrong with a name is
-//! said here; what contradicts itself inside one set of rules is found in `check`.
+//! The rules and their defaults are those of [`Namespace`]; here is how each is written. Namespaces
+//! are the only options whose key an operator chooses. What is wrong with a name is said here; what
+//! contradicts itself inside one set of rules is found in `check`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::codec::{Flag, Number, OneOf, Optional, Time, choices};
-use super::group::{Described, Group, GroupReader, Reader, nearest, options};
+use super::codec::{Flag, Number, OneOf, Optional, Seconds, names};
+use super::group::{Described, Group, GroupReader, Reader, group, nearest};
 use super::node::{Node, Value};
-use crate::model::{NAMESPACE_NAME_FORM, is_namespace_name};
+use crate::model::{NAMESPACE_NAME_FORM, Namespace, Permission, WhenSlow, is_namespace_name};
 
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const YEAR: u32 = 365 * 24 * 3600;
 
-choices! {
-    /// Who may do something in a channel. Backends always may.
+names! {
     Permission {
-        /// No client.
         Nobody = "nobody",
-        /// Clients whose token allows the channel.
         Token = "token",
-        /// Every client.
         Everybody = "everybody",
     }
 }
 
-choices! {
-    /// What becomes of a subscriber that falls too far behind.
+names! {
     WhenSlow {
-        /// It is told to subscribe again, and recovers what it missed from the history.
         Resubscribe = "resubscribe",
-        /// It is disconnected.
         Disconnect = "disconnect",
     }
 }
 
-options! {
+group! {
     /// Rules of the channels without a namespace, such as "lobby".
-    Rules {
+    Namespace {
         /// Most publications that a channel remembers; 0 means that it has no history.
-        history_size: usize as Number = 0, 0..=100_000;
+        history_size: usize as Number, 0..=100_000;
         /// Time for which a publication is remembered.
-        history_ttl: Duration as Time = 300 * SECOND, SECOND..=365 * DAY;
+        history_ttl: u32 as Seconds, 1..=YEAR;
         /// Whether subscribers of a channel with history get what they missed while they were
         /// away.
-        recovery: bool as Flag = true;
+        recovery: bool as Flag;
         /// Whether it can be asked who is subscribed.
-        presence: bool as Flag = false;
+        presence: bool as Flag;
         /// Whether subscribers and backends hear of every client that joins or leaves.
-        join_leave: bool as Flag = false;
+        join_leave: bool as Flag;
         /// Who may subscribe. "token" means clients whose token allows the channel, "nobody" those
         /// that a backend subscribes and no others, whatever their token says.
-        subscribe: Permission as OneOf = Permission::Everybody;
+        subscribe: Permission as OneOf;
         /// Who may publish. "token" means clients that a token let subscribe.
-        publish: Permission as OneOf = Permission::Nobody;
+        publish: Permission as OneOf;
         /// Who may read the history; left out, those who may subscribe. "token" means clients that
         /// a token let subscribe.
-        read_history: Option<Permission> as Optional<OneOf> = None;
+        read_history: Option<Permission> as Optional<OneOf>;
         /// Who may ask who is subscribed; left out, those who may subscribe. "token" means clients
         /// that a token let subscribe.
-        read_presence: Option<Permission> as Optional<OneOf> = None;
+        read_presence: Option<Permission> as Optional<OneOf>;
         /// Most connections that may be subscribed to a channel; 0 means no limit.
-        subscribers_max: usize as Number = 0, 0..=100_000_000;
+        subscribers_max: usize as Number, 0..=100_000_000;
         /// What becomes of a subscriber that is too slow. "resubscribe" disconnects it all the
         /// same if the channel has no recovery or the client speaks no protocol that could.
-        when_slow: WhenSlow as OneOf = WhenSlow::Resubscribe;
+        when_slow: WhenSlow as OneOf;
     }
 }
 
 /// The rules of each namespace by its name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Namespaces(pub BTreeMap<String, Rules>);
+pub struct NamedRules(pub BTreeMap<String, Namespace>);
 
-impl Group for Namespaces {
+impl Group for NamedRules {
     /// Names are the operator's choice.
     const KEYS: &'static [&'static str] = &[];
     const REQUIRED: &'static [&'static str] = &[];
@@ -98,8 +90,8 @@ impl Group for Namespaces {
             return true;
         }
         match single {
-            Some((name, option)) if !Rules::KEYS.contains(&option) => {
-                let nearest = nearest(option, Rules::KEYS.iter().copied());
+            Some((name, option)) if !Namespace::KEYS.contains(&option) => {
+                let nearest = nearest(option, Namespace::KEYS.iter().copied());
                 let nearest = nearest.map(|option| format!("namespaces.{name}.{option}"));
                 reader.unknown(node, nearest);
                 true

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use super::channel::{Permission, Rules};
 use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
 use super::error::{Error, Origin};
 use super::group::Reader;
 use super::pairs;
 use super::table::{Config, Token};
+use crate::model::{Namespace, Permission};
 
 /// Checks everything, rounds what is to be rounded and applies `--dev`.
 pub(super) fn finish(config: &mut Config, dev: bool, reader: &mut Reader) {
@@ -123,9 +123,9 @@ fn check_api(config: &Config, reader: &mut Reader) {
 }
 
 /// Rules that can have no effect: somebody believes in them.
-fn check_rules(rules: &Rules, section: &str, reader: &mut Reader) {
+fn check_rules(rules: &Namespace, section: &str, reader: &mut Reader) {
     let place = Place(section.to_owned());
-    if rules.history_size == 0 && rules.history_ttl != Rules::default().history_ttl {
+    if rules.history_size == 0 && rules.history_ttl != Namespace::default().history_ttl {
         let remedy = format!("set {section}.history_size, or remove it");
         place.conflict("history_ttl", ("there is no history", &remedy), reader);
     }
@@ -140,7 +140,7 @@ fn check_rules(rules: &Rules, section: &str, reader: &mut Reader) {
 }
 
 /// A user's sessions are in its personal channel from the start, and nobody else ever is.
-fn check_personal(rules: &Rules, reader: &mut Reader) {
+fn check_personal(rules: &Namespace, reader: &mut Reader) {
     if rules.subscribe == Permission::Nobody {
         let problem = ("users are always subscribed to their personal channel", "remove it");
         Place("personal".to_owned()).conflict("subscribe", problem, reader);

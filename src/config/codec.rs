@@ -116,6 +116,29 @@ impl Codec<Duration> for Time {
     }
 }
 
+/// A duration in whole seconds. What lies between two is rounded up; less than one is none, which
+/// limits that begin at one refuse.
+pub(super) struct Seconds;
+
+impl Codec<u32> for Seconds {
+    fn parse(node: &Node) -> Option<u32> {
+        let time = Time::parse(node)?;
+        let seconds = match time.as_secs() {
+            0 => 0,
+            whole => whole + u64::from(time.subsec_nanos() > 0),
+        };
+        Some(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
+    fn expected() -> String {
+        Time::expected()
+    }
+
+    fn render(value: &u32) -> Rendered {
+        Time::render(&Duration::from_secs((*value).into()))
+    }
+}
+
 /// An address to listen on.
 pub(super) struct Address;
 
@@ -252,9 +275,22 @@ macro_rules! choices {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl $crate::config::codec::Choice for $name {
-            const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $text)),+];
-        }
+        $crate::config::codec::names! { $name { $($variant = $text,)+ } }
     };
 }
 pub(super) use choices;
+
+/// Gives the variants of an enum, all of them, their names in the configuration.
+macro_rules! names {
+    ($name:ident { $($variant:ident = $text:literal,)+ }) => {
+        impl $crate::config::codec::Choice for $name {
+            const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $text)),+];
+        }
+
+        // A variant without a name does not compile.
+        const _: fn($name) = |choice| match choice {
+            $($name::$variant)|+ => {}
+        };
+    };
+}
+pub(super) use names;

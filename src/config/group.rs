@@ -219,6 +219,22 @@ macro_rules! options {
             }
         }
 
+        $crate::config::group::group! {
+            $(#[doc = $about])+
+            $name $(requires [$($required),+])? {
+                $($(#[doc = $doc])+ $key: $type as $codec $(, $limits)?;)+
+            }
+        }
+    };
+}
+pub(super) use options;
+
+/// Makes a group of a struct, of which each field is an option.
+macro_rules! group {
+    ($(#[doc = $about:literal])+ $name:ident $(requires [$($required:ident),+])? {
+        $($(#[doc = $doc:literal])+
+        $key:ident: $type:ty as $codec:ty $(, $limits:expr)?;)+
+    }) => {
         impl $crate::config::group::Group for $name {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
             const REQUIRED: &'static [&'static str] = &[$($(stringify!($required)),+)?];
@@ -251,6 +267,8 @@ macro_rules! options {
 
             fn describe(&self) -> Vec<$crate::config::group::Described> {
                 use $crate::config::codec::Codec;
+                // A field that is no option does not compile.
+                let Self { $($key),+ } = self;
                 vec![$({
                     #[allow(unused_mut, unused_assignments, reason = "not every option has limits")]
                     let mut limits: Option<std::ops::RangeInclusive<$type>> = None;
@@ -260,11 +278,11 @@ macro_rules! options {
                         is_required: Self::REQUIRED.contains(&stringify!($key)),
                         doc: concat!($($doc, "\n"),+),
                         expected: $crate::config::group::expected::<$codec, $type>(limits.as_ref()),
-                        value: <$codec as Codec<$type>>::render(&self.$key),
+                        value: <$codec as Codec<$type>>::render($key),
                     }
                 }),+]
             }
         }
     };
 }
-pub(super) use options;
+pub(super) use group;

@@ -33,7 +33,7 @@ mod web;
 use crate::limits;
 
 pub use api_key::ApiKey;
-pub use channel::{Namespaces, Permission, Rules, WhenSlow};
+pub use channel::NamedRules;
 pub use endpoint::{Curve, CurveRole, Endpoint, Format, Mode, SocketKind};
 pub use error::{Error, Errors, Origin};
 pub use key::{PublicKey, SecretKey};

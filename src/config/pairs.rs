@@ -1,12 +1,12 @@
 //! Options that contradict each other: each is right alone, and together one makes the other
 //! useless or turns against clients that did nothing wrong.
 
-use super::channel::{Permission, Rules};
 use super::check::Place;
 use super::endpoint::Endpoint;
 use super::error::Origin;
 use super::group::Reader;
 use super::table::Config;
+use crate::model::{Namespace, Permission};
 
 /// The limit of what clients send.
 const MESSAGES_OF_CLIENTS: &str = "websocket.message_bytes_max";
@@ -78,7 +78,7 @@ fn may_clients_publish(config: &Config) -> bool {
     all_rules(config).any(|rules| rules.publish != Permission::Nobody)
 }
 
-fn all_rules(config: &Config) -> impl Iterator<Item = &Rules> {
+fn all_rules(config: &Config) -> impl Iterator<Item = &Namespace> {
     [&config.channels, &config.personal].into_iter().chain(config.namespaces.0.values())
 }
 
@@ -127,7 +127,7 @@ fn check_message(bytes: usize, place: &Place, config: &Config, reader: &mut Read
     }
 }
 
-fn has_no_history(rules: &Rules) -> bool {
+fn has_no_history(rules: &Namespace) -> bool {
     rules.history_size == 0
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_key::{ApiKey, ApiKeys};
-use super::channel::{Namespaces, Rules};
+use super::channel::NamedRules;
 use super::codec::{Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, choices};
 use super::endpoint::{Endpoint, Endpoints, default_endpoints};
 use super::group::{Described, Group, GroupReader, Reader, nearest, options};
@@ -20,6 +20,7 @@ use super::secret::{
 };
 use super::web::{Subprotocols, WebOrigins};
 use crate::limits::{CHANNELS_PER_CLIENT_MAX, SHARDS_MAX};
+use crate::model::Namespace;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -421,10 +422,10 @@ sections! {
     websocket: Websocket,
     heartbeat: Heartbeat,
     client: Client,
-    channels: Rules,
+    channels: Namespace,
     /// Rules of personal channels, "#user": the keys of [channels] with the same defaults.
-    personal: Rules,
-    namespaces: Namespaces,
+    personal: Namespace,
+    namespaces: NamedRules,
     history: History,
     idempotency: Idempotency,
     presence: Presence,

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::group::{Group, Rendered};
 use super::*;
+use crate::model::{Namespace, Permission};
 
 const KEY: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
 
@@ -264,10 +265,11 @@ fn namespaces_come_from_every_source() {
     .unwrap();
     let rules = &config.namespaces.0;
     assert_eq!(rules.keys().collect::<Vec<_>>(), ["Empty", "a.b", "chat", "game"]);
-    let hour = std::time::Duration::from_secs(3600);
-    let chat = Rules { history_size: 10, presence: true, history_ttl: hour, ..Rules::default() };
+    let chat =
+        Namespace { history_size: 10, presence: true, history_ttl: 3600, ..Namespace::default() };
     assert_eq!(rules["chat"], chat);
-    let dotted = Rules { subscribe: Permission::Token, recovery: false, ..Rules::default() };
+    let dotted =
+        Namespace { subscribe: Permission::Token, recovery: false, ..Namespace::default() };
     assert_eq!(rules["a.b"], dotted);
     assert_eq!(rules["game"].publish, Permission::Everybody);
     // Nothing is inherited.
@@ -580,7 +582,7 @@ fn tomlish() -> impl Strategy<Value = String> {
     let keys: Vec<String> = Config::keys()
         .into_iter()
         .chain(Endpoint::KEYS.iter().chain(Curve::KEYS).map(|key| (*key).to_owned()))
-        .chain(Rules::KEYS.iter().map(|key| format!("namespaces.x.{key}")))
+        .chain(Namespace::KEYS.iter().map(|key| format!("namespaces.x.{key}")))
         .chain(["[[ingest.endpoints]]", "[ingest.endpoints.curve]", "[public]"].map(String::from))
         .chain(["[namespaces.y]", "namespaces"].map(String::from))
         .collect();

@@ -11,7 +11,7 @@ use crate::edge::Addresses;
 use crate::http::OriginPolicy;
 use crate::ingest::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 use crate::mesh::ShardPort;
-use crate::model::{Namespace, Namespaces, Permission, WhenSlow};
+use crate::model::Namespaces;
 use crate::shard::Settings;
 use crate::sys::{host, ring};
 use crate::ws::Limits;
@@ -121,35 +121,10 @@ impl Common {
         addresses: &Addresses,
     ) -> Self {
         let rules = config.namespaces.0.iter();
-        let named = rules.map(|(name, rules)| (name.as_str().into(), namespace(rules))).collect();
-        let namespaces =
-            Namespaces::new(namespace(&config.channels), namespace(&config.personal), named);
+        let named = rules.map(|(name, rules)| (name.as_str().into(), rules.clone())).collect();
+        let namespaces = Namespaces::new(config.channels.clone(), config.personal.clone(), named);
         let internal_port = addresses.internal.port();
         Self { namespaces: Arc::new(namespaces), shards, epoch_seed, internal_port }
-    }
-}
-
-fn namespace(rules: &config::Rules) -> Namespace {
-    let permission = |configured| match configured {
-        config::Permission::Nobody => Permission::Nobody,
-        config::Permission::Token => Permission::Token,
-        config::Permission::Everybody => Permission::Everybody,
-    };
-    Namespace {
-        history_size: rules.history_size,
-        history_ttl: seconds(rules.history_ttl),
-        recovery: rules.recovery,
-        presence: rules.presence,
-        join_leave: rules.join_leave,
-        subscribe: permission(rules.subscribe),
-        publish: permission(rules.publish),
-        read_history: permission(rules.read_history.unwrap_or(rules.subscribe)),
-        read_presence: permission(rules.read_presence.unwrap_or(rules.subscribe)),
-        subscribers_max: rules.subscribers_max,
-        when_slow: match rules.when_slow {
-            config::WhenSlow::Resubscribe => WhenSlow::Resubscribe,
-            config::WhenSlow::Disconnect => WhenSlow::Disconnect,
-        },
     }
 }
 
@@ -271,7 +246,7 @@ fn curve(curve: &config::Curve) -> Curve {
 mod tests {
     use super::*;
     use crate::config::{Setting, Sources};
-    use crate::model::ChannelName;
+    use crate::model::{ChannelName, Namespace, Permission, WhenSlow};
 
     fn load(options: &[(&str, &str)]) -> Config {
         let setting = |(key, value): &(&str, &str)| Setting {
@@ -317,11 +292,11 @@ mod tests {
         assert_eq!(of("a.b:x"), Some(dotted));
         let chat = Namespace {
             subscribe: Permission::Token,
-            read_history: Permission::Token,
-            read_presence: Permission::Token,
             when_slow: WhenSlow::Disconnect,
             ..default()
         };
+        assert_eq!(chat.history_readers(), Permission::Token);
+        assert_eq!(chat.presence_readers(), Permission::Token);
         assert_eq!(of("chat:lobby"), Some(chat));
         assert_eq!(of("other:lobby"), None);
     }

@@ -464,11 +464,11 @@ impl Hub {
 }
 
 fn presence_readers(rules: &Namespace) -> Result<Permission, Lack> {
-    if rules.presence { Ok(rules.read_presence) } else { Err(Lack::Presence) }
+    if rules.presence { Ok(rules.presence_readers()) } else { Err(Lack::Presence) }
 }
 
 fn history_readers(rules: &Namespace) -> Result<Permission, Lack> {
-    if rules.has_history() { Ok(rules.read_history) } else { Err(Lack::History) }
+    if rules.has_history() { Ok(rules.history_readers()) } else { Err(Lack::History) }
 }
 
 /// How long a publication is in a reply, with what separates it from the next.

@@ -68,10 +68,10 @@ pub struct Namespace {
     pub subscribe: Permission,
     /// Who may publish.
     pub publish: Permission,
-    /// Who may read history.
-    pub read_history: Permission,
-    /// Who may read presence.
-    pub read_presence: Permission,
+    /// Who may read history; `None` means those who may subscribe.
+    pub read_history: Option<Permission>,
+    /// Who may read presence; `None` means those who may subscribe.
+    pub read_presence: Option<Permission>,
     /// Most subscribers of a channel on all shards; 0 means no limit.
     pub subscribers_max: usize,
     /// What becomes of slow subscribers.
@@ -88,8 +88,8 @@ impl Default for Namespace {
             join_leave: false,
             subscribe: Permission::Everybody,
             publish: Permission::Nobody,
-            read_history: Permission::Everybody,
-            read_presence: Permission::Everybody,
+            read_history: None,
+            read_presence: None,
             subscribers_max: 0,
             when_slow: WhenSlow::Resubscribe,
         }
@@ -100,6 +100,16 @@ impl Namespace {
     /// Whether channels have a stream: offsets, an epoch, and publications that are remembered.
     pub fn has_history(&self) -> bool {
         self.history_size > 0
+    }
+
+    /// Who may read history, whether that was said or not.
+    pub fn history_readers(&self) -> Permission {
+        self.read_history.unwrap_or(self.subscribe)
+    }
+
+    /// Who may read presence, whether that was said or not.
+    pub fn presence_readers(&self) -> Permission {
+        self.read_presence.unwrap_or(self.subscribe)
     }
 
     /// Whether a channel's home has to know every subscriber by name.
