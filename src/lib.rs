@@ -56,8 +56,8 @@
 //!  doctor                       reads the host; knows nothing of the edge's inside
 //!  log                          lines on their way to standard error
 //!  config                       options
-//!  model                        the words of the domain, in no form in which they travel
 //!  token                        what clients' tokens say
+//!  model                        the words of the domain, in no form in which they travel
 //!  metrics  limits  sys         counters, constants, the data ring and other syscalls
 //! ```
 //!

@@ -10,10 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{Configuration, fail, print};
 use crate::keys::{self, Timing};
 use crate::limits::TOKEN_BYTES_MAX;
+use crate::model::Overrides;
 use crate::sys::Clock;
-use crate::token::{
-    ConnectionClaims, Flaw, Json, Overrides, SubscriptionClaims, TokenError, Verifier,
-};
+use crate::token::{ConnectionClaims, Flaw, Json, SubscriptionClaims, TokenError, Verifier};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -13,8 +13,9 @@ use crate::hub::managed::Question;
 use crate::hub::roll::Roll;
 use crate::hub::rows::NONE;
 use crate::mesh::{Attend, Attendance, Attended, Attendee, Envelope, Handle, Standing};
-use crate::model::{ChannelName, ClientId, ClientInfo, CommandError, EventKind, Push, PushBody};
-use crate::token::Overrides;
+use crate::model::{
+    ChannelName, ClientId, ClientInfo, CommandError, EventKind, Overrides, Push, PushBody,
+};
 
 impl Hub {
     /// Asks the home of a channel of which the connection has just become a member. Returns the

@@ -9,8 +9,7 @@
 use crate::hub::Hub;
 use crate::hub::managed::Subscription;
 use crate::mesh::Standing;
-use crate::model::Namespace;
-use crate::token::Overrides;
+use crate::model::{Namespace, Overrides};
 
 /// What a client asks for when it subscribes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,8 @@ use crate::hub::rows::NONE;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
 use crate::mesh::{Asker, Enter, Envelope, Outbound, Refusal};
 use crate::model::{
-    ChannelGrant, ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind,
+    ChannelGrant, ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind, Overrides,
 };
-use crate::token::Overrides;
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 

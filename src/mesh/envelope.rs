@@ -5,9 +5,8 @@ use std::sync::Arc;
 use crate::mesh::Weight;
 use crate::model::{
     Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Namespace,
-    Position, Push, ShardId, Target, Ticket, Variant,
+    Overrides, Position, Push, ShardId, Target, Ticket, Variant,
 };
-use crate::token::Overrides;
 
 /// Where a member shard keeps its own part of a channel: one for each wire variant that it has
 /// subscribers in, and another for those that hear of joins and leaves otherwise than the namespace

@@ -27,7 +27,7 @@ pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientIdError, ShardId};
 pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target, Ticket};
 pub use event::{Event, EventKind};
-pub use grant::{ChannelGrant, SubscribeOptions};
+pub use grant::{ChannelGrant, Overrides, SubscribeOptions};
 pub use info::ClientInfo;
 pub use lack::Lack;
 pub use namespace::{

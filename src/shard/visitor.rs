@@ -9,11 +9,11 @@ use crate::http::uri::{QueryValue, query_pairs};
 use crate::http::{About, Head, Refusal};
 use crate::hub::Session;
 use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
-use crate::model::ChannelName;
+use crate::model::{ChannelName, Overrides};
 use crate::shard::Shard;
 use crate::shard::report::TokenFault;
 use crate::sys::Clock;
-use crate::token::{ConnectionClaims, Overrides, TokenError};
+use crate::token::{ConnectionClaims, TokenError};
 
 pub(super) const INVALID_TOKEN: Refusal = Refusal::unauthorized("The token is not valid.");
 

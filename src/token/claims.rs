@@ -14,6 +14,7 @@ use super::payload::{
 use crate::limits::{
     CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX, USER_BYTES_MAX,
 };
+use crate::model::Overrides;
 
 /// What a connection token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,21 +70,6 @@ pub struct SubscribeOptions {
     pub data: Option<Json>,
     /// Options of the channel that this subscription has otherwise.
     pub overrides: Overrides,
-}
-
-/// Options of a channel that one subscription has otherwise; `None` leaves them as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// Whether the subscriber is in the channel's presence, where there is one.
-    pub presence: Option<bool>,
-    /// Whether its join and leave are made known.
-    pub join_leave: Option<bool>,
-    /// Whether it can recover what it misses without asking for that.
-    pub force_recovery: Option<bool>,
-    /// Whether it has a position without asking for that.
-    pub force_positioning: Option<bool>,
-    /// Whether it is told of joins and leaves without asking for that.
-    pub force_push_join_leave: Option<bool>,
 }
 
 /// A JSON value as text, on one line: a newline would end a reply of the client protocol.

@@ -69,7 +69,7 @@ mod tests;
 mod verifier;
 
 pub use authority::Authority;
-pub use claims::{ConnectionClaims, Json, Overrides, SubscribeOptions, SubscriptionClaims};
+pub use claims::{ConnectionClaims, Json, SubscribeOptions, SubscriptionClaims};
 pub use error::{Flaw, KeyError, TokenError};
 pub use key::{Key, Keys};
 pub use key_set::KeySet;

@@ -7,11 +7,11 @@ use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subs
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
-    ChannelGrant, ChannelName, Command, Namespace, Namespaces, Outcome, PositionClaim, Publication,
-    ShardId, Target, Ticket, Variant,
+    ChannelGrant, ChannelName, Command, Namespace, Namespaces, Outcome, Overrides, PositionClaim,
+    Publication, ShardId, Target, Ticket, Variant,
 };
 use tidegate::protocol::centrifuge::HistoryRequest;
-use tidegate::token::{Overrides, Revocations};
+use tidegate::token::Revocations;
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
 

@@ -3,12 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::{ChannelGrant, Command, PositionClaim, SubscribeOptions};
+use crate::model::{ChannelGrant, Command, Overrides, PositionClaim, SubscribeOptions};
 use crate::protocol::http_api::field::{Since, Text, base64, expire_at};
 use crate::protocol::http_api::request::target;
 use crate::protocol::http_api::{Fault, Form, Method, Request};
 use crate::protocol::{DecodeError, argument};
-use crate::token::Overrides;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

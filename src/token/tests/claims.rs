@@ -1,6 +1,7 @@
 //! Claims: what a believed token may say.
 
 use super::*;
+use crate::model::Overrides;
 
 fn claim(name: &'static str, expected: &'static str) -> Flaw {
     Flaw::Claim { name, expected }

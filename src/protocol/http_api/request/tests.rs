@@ -5,10 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{BATCH_COMMANDS_MAX, CHANNELS_PER_COMMAND_MAX};
 use crate::model::{
-    ChannelGrant, ClientError, Epoch, PositionClaim, ShardId, SubscribeOptions, Version,
+    ChannelGrant, ClientError, Epoch, Overrides, PositionClaim, ShardId, SubscribeOptions, Version,
 };
 use crate::protocol::http_api::{decode_batch, decode_lines};
-use crate::token::Overrides;
 
 const CLIENT: &str = "010000000200000003";
 
