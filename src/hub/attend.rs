@@ -8,11 +8,14 @@
 use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::hub::channel::Channel;
+use crate::hub::connection::Connection;
 use crate::hub::history::SECOND;
+use crate::hub::home::Home;
 use crate::hub::managed::Question;
 use crate::hub::roll::Roll;
-use crate::hub::rows::NONE;
-use crate::mesh::{Attend, Attendance, Attended, Attendee, Envelope, Handle, Standing};
+use crate::hub::rows::Id;
+use crate::mesh::{Attend, Attendance, Attended, Attendee, Envelope, Standing};
 use crate::model::{
     ChannelName, ClientId, ClientInfo, CommandError, EventKind, Overrides, Push, PushBody,
 };
@@ -20,17 +23,22 @@ use crate::model::{
 impl Hub {
     /// Asks the home of a channel of which the connection has just become a member. Returns the
     /// question's number, which the answer has too.
-    pub(super) fn attend(&mut self, handle: Handle, attendee: Attendee, question: Question) -> u32 {
+    pub(super) fn attend(
+        &mut self,
+        row: Id<Connection>,
+        part: Id<Channel>,
+        attendee: Attendee,
+        question: Question,
+    ) -> Id<Question> {
         let number = self.questions.insert(question);
-        let channel = self.channels.rows[handle.row].channel_name().clone();
+        let handle = self.channels.rows[part].handle(part);
+        let channel = self.channels.rows[part].channel_name().clone();
         let home = self.settings.homes.of(&channel);
         let is_exceptional = attendee.standing.is_announced && !self.is_on_roll(&channel, false);
-        if is_exceptional
-            && let Some(subscription) = self.subscription_in(attendee.info.client.row, handle.row)
-        {
+        if is_exceptional && let Some(subscription) = self.subscription_in(row, part) {
             self.enrolled.insert(subscription);
         }
-        let attend = Attend { channel, handle, attendee, number };
+        let attend = Attend { channel, handle, attendee, number: number.number() };
         self.post(home, Envelope::Attend(Box::new(attend)));
         number
     }
@@ -78,7 +86,7 @@ impl Hub {
             return;
         }
         let home = self.home_row(channel);
-        if self.homes.rows[home].roll == NONE {
+        if self.homes.rows[home].roll == Id::NONE {
             self.homes.rows[home].roll = self.rolls.insert(Roll::default());
         }
         let roll = self.homes.rows[home].roll;
@@ -96,23 +104,23 @@ impl Hub {
     }
 
     /// Who is subscribed by name, if anybody.
-    pub(super) fn roll_of(&self, home: u32) -> Option<&Roll> {
+    pub(super) fn roll_of(&self, home: Id<Home>) -> Option<&Roll> {
         let roll = self.homes.rows[home].roll;
-        (roll != NONE).then(|| &self.rolls[roll])
+        (roll != Id::NONE).then(|| &self.rolls[roll])
     }
 
     /// Home side: somebody who came is gone.
     pub(super) fn handle_depart(&mut self, channel: &ChannelName, client: ClientId) {
         let Some(home) = self.homes.find(channel) else { return };
         let roll = self.homes.rows[home].roll;
-        if roll == NONE {
+        if roll == Id::NONE {
             return;
         }
         let Some((info, exception)) = self.rolls[roll].remove(client) else { return };
         self.metrics.enrolled.add(-1);
         if self.rolls[roll].clients() == 0 {
             self.rolls.remove(roll);
-            self.homes.rows[home].roll = NONE;
+            self.homes.rows[home].roll = Id::NONE;
         }
         if let Ok(rules) = self.rules_of(channel)
             && exception.map_or(rules.join_leave, |standing| standing.is_announced)

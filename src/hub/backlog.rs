@@ -1,9 +1,9 @@
 //! What a connection is owed beyond the rounds: its outbox, the rest of a frame, and for how long.
 
-use crate::hub::channel::Round;
-use crate::hub::connection::{BLOCKED, CATCHING_UP, HELD, Phase};
+use crate::hub::channel::{Channel, Round};
+use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, HELD, Phase};
 use crate::hub::outbox::Outbox;
-use crate::hub::rows::NONE;
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Effect, Hub, everyone_in, is_everyone};
 use crate::ws::close::CloseCode;
 
@@ -24,6 +24,7 @@ pub enum Age {
 impl Hub {
     /// The socket of a connection takes bytes again.
     pub fn handle_writable(&mut self, row: u32) {
+        let row = Id::new(row);
         if self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, false);
             self.metrics.lagging.add(-1);
@@ -33,15 +34,16 @@ impl Hub {
 
     /// Whether a connection is owed nothing but rounds: then the shell may send a reply inline.
     pub fn is_clear(&self, row: u32) -> bool {
-        let connection = &self.connections[row];
-        connection.aside == NONE && matches!(connection.phase, Phase::Open | Phase::Closing)
+        let connection = &self.connections[Id::new(row)];
+        connection.outbox == Id::NONE && matches!(connection.phase, Phase::Open | Phase::Closing)
     }
 
     /// The socket took only some bytes, or none, of a reply that the shell tried to send inline.
     pub fn push_refused(&mut self, row: u32, bytes: &[u8], sent: usize) {
-        let aside = self.aside_of(row);
-        self.outboxes[aside].push(bytes);
-        self.outboxes[aside].advance(sent);
+        let row = Id::new(row);
+        let place = self.outbox_of(row);
+        self.outboxes[place].push(bytes);
+        self.outboxes[place].advance(sent);
         self.note_outbox_bytes(0, bytes.len() - sent);
         self.block(row);
         self.limit_outbox(row);
@@ -50,113 +52,117 @@ impl Hub {
 
     /// Adds personal bytes, whole frames, to a connection's outbox.
     pub fn push(&mut self, row: u32, bytes: &[u8]) {
-        self.append(row, bytes);
+        self.append(Id::new(row), bytes);
         self.run_local();
     }
 
-    pub(super) fn append(&mut self, row: u32, bytes: &[u8]) {
+    pub(super) fn append(&mut self, row: Id<Connection>, bytes: &[u8]) {
         if !matches!(self.connections[row].phase, Phase::Open | Phase::Closing) {
             return;
         }
-        let aside = self.aside_of(row);
-        let outbox = &mut self.outboxes[aside];
+        let place = self.outbox_of(row);
+        let outbox = &mut self.outboxes[place];
         let before = outbox.waiting().len();
         outbox.push(bytes);
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
-        self.rank_outbox(aside);
+        self.rank_outbox(place);
         self.queue_catching_up(row);
         self.limit_outbox(row);
     }
 
-    fn limit_outbox(&mut self, row: u32) {
-        let reserved = self.outboxes[self.connections[row].aside].reserved;
+    fn limit_outbox(&mut self, row: Id<Connection>) {
+        let reserved = self.outboxes[self.connections[row].outbox].reserved;
         let bytes_max = self.settings.outbox_bytes_max.saturating_add(reserved);
-        if self.outbox_bytes(row) > bytes_max {
+        if self.waiting_bytes(row) > bytes_max {
             self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
         }
     }
 
     /// How many bytes a long reply may have.
-    pub(super) fn reply_room(&self, row: u32) -> usize {
-        let aside = self.connections[row].aside;
-        let reserved = if aside == NONE { 0 } else { self.outboxes[aside].reserved };
+    pub(super) fn reply_room(&self, row: Id<Connection>) -> usize {
+        let place = self.connections[row].outbox;
+        let reserved = self.outboxes.get(place).map_or(0, |outbox| outbox.reserved);
         self.settings.reply_bytes_max.saturating_sub(reserved)
     }
 
     /// Keeps room for a long reply, which has to follow. Returns whether there is enough.
-    pub(super) fn reserve(&mut self, row: u32, bytes: usize) -> bool {
+    pub(super) fn reserve(&mut self, row: Id<Connection>, bytes: usize) -> bool {
         let is_there = bytes <= self.reply_room(row);
         if is_there && bytes > 0 {
-            let aside = self.aside_of(row);
-            self.outboxes[aside].reserved += bytes;
+            let place = self.outbox_of(row);
+            self.outboxes[place].reserved += bytes;
         }
         is_there
     }
 
     /// How many personal bytes wait for a connection.
     pub fn outbox_bytes(&self, row: u32) -> usize {
-        let connection = &self.connections[row];
-        let has_outbox =
-            connection.aside != NONE && matches!(connection.phase, Phase::Open | Phase::Closing);
-        if has_outbox { self.outboxes[connection.aside].waiting().len() } else { 0 }
+        self.waiting_bytes(Id::new(row))
+    }
+
+    fn waiting_bytes(&self, row: Id<Connection>) -> usize {
+        let outbox = self.outboxes.get(self.connections[row].outbox);
+        outbox.map_or(0, |outbox| outbox.waiting().len())
     }
 
     /// Whether what a peer sends is to be read. While it does not read us its pong may lie unread,
     /// and the age of what it is owed decides about it. When what kept it from being read is over,
     /// the shell hears of it as [`Effect::Audible`].
     pub fn is_audible(&self, row: u32) -> bool {
-        self.outbox_bytes(row) <= PAUSE_BYTES && !self.is_parked(row)
+        let row = Id::new(row);
+        self.waiting_bytes(row) <= PAUSE_BYTES && !self.has_parked(row)
     }
 
     /// An outbox has become smaller.
-    pub(super) fn note_audible(&mut self, row: u32, before: usize, after: usize) {
+    pub(super) fn note_audible(&mut self, row: Id<Connection>, before: usize, after: usize) {
         if before > PAUSE_BYTES && after <= PAUSE_BYTES {
-            self.queues.effects.push_back(Effect::Audible(row));
+            self.queues.effects.push_back(Effect::Audible(row.number()));
         }
     }
 
     /// How long the connection has been owed what it is owed; the shell asks when its socket
     /// fills and once in each period of the age limit from then on.
     pub fn check_age(&mut self, row: u32) -> Age {
-        let connection = &self.connections[row];
-        if connection.aside == NONE || !matches!(connection.phase, Phase::Open | Phase::Closing) {
+        let row = Id::new(row);
+        let place = self.connections[row].outbox;
+        if place == Id::NONE {
             return Age::Nothing;
         }
-        let mut owed = self.outboxes[connection.aside].waiting().len() as u64;
+        let mut owed = self.outboxes[place].waiting().len() as u64;
         for subscription in self.subscriptions_of(row).map(|at| self.subscriptions[at]) {
             owed += self.lag_of(subscription.channel, subscription.member);
         }
         let everyone = everyone_in(self.connections[row].variant());
-        if (row as usize) < self.channels.rows[everyone].members.len() {
-            owed += self.lag_of(everyone, row);
+        if let Some(member) = self.find_member(row, everyone) {
+            owed += self.lag_of(everyone, member);
         }
-        let is_paid = self.outboxes[self.connections[row].aside].renew(owed);
+        let is_paid = self.outboxes[place].renew(owed);
         if is_paid { Age::Renewed } else { Age::Expired }
     }
 
-    pub(super) fn lag_of(&self, channel: u32, member: u32) -> u64 {
+    pub(super) fn lag_of(&self, channel: Id<Channel>, member: u32) -> u64 {
         let channel = &self.channels.rows[channel];
         // A subscription that has not begun is owed nothing.
         channel.head.saturating_sub(channel.members[member as usize].cursor.position())
     }
 
     /// Rounds pass a member by until its connection, that of a row, catches up.
-    pub(super) fn lag(&mut self, row: u32, channel_row: u32, member: u32) {
+    pub(super) fn lag(&mut self, row: Id<Connection>, channel_row: Id<Channel>, member: u32) {
         let channel = &mut self.channels.rows[channel_row];
         let head = channel.head;
         let cursor = &mut channel.members[member as usize].cursor;
         if !cursor.lags() {
             *cursor = cursor.with_lag(true);
             channel.round.get_or_insert_with(|| Box::new(Round::new(head))).lagging += 1;
-            let aside = self.aside_of(row);
-            self.outboxes[aside].lagging.push_back(channel_row);
+            let place = self.outbox_of(row);
+            self.outboxes[place].lagging.push_back(channel_row);
             self.rank_log(channel_row);
         }
     }
 
     /// Copies what a connection is still owed of a channel to its outbox.
-    pub(super) fn move_rest_to_outbox(&mut self, row: u32, channel_row: u32) {
+    pub(super) fn move_rest_to_outbox(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
         let member = self.member_of(row, channel_row);
         let channel = &self.channels.rows[channel_row];
         let cursor = channel.members[member as usize].cursor;
@@ -178,7 +184,7 @@ impl Hub {
     }
 
     /// Owes a connection nothing more of a channel, if it is still there.
-    pub(super) fn skip_to_head(&mut self, row: u32, channel_row: u32) {
+    pub(super) fn skip_to_head(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
         if self.connections[row].phase != Phase::Open {
             return;
         }
@@ -191,22 +197,16 @@ impl Hub {
     }
 
     /// How many bytes are left of a frame of this channel that the socket took in part.
-    pub(super) fn unfinished_in(&self, row: u32, channel: u32) -> Option<u32> {
-        let connection = &self.connections[row];
-        let has_outbox =
-            connection.aside != NONE && matches!(connection.phase, Phase::Open | Phase::Closing);
-        let (unfinished, rest) =
-            if has_outbox { self.outboxes[connection.aside].unfinished? } else { return None };
+    pub(super) fn unfinished_in(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<u32> {
+        let outbox = self.outboxes.get(self.connections[row].outbox)?;
+        let (unfinished, rest) = outbox.unfinished?;
         (unfinished == channel).then_some(rest)
     }
 
     /// Copies the rest of a frame that the socket took in part to the front of the outbox.
-    pub(super) fn finish_partial_frame(&mut self, row: u32) {
-        let aside = self.connections[row].aside;
-        if aside == NONE {
-            return;
-        }
-        let Some((channel, rest)) = self.outboxes[aside].unfinished else { return };
+    pub(super) fn finish_partial_frame(&mut self, row: Id<Connection>) {
+        let outbox = self.outboxes.get(self.connections[row].outbox);
+        let Some((channel, rest)) = outbox.and_then(|outbox| outbox.unfinished) else { return };
         let member = self.member_of(row, channel);
         let channel_row = &mut self.channels.rows[channel];
         let position = channel_row.members[member as usize].cursor.position();
@@ -218,8 +218,8 @@ impl Hub {
     }
 
     /// Owes a connection nothing more of a frame that the socket took in part.
-    pub(super) fn abandon_partial_frame(&mut self, row: u32) {
-        let outbox = &mut self.outboxes[self.connections[row].aside];
+    pub(super) fn abandon_partial_frame(&mut self, row: Id<Connection>) {
+        let outbox = &mut self.outboxes[self.connections[row].outbox];
         let Some((channel, rest)) = outbox.unfinished.take() else { return };
         let member = self.member_of(row, channel);
         let cursor = &mut self.channels.rows[channel].members[member as usize].cursor;
@@ -227,38 +227,40 @@ impl Hub {
         self.metrics.deliveries_abandoned.increment();
     }
 
-    fn push_front(&mut self, row: u32, bytes: &[u8], rest: usize) {
-        let aside = self.aside_of(row);
-        let outbox = &mut self.outboxes[aside];
+    fn push_front(&mut self, row: Id<Connection>, bytes: &[u8], rest: usize) {
+        let place = self.outbox_of(row);
+        let outbox = &mut self.outboxes[place];
         outbox.unfinished = None;
         outbox.push_front(bytes, rest);
         self.note_outbox_bytes(0, bytes.len());
-        self.rank_outbox(aside);
+        self.rank_outbox(place);
         self.queue_catching_up(row);
     }
 
-    pub(super) fn member_of(&self, row: u32, channel: u32) -> u32 {
+    pub(super) fn member_of(&self, row: Id<Connection>, channel: Id<Channel>) -> u32 {
         self.find_member(row, channel).expect("the connection is subscribed")
     }
 
     /// A connection's place among the members of a channel, if it is one of them.
-    pub(super) fn find_member(&self, row: u32, channel: u32) -> Option<u32> {
+    pub(super) fn find_member(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<u32> {
         if is_everyone(channel) {
-            let is_there = (row as usize) < self.channels.rows[channel].members.len();
-            return is_there.then_some(row);
+            // Its members are connections by number.
+            let member = row.number();
+            let is_there = (member as usize) < self.channels.rows[channel].members.len();
+            return is_there.then_some(member);
         }
         self.subscription_in(row, channel).map(|at| self.subscriptions[at].member)
     }
 
-    /// The row of a connection's outbox, which begins to exist.
-    pub(super) fn aside_of(&mut self, row: u32) -> u32 {
-        if self.connections[row].aside == NONE {
-            self.connections[row].aside = self.outboxes.insert(Outbox::new(row));
+    /// A connection's outbox, which begins to exist.
+    pub(super) fn outbox_of(&mut self, row: Id<Connection>) -> Id<Outbox> {
+        if self.connections[row].outbox == Id::NONE {
+            self.connections[row].outbox = self.outboxes.insert(Outbox::new(row));
         }
-        self.connections[row].aside
+        self.connections[row].outbox
     }
 
-    pub(super) fn queue_catching_up(&mut self, row: u32) {
+    pub(super) fn queue_catching_up(&mut self, row: Id<Connection>) {
         let connection = &mut self.connections[row];
         if !connection.is(BLOCKED) && !connection.is(CATCHING_UP) && !connection.is(HELD) {
             connection.set(CATCHING_UP, true);

@@ -1,5 +1,9 @@
 //! One batch of sends: what the hub wants written, and what became of it.
 
+use crate::hub::channel::Channel;
+use crate::hub::connection::Connection;
+use crate::hub::rows::Id;
+
 /// At most this many sends go to the kernel in one call. Longer batches push the receiving side's
 /// work to ksoftirqd and make everything else wait.
 pub const BATCH_MAX: usize = 64;
@@ -12,7 +16,7 @@ pub(super) enum Source {
     /// In a channel's log, for one of its members.
     Log {
         /// The channel.
-        channel: u32,
+        channel: Id<Channel>,
         /// The member's place.
         member: u32,
         /// The position of the first byte.
@@ -42,7 +46,14 @@ pub struct Batch {
     /// The sends.
     pub entries: Vec<Entry>,
     /// Channels whose pass ended in this batch.
-    pub(super) ended: Vec<u32>,
+    pub(super) ended: Vec<Id<Channel>>,
+}
+
+impl Entry {
+    /// The connection, as the hub knows it.
+    pub(super) fn connection(&self) -> Id<Connection> {
+        Id::new(self.row)
+    }
 }
 
 impl Batch {

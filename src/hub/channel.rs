@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
-use crate::hub::connection::Member;
+use crate::hub::connection::{Member, Subscription};
 use crate::hub::log::Log;
 use crate::hub::named::Named;
+use crate::hub::rows::Id;
 use crate::hub::{Place, Ranked};
 use crate::mesh::Handle;
 use crate::model::{ChannelName, Variant};
@@ -51,11 +52,11 @@ pub(super) struct Round {
     pub(super) oldest_nanos: u64,
     pub(super) next_oldest_nanos: Option<u64>,
     /// When it makes room for others.
-    place: Place,
+    place: Place<Channel>,
 }
 
 impl Ranked for Channel {
-    fn place(&mut self) -> &mut Place {
+    fn place(&mut self) -> &mut Place<Self> {
         &mut self.round.as_mut().expect("a channel has a rank while it has a log").place
     }
 }
@@ -83,8 +84,9 @@ impl Channel {
     }
 
     /// Where this part is, which is at a row.
-    pub(super) fn handle(&self, row: u32) -> Handle {
+    pub(super) fn handle(&self, row: Id<Self>) -> Handle {
         let hears_otherwise = self.distinction() > Self::distinguish(self.variant(), false);
+        let row = row.number();
         Handle { row, generation: self.generation, variant: self.variant(), hears_otherwise }
     }
 
@@ -117,7 +119,11 @@ impl Channel {
     /// Takes a member out and keeps the rest in two parts, those that the present pass has
     /// served and those that it has not. Calls `moved(subscription, place)` for each member that
     /// has a new place.
-    pub(super) fn remove_member(&mut self, place: u32, mut moved: impl FnMut(u32, u32)) -> Member {
+    pub(super) fn remove_member(
+        &mut self,
+        place: u32,
+        mut moved: impl FnMut(Id<Subscription>, u32),
+    ) -> Member {
         let mut hole = place;
         if let Some(round) = &mut self.round
             && place < round.walk
@@ -165,20 +171,22 @@ mod tests {
         for removed in 0..6 {
             for walk in 0..=6 {
                 let mut channel = Channel::default();
-                for connection in 0..6 {
+                for number in 0..6 {
+                    let (connection, subscription) = (Id::new(number), Id::new(number));
                     let cursor = Cursor::at(0);
-                    channel.add_member(Member { connection, subscription: connection, cursor });
+                    channel.add_member(Member { connection, subscription, cursor });
                 }
                 channel.round = Some(Box::new(Round { walk, ..Round::new(0) }));
                 let mut places: Vec<u32> = (0..6).collect();
                 let member = channel.remove_member(removed, |subscription, place| {
-                    places[subscription as usize] = place;
+                    places[subscription.number() as usize] = place;
                 });
-                assert_eq!(member.connection, removed);
+                assert_eq!(member.connection.number(), removed);
                 let walk_now = channel.round.as_ref().unwrap().walk;
                 for (place, member) in channel.members.iter().enumerate() {
-                    assert_eq!(places[member.connection as usize] as usize, place);
-                    assert_eq!((place as u32) < walk_now, member.connection < walk);
+                    let number = member.connection.number();
+                    assert_eq!(places[number as usize] as usize, place);
+                    assert_eq!((place as u32) < walk_now, number < walk);
                 }
             }
         }

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::hub::connection::{ANNOUNCED, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::channel::Channel;
+use crate::hub::connection::{ANNOUNCED, Connection, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::managed::{
     COMMANDS_HELD_MAX, Connecting, Grant, Managed, Origin, Question, Renewal, Stage, Subscription,
 };
 use crate::hub::named::Named;
 use crate::hub::requests::to_seconds;
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, Wishes};
 use crate::model::{
     ChannelGrant, ChannelName, ClientError, ClientFault, ClientInfo, Command, ConnectResult,
@@ -43,6 +45,7 @@ impl Hub {
     /// command.
     pub fn open_managed(&mut self, row: u32, variant: Variant) {
         debug_assert!(variant.is_managed(), "raw connections enter");
+        let row = Id::new(row);
         let connection = &mut self.connections[row];
         connection.phase = Phase::Open;
         connection.set_variant(variant);
@@ -50,8 +53,8 @@ impl Hub {
         self.managed.insert(row, Box::new(Managed::default()));
     }
 
-    pub(super) fn connect(&mut self, row: u32, id: u32, grant: Grant) {
-        let client = self.client_id(row);
+    pub(super) fn connect(&mut self, row: Id<Connection>, id: u32, grant: Grant) {
+        let client = self.identity(row);
         let managed = self.managed.get_mut(&row).expect("the connection is managed");
         if !matches!(managed.stage, Stage::Unknown) {
             let code = CloseCode::BAD_REQUEST;
@@ -61,15 +64,14 @@ impl Hub {
         let Grant { channels, positions, is_insecure, .. } = grant;
         let personal = ChannelName::personal(&user).ok();
         let info = ClientInfo { client, user, connection: info, channel: None };
-        let then = Then::Connect(row);
-        let joining = self.joinings.insert(Joining::new(then));
+        let joining = self.joinings.insert(Joining::new(Then::Connect(row)));
         managed.info = Some(Arc::new(info));
         managed.expires_at = expires_at.and_then(NonZeroU64::new);
         managed.is_insecure = is_insecure;
         let (subs, commands) = (Vec::new(), Vec::new());
         managed.stage = Stage::Connecting(Box::new(Connecting { id, joining, subs, commands }));
         self.connections[row].set(HELD, true);
-        self.aside_of(row);
+        self.outbox_of(row);
         if let Some(device) = &device {
             self.devices.insert(row, device.clone());
         }
@@ -112,8 +114,8 @@ impl Hub {
     }
 
     /// Every home has answered: the client hears that it is connected, and all that follows.
-    pub(super) fn complete_connect(&mut self, row: u32) {
-        let client = self.client_id(row);
+    pub(super) fn complete_connect(&mut self, row: Id<Connection>) {
+        let client = self.identity(row);
         let Some(managed) = self.managed.get_mut(&row) else { return };
         let stage = std::mem::replace(&mut managed.stage, Stage::Connected);
         let Stage::Connecting(connecting) = stage else { return };
@@ -135,8 +137,8 @@ impl Hub {
         connection.set(IS_DETACHED_FROM_ALL, false);
         connection.set(ANNOUNCED, true);
         self.join_everyone(row);
-        self.raise(row, EventKind::Connected);
-        self.queues.effects.push_back(Effect::Connected(row));
+        self.report(row, EventKind::Connected);
+        self.queues.effects.push_back(Effect::Connected(row.number()));
         for (command, ticket) in connecting.commands {
             self.apply(client, command, ticket);
         }
@@ -147,7 +149,7 @@ impl Hub {
     /// Returns it otherwise.
     pub(super) fn hold(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         command: Arc<Command>,
         ticket: Option<Ticket>,
     ) -> Option<Arc<Command>> {
@@ -164,7 +166,7 @@ impl Hub {
     }
 
     /// What waits for homes before `connect` is answered.
-    pub(super) fn connecting(&self, row: u32) -> Option<u32> {
+    pub(super) fn connecting(&self, row: Id<Connection>) -> Option<Id<Joining>> {
         match &self.managed.get(&row)?.stage {
             Stage::Connecting(connecting) => Some(connecting.joining),
             Stage::Unknown | Stage::Connected => None,
@@ -172,11 +174,11 @@ impl Hub {
     }
 
     /// A managed connection ends before its `connect` was answered.
-    pub(super) fn abandon_connect(&mut self, row: u32) {
-        let was_parked = self.is_parked(row);
+    pub(super) fn abandon_connect(&mut self, row: Id<Connection>) {
+        let was_parked = self.has_parked(row);
         let Some(managed) = self.managed.get_mut(&row) else { return };
         if was_parked {
-            self.queues.effects.push_back(Effect::Audible(row));
+            self.queues.effects.push_back(Effect::Audible(row.number()));
         }
         self.metrics.commands_parked.add(-(managed.parked.len() as i64));
         managed.parked = VecDeque::new();
@@ -199,10 +201,10 @@ impl Hub {
         to_seconds(at.saturating_sub(self.now.unix)).max(1)
     }
 
-    pub(super) fn client_refresh(&mut self, row: u32, id: u32, renewal: &Renewal) {
+    pub(super) fn client_refresh(&mut self, row: Id<Connection>, id: u32, renewal: &Renewal) {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.expires_at = renewal.expires_at.and_then(NonZeroU64::new);
-            self.queues.effects.push_back(Effect::Expiry(row));
+            self.queues.effects.push_back(Effect::Expiry(row.number()));
         }
         if let Some(info) = &renewal.info {
             self.change_info(row, info);
@@ -213,7 +215,7 @@ impl Hub {
 
     pub(super) fn client_sub_refresh(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         id: u32,
         channel: &ChannelName,
         renewal: &Renewal,
@@ -227,18 +229,23 @@ impl Hub {
     }
 
     /// Moves the end of a managed connection's subscription to the channel of a row.
-    pub(super) fn move_expiry(&mut self, row: u32, channel: u32, expires_at: Option<u64>) {
+    pub(super) fn move_expiry(
+        &mut self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+        expires_at: Option<u64>,
+    ) {
         let expires_at = expires_at.map(to_seconds);
         let Some(terms) = self.terms_in_mut(row, channel) else { return };
         terms.expires_at = expires_at;
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.note_end(expires_at);
         }
-        self.queues.effects.push_back(Effect::Expiry(row));
+        self.queues.effects.push_back(Effect::Expiry(row.number()));
     }
 
     /// A backend moves the end of a connection; the past ends it at once.
-    pub(super) fn refresh_by_command(&mut self, row: u32, expires_at: Option<u64>) {
+    pub(super) fn refresh_by_command(&mut self, row: Id<Connection>, expires_at: Option<u64>) {
         if expires_at.is_some_and(|at| at <= self.now.unix) {
             return self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
         }
@@ -251,12 +258,13 @@ impl Hub {
                 self.raw_expiries.remove(&row);
             }
         }
-        self.queues.effects.push_back(Effect::Expiry(row));
+        self.queues.effects.push_back(Effect::Expiry(row.number()));
     }
 
     /// The Unix second at which something of a connection may end unless it is renewed: nothing
     /// ends before.
     pub fn expiry_of(&self, row: u32) -> Option<u64> {
+        let row = Id::new(row);
         let first = match self.managed.get(&row) {
             Some(managed) => managed.first_end(),
             None => self.end_of(row),
@@ -265,7 +273,7 @@ impl Hub {
     }
 
     /// The Unix second at which the connection itself expires.
-    fn end_of(&self, row: u32) -> Option<u64> {
+    fn end_of(&self, row: Id<Connection>) -> Option<u64> {
         match self.managed.get(&row) {
             Some(managed) => managed.expires_at.map(NonZeroU64::get),
             None => self.raw_expiries.get(&row).copied(),
@@ -274,6 +282,7 @@ impl Hub {
 
     /// Ends what has expired for longer than the grace.
     pub fn expire(&mut self, row: u32) {
+        let row = Id::new(row);
         let limit = self.now.unix.saturating_sub(u64::from(self.settings.refresh_grace));
         if self.end_of(row).is_some_and(|at| at <= limit) {
             self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Expired);
@@ -281,7 +290,7 @@ impl Hub {
             && managed.first_end().is_some_and(|at| at <= limit)
         {
             let is_over = |at: Option<u32>| at.is_some_and(|at| u64::from(at) <= limit);
-            let over: Vec<u32> = managed
+            let over: Vec<Id<Channel>> = managed
                 .terms
                 .iter()
                 .filter(|terms| is_over(terms.expires_at))
@@ -301,7 +310,13 @@ impl Hub {
     /// Takes a channel from a connection and tells it so, behind the frame that it has in part. Of
     /// a subscription that its home has not confirmed the client knows nothing but its own command,
     /// which is answered.
-    pub(super) fn take_away(&mut self, row: u32, channel: &ChannelName, loss: &Loss, cause: Cause) {
+    pub(super) fn take_away(
+        &mut self,
+        row: Id<Connection>,
+        channel: &ChannelName,
+        loss: &Loss,
+        cause: Cause,
+    ) {
         if let Some(subscription) = self.subscription_of(row, channel)
             && self.unfinished_in(row, self.subscriptions[subscription].channel).is_some()
         {
@@ -323,7 +338,7 @@ impl Hub {
 
     /// A subscriber is too far behind in a channel. One that can recover is told to subscribe
     /// again, any other is closed. `row` is the channel's.
-    pub(super) fn cut_off(&mut self, connection: u32, row: u32, cause: Cause) {
+    pub(super) fn cut_off(&mut self, connection: Id<Connection>, row: Id<Channel>, cause: Cause) {
         if self.leavers.has(connection) {
             // It leaves this one first, so that it holds no memory.
             if let Some(subscription) = self.subscription_in(connection, row) {
@@ -349,7 +364,7 @@ impl Hub {
     }
 
     /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.
-    fn resubscribes(&self, row: u32) -> Option<ChannelName> {
+    fn resubscribes(&self, row: Id<Channel>) -> Option<ChannelName> {
         let name = self.channels.rows.get(row)?.name()?;
         let rules = self.settings.namespaces.of(name)?;
         (rules.when_slow == WhenSlow::Resubscribe).then(|| name.clone())

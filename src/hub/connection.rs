@@ -1,6 +1,8 @@
 //! The rows of the hub: a connection, its subscriptions, and a channel's members.
 
-use crate::hub::rows::NONE;
+use crate::hub::channel::Channel;
+use crate::hub::outbox::Outbox;
+use crate::hub::rows::Id;
 use crate::model::Variant;
 
 /// One connection as the hub sees it.
@@ -11,10 +13,9 @@ pub(super) struct Connection {
     /// Which occupant of the row this is.
     pub(super) generation: u32,
     /// The first of its subscriptions, which are a ring.
-    pub(super) subscriptions: u32,
-    /// The row of what exists only for a while: the joining while it opens, the outbox while
-    /// something waits for its socket.
-    pub(super) aside: u32,
+    pub(super) subscriptions: Id<Subscription>,
+    /// Its outbox, while something waits for its socket.
+    pub(super) outbox: Id<Outbox>,
     /// How many subscriptions there are.
     pub(super) subscription_count: u16,
     /// The batch it was last part of: it may be in each only once.
@@ -67,8 +68,8 @@ impl Default for Connection {
         Self {
             token: -1,
             generation: 0,
-            subscriptions: NONE,
-            aside: NONE,
+            subscriptions: Id::NONE,
+            outbox: Id::NONE,
             subscription_count: 0,
             batch: 0,
             phase: Phase::Free,
@@ -114,16 +115,16 @@ impl Connection {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subscription {
     /// The channel.
-    pub(super) channel: u32,
+    pub(super) channel: Id<Channel>,
     /// Its place among the members of the channel.
     pub(super) member: u32,
     /// The connection's next subscription.
-    pub(super) next: u32,
+    pub(super) next: Id<Self>,
 }
 
 impl Default for Subscription {
     fn default() -> Self {
-        Self { channel: NONE, member: NONE, next: NONE }
+        Self { channel: Id::NONE, member: u32::MAX, next: Id::NONE }
     }
 }
 
@@ -131,9 +132,9 @@ impl Default for Subscription {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     /// The connection.
-    pub(super) connection: u32,
+    pub(super) connection: Id<Connection>,
     /// The subscription that knows this place; none in a broadcast to everybody.
-    pub(super) subscription: u32,
+    pub(super) subscription: Id<Subscription>,
     /// How far it has sent.
     pub(super) cursor: Cursor,
 }

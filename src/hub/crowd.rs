@@ -14,7 +14,9 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::hub::Hub;
+use crate::hub::connection::Connection;
 use crate::hub::managed::Asked;
+use crate::hub::rows::Id;
 use crate::model::{ClientId, ShardId};
 
 /// At most so many connections are looked at in one turn.
@@ -125,6 +127,10 @@ impl Hub {
 
     /// Whether there is no time in this turn for another command of a connection.
     pub fn has_had_share(&self, row: u32) -> bool {
+        self.has_spent_share(Id::new(row))
+    }
+
+    pub(super) fn has_spent_share(&self, row: Id<Connection>) -> bool {
         if self.is_late() {
             return true;
         }
@@ -133,7 +139,7 @@ impl Hub {
     }
 
     /// A command of a connection begins.
-    pub(super) fn count_begun(&mut self, row: u32, asked: &Asked) {
+    pub(super) fn count_begun(&mut self, row: Id<Connection>, asked: &Asked) {
         let weight = if asked.may_take_long() { COSTLY } else { 1 };
         self.note_work(u32::from(weight));
         let turn = self.crowds.turn;
@@ -152,11 +158,11 @@ impl Hub {
 
     /// If the next command of a connection waits for a crowded shard or another turn, so does the
     /// connection.
-    pub(super) fn await_room(&mut self, row: u32) {
+    pub(super) fn await_room(&mut self, row: Id<Connection>) {
         let Some(managed) = self.managed.get(&row) else { return };
         let waits = managed.parked.front().is_some_and(|asked| self.is_crowded_for(asked));
-        let client = self.client_id(row);
-        let is_late = self.has_had_share(row);
+        let client = self.identity(row);
+        let is_late = self.has_spent_share(row);
         if !(waits || is_late) || !self.crowds.known.insert(client) {
             return;
         }

@@ -7,10 +7,11 @@
 use smallvec::SmallVec;
 
 use crate::hub::batch::Source;
-use crate::hub::channel::Round;
-use crate::hub::connection::{BLOCKED, CATCHING_UP, HELD, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::channel::{Channel, Round};
+use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, HELD, IS_DETACHED_FROM_ALL, Phase};
 use crate::hub::log::frames_within;
-use crate::hub::rows::NONE;
+use crate::hub::outbox::Outbox;
+use crate::hub::rows::Id;
 use crate::hub::{BATCH_MAX, Batch, Effect, Entry, Hub, everyone_in, is_everyone};
 use crate::ws::frame::frame_bytes;
 
@@ -59,7 +60,7 @@ impl Hub {
     pub fn bytes(&self, entry: &Entry) -> &[u8] {
         match entry.source {
             Source::Outbox => {
-                let outbox = &self.outboxes[self.connections[entry.row].aside];
+                let outbox = &self.outboxes[self.connections[entry.connection()].outbox];
                 &outbox.waiting()[..entry.length as usize]
             }
             Source::Log { channel, position, .. } => {
@@ -70,24 +71,25 @@ impl Hub {
 
     /// One connection's next send of what is its own: the rest of a frame, then the outbox, then
     /// what it lacks of its channels.
-    fn catch_up(&mut self, row: u32, batch: &mut Batch) {
+    fn catch_up(&mut self, row: Id<Connection>, batch: &mut Batch) {
         let connection = &self.connections[row];
-        let (aside, token) = (connection.aside, connection.token);
-        if connection.is(BLOCKED) || connection.is(HELD) || aside == NONE {
+        let (place, token) = (connection.outbox, connection.token);
+        if connection.is(BLOCKED) || connection.is(HELD) || place == Id::NONE {
             return;
         }
-        let outbox = &mut self.outboxes[aside];
-        let mut entry = Entry { row, token, length: 0, sent: 0, source: Source::Outbox };
+        let outbox = &mut self.outboxes[place];
+        let source = Source::Outbox;
+        let mut entry = Entry { row: row.number(), token, length: 0, sent: 0, source };
         if let Some((channel, lead)) = outbox.unfinished.take() {
             let member = self.member_of(row, channel);
             entry = self.log_entry(row, channel, member, lead);
         } else if !outbox.waiting().is_empty() {
             entry.length = outbox.waiting().len().min(OUTBOX_SEND_BYTES) as u32;
-        } else if let Some((channel, member)) = self.lagging_channel(row, aside) {
+        } else if let Some((channel, member)) = self.lagging_channel(row, place) {
             entry = self.log_entry(row, channel, member, 0);
         } else {
-            self.connections[row].aside = NONE;
-            self.remove_outbox(aside);
+            self.connections[row].outbox = Id::NONE;
+            self.remove_outbox(place);
             return;
         }
         entry.sent = entry.length;
@@ -96,30 +98,41 @@ impl Hub {
         self.queue_catching_up(row);
     }
 
-    fn log_entry(&mut self, row: u32, channel: u32, member: u32, lead: u32) -> Entry {
+    fn log_entry(
+        &mut self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+        member: u32,
+        lead: u32,
+    ) -> Entry {
         let token = self.connections[row].token;
         let channel_row = &mut self.channels.rows[channel];
         let position = channel_row.members[member as usize].cursor.position();
         let length = channel_row.log().slice(position).len();
         channel_row.members[member as usize].cursor.move_to(position + length as u64);
         let source = Source::Log { channel, member, position, lead };
-        Entry { row, token, length: length as u32, sent: length as u32, source }
+        let (row, length) = (row.number(), length as u32);
+        Entry { row, token, length, sent: length, source }
     }
 
     /// A channel that the connection lags in and lacks something of, and its place there. On the
     /// way, channels that it has caught up with are marked so.
-    fn lagging_channel(&mut self, row: u32, aside: u32) -> Option<(u32, u32)> {
-        while let Some(&channel) = self.outboxes[aside].lagging.front() {
+    fn lagging_channel(
+        &mut self,
+        row: Id<Connection>,
+        outbox: Id<Outbox>,
+    ) -> Option<(Id<Channel>, u32)> {
+        while let Some(&channel) = self.outboxes[outbox].lagging.front() {
             let member = self.find_member(row, channel);
             if let Some(member) = member.filter(|&member| self.still_lags(channel, member)) {
                 return Some((channel, member));
             }
-            self.outboxes[aside].lagging.pop_front();
+            self.outboxes[outbox].lagging.pop_front();
         }
         None
     }
 
-    fn still_lags(&mut self, channel_row: u32, member: u32) -> bool {
+    fn still_lags(&mut self, channel_row: Id<Channel>, member: u32) -> bool {
         let channel = &mut self.channels.rows[channel_row];
         let cursor = &mut channel.members[member as usize].cursor;
         if !cursor.lags() || cursor.position() < channel.head {
@@ -133,7 +146,7 @@ impl Hub {
     }
 
     /// Goes on with a channel's pass. Returns whether the pass has ended.
-    fn walk(&mut self, row: u32, batch: &mut Batch, looks: &mut u32) -> bool {
+    fn walk(&mut self, row: Id<Channel>, batch: &mut Batch, looks: &mut u32) -> bool {
         loop {
             let channel = &mut self.channels.rows[row];
             let round = channel.round.as_mut().expect("a dirty channel has a round");
@@ -152,7 +165,7 @@ impl Hub {
             if position >= head || member.cursor.lags() {
                 continue;
             }
-            if member.connection >= self.connections.height() {
+            if member.connection.number() >= self.connections.height() {
                 // In a broadcast to everybody; the table was freed when the last of them left.
                 member.cursor.move_to(head);
                 continue;
@@ -165,10 +178,10 @@ impl Hub {
                 member.cursor.move_to(head);
                 continue;
             }
-            if connection.aside != NONE {
+            if connection.outbox != Id::NONE {
                 member.cursor = member.cursor.with_lag(true);
                 round.lagging += 1;
-                self.outboxes[connection.aside].lagging.push_back(row);
+                self.outboxes[connection.outbox].lagging.push_back(row);
                 self.rank_log(row);
                 continue;
             }
@@ -193,7 +206,7 @@ impl Hub {
             round.reach = round.reach.min(after);
             let source = Source::Log { channel: row, member: round.walk - 1, position, lead: 0 };
             let length = length as u32;
-            let row = member.connection;
+            let row = member.connection.number();
             let entry = Entry { row, token: connection.token, length, sent: length, source };
             batch.entries.push(entry);
         }
@@ -213,12 +226,12 @@ impl Hub {
                     self.log_sent(entry, channel, position, lead);
                     if entry.sent < entry.length {
                         let position = position + u64::from(entry.sent);
-                        self.fall_behind(entry.row, channel, member, position);
+                        self.fall_behind(entry.connection(), channel, member, position);
                     }
                 }
             }
             if entry.sent < entry.length {
-                self.block(entry.row);
+                self.block(entry.connection());
             }
         }
         if has_replies {
@@ -234,30 +247,34 @@ impl Hub {
     /// Commands that waited for the replies before them have their turn.
     fn unpark_answered(&mut self, batch: &Batch) {
         for entry in &batch.entries {
-            if matches!(entry.source, Source::Outbox) && self.is_parked(entry.row) {
-                self.unpark(entry.row);
+            let row = entry.connection();
+            if matches!(entry.source, Source::Outbox) && self.has_parked(row) {
+                self.unpark(row);
             }
         }
     }
 
     fn outbox_sent(&mut self, entry: &Entry) {
-        let aside = self.connections[entry.row].aside;
-        let outbox = &mut self.outboxes[aside];
+        let row = entry.connection();
+        let place = self.connections[row].outbox;
+        let outbox = &mut self.outboxes[place];
         let before = outbox.waiting().len();
         outbox.advance(entry.sent as usize);
         outbox.pay(entry.sent as usize);
         let after = outbox.waiting().len();
         self.note_outbox_bytes(before, after);
-        self.rank_outbox(aside);
-        self.note_audible(entry.row, before, after);
+        self.rank_outbox(place);
+        self.note_audible(row, before, after);
     }
 
-    fn log_sent(&mut self, entry: &Entry, channel: u32, position: u64, lead: u32) {
-        if self.connections[entry.row].aside != NONE {
-            self.outboxes[self.connections[entry.row].aside].pay(entry.sent as usize);
+    fn log_sent(&mut self, entry: &Entry, channel: Id<Channel>, position: u64, lead: u32) {
+        let row = entry.connection();
+        let place = self.connections[row].outbox;
+        if place != Id::NONE {
+            self.outboxes[place].pay(entry.sent as usize);
         }
         let Some(whole) = entry.sent.checked_sub(lead) else {
-            self.set_unfinished(entry.row, channel, lead - entry.sent);
+            self.set_unfinished(row, channel, lead - entry.sent);
             return;
         };
         let start = position + u64::from(lead);
@@ -273,33 +290,39 @@ impl Hub {
         let begun = whole as usize - end;
         if begun > 0 {
             let frame = frame_bytes(&rest[end..]).expect("a log holds whole frames");
-            self.set_unfinished(entry.row, channel, (frame - begun) as u32);
+            self.set_unfinished(row, channel, (frame - begun) as u32);
         }
     }
 
-    fn set_unfinished(&mut self, row: u32, channel: u32, rest: u32) {
-        let aside = self.aside_of(row);
-        self.outboxes[aside].unfinished = Some((channel, rest));
+    fn set_unfinished(&mut self, row: Id<Connection>, channel: Id<Channel>, rest: u32) {
+        let place = self.outbox_of(row);
+        self.outboxes[place].unfinished = Some((channel, rest));
     }
 
-    fn fall_behind(&mut self, row: u32, channel: u32, member: u32, position: u64) {
+    fn fall_behind(
+        &mut self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+        member: u32,
+        position: u64,
+    ) {
         self.channels.rows[channel].members[member as usize].cursor.move_to(position);
         self.lag(row, channel, member);
     }
 
     /// The socket is full.
-    pub(super) fn block(&mut self, row: u32) {
+    pub(super) fn block(&mut self, row: Id<Connection>) {
         self.metrics.sends_refused.increment();
-        let aside = self.aside_of(row);
+        let place = self.outbox_of(row);
         if !self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, true);
-            self.rank_outbox(aside);
+            self.rank_outbox(place);
             self.metrics.lagging.add(1);
-            self.queues.effects.push_back(Effect::Blocked(row));
+            self.queues.effects.push_back(Effect::Blocked(row.number()));
         }
     }
 
-    fn end_pass(&mut self, row: u32, now_nanos: u64) {
+    fn end_pass(&mut self, row: Id<Channel>, now_nanos: u64) {
         // Another pass that ended in this batch may have closed its last member.
         let channel = &mut self.channels.rows[row];
         let Some(round) = &mut channel.round else { return };
@@ -322,7 +345,7 @@ impl Hub {
     }
 
     /// Frees a channel's log if nobody lacks anything.
-    pub(super) fn release_round(&mut self, row: u32) {
+    pub(super) fn release_round(&mut self, row: Id<Channel>) {
         let round = self.channels.rows[row].round.as_ref();
         if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
             self.drop_round(row);
@@ -335,7 +358,7 @@ impl Hub {
     }
 
     /// Frees a channel's log.
-    pub(super) fn drop_round(&mut self, row: u32) {
+    pub(super) fn drop_round(&mut self, row: Id<Channel>) {
         if self.channels.rows[row].round.is_some() {
             self.unrank_log(row);
         }

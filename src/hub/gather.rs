@@ -5,7 +5,8 @@
 //! channel of the shard has something to send.
 
 use crate::hub::batch::Source;
-use crate::hub::rows::NONE;
+use crate::hub::connection::Connection;
+use crate::hub::rows::Id;
 use crate::hub::{Batch, Entry, Hub};
 
 /// At most so many bytes are gathered: as many as one send takes of a log.
@@ -16,18 +17,18 @@ const SUBSCRIPTIONS_MAX: u16 = 16;
 
 impl Hub {
     /// Whether a connection may lack something of more than one channel.
-    pub(super) fn may_gather(&self, row: u32) -> bool {
+    pub(super) fn may_gather(&self, row: Id<Connection>) -> bool {
         let count = self.connections[row].subscription_count;
         !self.queues.dirty.is_empty() && (2..=SUBSCRIPTIONS_MAX).contains(&count)
     }
 
     /// Brings an open connection without an outbox everything that it lacks of its channels, if
     /// they are several and it is not too much. Returns whether it did.
-    pub(super) fn gather(&mut self, row: u32, batch: &mut Batch) -> bool {
+    pub(super) fn gather(&mut self, row: Id<Connection>, batch: &mut Batch) -> bool {
         let most = GATHER_BYTES_MAX.min(self.settings.outbox_bytes_max as u64);
         let (mut channels, mut bytes) = (0, 0);
         let mut next = self.connections[row].subscriptions;
-        while next != NONE {
+        while next != Id::NONE {
             let lag =
                 self.lag_of(self.subscriptions[next].channel, self.subscriptions[next].member);
             channels += u32::from(lag > 0);
@@ -40,7 +41,7 @@ impl Hub {
         }
         let mut gathered = Vec::with_capacity(bytes as usize);
         let mut next = self.connections[row].subscriptions;
-        while next != NONE {
+        while next != Id::NONE {
             let subscription = self.subscriptions[next];
             let channel = &mut self.channels.rows[subscription.channel];
             let cursor = &mut channel.members[subscription.member as usize].cursor;
@@ -57,7 +58,7 @@ impl Hub {
         let connection = &mut self.connections[row];
         connection.batch = self.tally.batch;
         let (token, length) = (connection.token, gathered.len() as u32);
-        let source = Source::Outbox;
+        let (row, source) = (row.number(), Source::Outbox);
         batch.entries.push(Entry { row, token, length, sent: length, source });
         true
     }

@@ -17,7 +17,7 @@ use crate::hub::Hub;
 use crate::hub::epochs::Epochs;
 use crate::hub::home::Home;
 use crate::hub::payers::{IDLE, LARGE, Payers};
-use crate::hub::rows::{NONE, Rows};
+use crate::hub::rows::{Id, Rows};
 use crate::hub::stream::{Forgotten, Stream};
 use crate::model::{ChannelName, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
@@ -42,7 +42,7 @@ pub(super) struct History {
     /// Something is too old that the last turn did not come to.
     is_behind: bool,
     /// The stream that the last turn did not come to the end of, if any.
-    unfinished: u32,
+    unfinished: Id<Stream>,
     /// What is forgotten and still to be dropped.
     forgotten: VecDeque<Forgotten>,
 }
@@ -62,7 +62,7 @@ impl History {
             payers: Payers::default(),
             expiry: Wheel::new(Tick(0)),
             is_behind: false,
-            unfinished: NONE,
+            unfinished: Id::NONE,
             forgotten: VecDeque::new(),
         }
     }
@@ -73,7 +73,7 @@ impl History {
     }
 
     /// Changes a stream, keeping the sum of bytes and the order in which streams make room.
-    fn change<T>(&mut self, row: u32, change: impl FnOnce(&mut Stream) -> T) -> T {
+    fn change<T>(&mut self, row: Id<Stream>, change: impl FnOnce(&mut Stream) -> T) -> T {
         let stream = &mut self.streams[row];
         let before = stream.bytes();
         let result = change(stream);
@@ -81,24 +81,24 @@ impl History {
         result
     }
 
-    fn insert(&mut self, stream: Stream, due: Tick) -> u32 {
+    fn insert(&mut self, stream: Stream, due: Tick) -> Id<Stream> {
         let row = self.streams.insert(stream);
         self.payers.settle(&mut self.streams, row, 0);
-        self.expiry.insert_or_move(row, due);
+        self.expiry.insert_or_move(row.number(), due);
         row
     }
 
-    fn remove(&mut self, row: u32) -> Stream {
+    fn remove(&mut self, row: Id<Stream>) -> Stream {
         self.payers.remove(&mut self.streams, row);
-        self.expiry.cancel(row);
+        self.expiry.cancel(row.number());
         if self.unfinished == row {
-            self.unfinished = NONE;
+            self.unfinished = Id::NONE;
         }
         self.streams.remove(row)
     }
 
     /// Makes a stream the one that was used last.
-    pub(super) fn touch(&mut self, row: u32, now: Tick) {
+    pub(super) fn touch(&mut self, row: Id<Stream>, now: Tick) {
         self.streams[row].used = now;
         self.payers.renew(&mut self.streams, row);
     }
@@ -107,10 +107,10 @@ impl History {
 impl Hub {
     /// The stream of a channel with history, which begins if there is none. Publications are
     /// remembered for `ttl` seconds.
-    pub(super) fn stream_of(&mut self, home: u32, ttl: u32) -> u32 {
+    pub(super) fn stream_of(&mut self, home: Id<Home>, ttl: u32) -> Id<Stream> {
         let now = self.now.tick;
         let row = self.homes.rows[home].stream;
-        if row != NONE {
+        if row != Id::NONE {
             self.history.touch(row, now);
             return row;
         }
@@ -126,18 +126,18 @@ impl Hub {
     }
 
     /// A channel got its first subscribers, or lost its last.
-    pub(super) fn note_audience(&mut self, home: u32) {
+    pub(super) fn note_audience(&mut self, home: Id<Home>) {
         let Home { stream, ref members, .. } = self.homes.rows[home];
         let is_heard = !members.is_empty();
-        if stream != NONE && self.history.streams[stream].is_heard != is_heard {
+        if stream != Id::NONE && self.history.streams[stream].is_heard != is_heard {
             self.history.change(stream, |stream| stream.is_heard = is_heard);
-            self.enforce_history_budget(NONE);
+            self.enforce_history_budget(Id::NONE);
             self.note_history();
         }
     }
 
     /// Publishes into a stream, which remembers at most `size` publications.
-    pub(super) fn remember(&mut self, row: u32, push: &Arc<Push>, size: usize) -> Position {
+    pub(super) fn remember(&mut self, row: Id<Stream>, push: &Arc<Push>, size: usize) -> Position {
         let now = self.now.tick;
         let push = Arc::clone(push);
         self.history.change(row, |stream| stream.append(push, now, size));
@@ -151,7 +151,7 @@ impl Hub {
     pub(super) fn forget_history(&mut self, channel: &ChannelName) {
         let Some(home) = self.homes.find(channel) else { return };
         let row = self.homes.rows[home].stream;
-        if row != NONE {
+        if row != Id::NONE {
             let forgotten = self.history.change(row, Stream::forget_all);
             self.history.forgotten.push_back(forgotten);
             self.history.is_behind = true;
@@ -161,7 +161,7 @@ impl Hub {
 
     /// Takes from those who pay first until the rest fits: as many steps as there are publications
     /// in as many bytes as came. The stream of a channel that is in use does not end.
-    pub(super) fn enforce_history_budget(&mut self, in_use: u32) {
+    pub(super) fn enforce_history_budget(&mut self, in_use: Id<Stream>) {
         while self.history_bytes() > self.settings.history_bytes_max {
             let Some((rank, row)) = self.history.payers.first() else { return };
             if rank == IDLE {
@@ -195,11 +195,11 @@ impl Hub {
         self.history.bytes() + self.repeats.bytes()
     }
 
-    fn end_stream(&mut self, row: u32) {
+    fn end_stream(&mut self, row: Id<Stream>) {
         let stream = self.history.remove(row);
         self.metrics.streams.add(-1);
         let home = &mut self.homes.rows[stream.home];
-        home.stream = NONE;
+        home.stream = Id::NONE;
         if stream.position().offset > 0 {
             self.history.epochs.end(home.channel_name());
         }
@@ -215,14 +215,14 @@ impl Hub {
     pub(super) fn expire_history(&mut self) {
         let now = self.now.tick;
         let (mut steps, mut most) = (STEPS_PER_TURN, FORGOTTEN_PER_TURN);
-        let unfinished = std::mem::replace(&mut self.history.unfinished, NONE);
-        if unfinished != NONE {
+        let unfinished = std::mem::replace(&mut self.history.unfinished, Id::NONE);
+        if unfinished != Id::NONE {
             self.expire_stream(unfinished, &mut most);
         }
         while most > 0
             && let Some(row) = self.history.expiry.pop_expired(now, &mut steps)
         {
-            self.expire_stream(row, &mut most);
+            self.expire_stream(Id::new(row), &mut most);
         }
         while most > 0
             && let Some(forgotten) = self.history.forgotten.front_mut()
@@ -234,7 +234,7 @@ impl Hub {
         self.note_history();
     }
 
-    fn expire_stream(&mut self, row: u32, most: &mut u32) {
+    fn expire_stream(&mut self, row: Id<Stream>, most: &mut u32) {
         let now = self.now.tick;
         let home = self.history.streams[row].home;
         let name = self.homes.rows[home].channel_name();
@@ -246,13 +246,13 @@ impl Hub {
         let end = stream.used.plus(meta_ttl);
         let is_in_use = !self.homes.rows[home].members.is_empty();
         if let Some(due) = due {
-            self.history.expiry.insert_or_move(row, due);
+            self.history.expiry.insert_or_move(row.number(), due);
             if !due.is_after(now) {
                 self.history.unfinished = row;
             }
         } else if is_in_use || end.is_after(now) {
             // Publications may come meanwhile, and are to be forgotten in time.
-            self.history.expiry.insert_or_move(row, now.plus(ttl.max(1)));
+            self.history.expiry.insert_or_move(row.number(), now.plus(ttl.max(1)));
         } else {
             self.end_stream(row);
         }
@@ -306,8 +306,7 @@ mod tests {
     /// Turns until nothing is left to forget, and the most publications that one has forgotten.
     fn turns(hub: &mut Hub, tick: Tick) -> (u32, usize) {
         let held = |hub: &Hub| {
-            let streams =
-                (0..hub.history.streams.height()).filter_map(|row| hub.history.streams.get(row));
+            let streams = hub.history.streams.ids().filter_map(|row| hub.history.streams.get(row));
             let forgotten = hub.history.forgotten.iter().map(Forgotten::len);
             streams.map(Stream::len).chain(forgotten).sum::<usize>()
         };

@@ -8,8 +8,10 @@
 //!
 //! It is done when the hub has carried out what it was called for, and never in the middle of it.
 
-use crate::hub::connection::{BLOCKED, Phase};
+use crate::hub::channel::Channel;
+use crate::hub::connection::{BLOCKED, Connection, Phase};
 use crate::hub::outbox::Outbox;
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub, Ranks, SIZES, size_rank};
 use crate::limits::CONNECTION_SHARE_BYTES;
 use crate::ws::close::CloseCode;
@@ -18,9 +20,9 @@ use crate::ws::close::CloseCode;
 #[derive(Debug, Default)]
 pub(super) struct Hoards {
     /// Outboxes that are large, or that wait for a full socket, by their bytes.
-    outboxes: Ranks<SIZES>,
+    outboxes: Ranks<Outbox, SIZES>,
     /// Channels with members that lag, by the bytes of the log for each of these.
-    logs: Ranks<SIZES>,
+    logs: Ranks<Channel, SIZES>,
 }
 
 impl Hub {
@@ -32,11 +34,11 @@ impl Hub {
     /// Takes memory from one of those who hold most. Returns whether there was any to take.
     pub(super) fn reclaim(&mut self) -> bool {
         let outbox = self.hoards.outboxes.first();
-        let is_more = |log: &(u8, u32)| outbox.is_none_or(|outbox| log.0 > outbox.0);
+        let is_more = |log: &(u8, Id<Channel>)| outbox.is_none_or(|outbox| log.0 > outbox.0);
         if let Some((_, channel)) = self.hoards.logs.first().filter(is_more) {
             self.shed_log(channel);
-        } else if let Some((_, aside)) = outbox {
-            self.shed_outbox(self.outboxes[aside].connection);
+        } else if let Some((_, outbox)) = outbox {
+            self.shed_outbox(self.outboxes[outbox].connection);
         } else {
             return false;
         }
@@ -44,32 +46,32 @@ impl Hub {
     }
 
     /// The size of an outbox, or the state of its socket, has changed.
-    pub(super) fn rank_outbox(&mut self, aside: u32) {
-        let outbox = &self.outboxes[aside];
+    pub(super) fn rank_outbox(&mut self, place: Id<Outbox>) {
+        let outbox = &self.outboxes[place];
         let bytes = outbox.waiting().len();
         let counts =
             bytes >= CONNECTION_SHARE_BYTES || self.connections[outbox.connection].is(BLOCKED);
         let rank = size_rank(bytes).filter(|_| counts);
-        self.hoards.outboxes.set(&mut self.outboxes, aside, rank);
+        self.hoards.outboxes.set(&mut self.outboxes, place, rank);
     }
 
     /// Takes an outbox away, with all that is in it.
-    pub(super) fn remove_outbox(&mut self, aside: u32) -> Outbox {
-        self.hoards.outboxes.remove(&mut self.outboxes, aside);
-        let outbox = self.outboxes.remove(aside);
+    pub(super) fn remove_outbox(&mut self, place: Id<Outbox>) -> Outbox {
+        self.hoards.outboxes.remove(&mut self.outboxes, place);
+        let outbox = self.outboxes.remove(place);
         self.note_outbox_bytes(outbox.waiting().len(), 0);
         outbox
     }
 
     /// The size of a log, or the number of those that lag, has changed.
-    pub(super) fn rank_log(&mut self, channel: u32) {
+    pub(super) fn rank_log(&mut self, channel: Id<Channel>) {
         let Some(round) = &self.channels.rows[channel].round else { return };
         let each = round.log.bytes().checked_div(round.lagging as usize);
         self.hoards.logs.set(&mut self.channels.rows, channel, each.and_then(size_rank));
     }
 
     /// A log is about to go.
-    pub(super) fn unrank_log(&mut self, channel: u32) {
+    pub(super) fn unrank_log(&mut self, channel: Id<Channel>) {
         self.hoards.logs.remove(&mut self.channels.rows, channel);
     }
 
@@ -77,9 +79,9 @@ impl Hub {
     /// has in part, and of that no more than a share: without it nothing can be sent any more, not
     /// even the reason, and the stream ends in the middle of the frame. So does that of one that is
     /// closing already, of which nothing is kept.
-    fn shed_outbox(&mut self, row: u32) {
+    fn shed_outbox(&mut self, row: Id<Connection>) {
         let is_open = self.connections[row].phase == Phase::Open;
-        let outbox = &mut self.outboxes[self.connections[row].aside];
+        let outbox = &mut self.outboxes[self.connections[row].outbox];
         let before = outbox.waiting().len();
         let is_whole = outbox.shed(if is_open { CONNECTION_SHARE_BYTES } else { 0 });
         let after = outbox.waiting().len();
@@ -90,7 +92,7 @@ impl Hub {
         }
         self.metrics.outbox_bytes_dropped.add((before - after) as u64);
         self.note_outbox_bytes(before, after);
-        self.rank_outbox(self.connections[row].aside);
+        self.rank_outbox(self.connections[row].outbox);
         self.note_audible(row, before, after);
         if is_open && is_whole && !is_in_frame {
             let reason = "slow: others need the memory";
@@ -102,7 +104,7 @@ impl Hub {
 
     /// Cuts off those who lag more than a share in a log. If that brings nothing, which means that
     /// everybody holds as little, all that lag in it.
-    fn shed_log(&mut self, channel: u32) {
+    fn shed_log(&mut self, channel: Id<Channel>) {
         let before = self.tally.log_bytes + self.tally.outbox_bytes;
         for keep in [CONNECTION_SHARE_BYTES, 0] {
             self.cut_off_beyond(channel, keep);
@@ -117,7 +119,7 @@ impl Hub {
         }
     }
 
-    fn cut_off_beyond(&mut self, channel: u32, keep: usize) {
+    fn cut_off_beyond(&mut self, channel: Id<Channel>, keep: usize) {
         let Some(members) = self.channels.rows.get(channel).map(|channel| &channel.members) else {
             return;
         };
@@ -138,7 +140,7 @@ impl Hub {
     }
 
     /// Drops what nobody needs any more of a log, as far as the one who lags most.
-    fn trim_unneeded(&mut self, channel: u32) {
+    fn trim_unneeded(&mut self, channel: Id<Channel>) {
         let Some(members) = self.channels.rows.get(channel).map(|channel| &channel.members) else {
             return;
         };

@@ -6,7 +6,9 @@
 use smallvec::SmallVec;
 
 use crate::hub::named::Named;
-use crate::hub::rows::NONE;
+use crate::hub::roll::Roll;
+use crate::hub::rows::Id;
+use crate::hub::stream::Stream;
 use crate::mesh::Handle;
 use crate::model::{ChannelName, ClientId, ShardId};
 
@@ -19,9 +21,9 @@ pub(super) struct Home {
     /// The user's sessions, oldest first; only in personal channels.
     pub(super) sessions: SmallVec<[ClientId; 1]>,
     /// The row of who is subscribed by name; only where the namespace wants to know.
-    pub(super) roll: u32,
+    pub(super) roll: Id<Roll>,
     /// The row of the stream; only where the namespace has history.
-    pub(super) stream: u32,
+    pub(super) stream: Id<Stream>,
 }
 
 const _: () = assert!(size_of::<Home>() <= 64, "every user has a personal channel");
@@ -32,8 +34,8 @@ impl Default for Home {
             name: None,
             members: SmallVec::new(),
             sessions: SmallVec::new(),
-            roll: NONE,
-            stream: NONE,
+            roll: Id::NONE,
+            stream: Id::NONE,
         }
     }
 }
@@ -83,7 +85,7 @@ impl Home {
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
             && self.sessions.is_empty()
-            && self.roll == NONE
-            && self.stream == NONE
+            && self.roll == Id::NONE
+            && self.stream == Id::NONE
     }
 }

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use crate::hub::Hub;
-use crate::hub::rows::NONE;
+use crate::hub::channel::Channel;
+use crate::hub::connection::Connection;
+use crate::hub::rows::Id;
 use crate::mesh::Envelope;
 use crate::model::{ChannelName, ClientInfo};
 
@@ -16,8 +18,8 @@ impl Hub {
     /// everywhere. `channel` is the channel's row. Returns all of it.
     pub(super) fn be_known(
         &mut self,
-        row: u32,
-        channel: u32,
+        row: Id<Connection>,
+        channel: Id<Channel>,
         text: Option<&str>,
     ) -> Arc<ClientInfo> {
         let info = self.managed[&row].info.as_ref().expect("it has said who it is");
@@ -31,7 +33,7 @@ impl Hub {
     }
 
     /// Who a connected client is to others in a channel, whether it is subscribed or not.
-    pub(super) fn info_in(&self, row: u32, channel: &ChannelName) -> &Arc<ClientInfo> {
+    pub(super) fn info_in(&self, row: Id<Connection>, channel: &ChannelName) -> &Arc<ClientInfo> {
         let everywhere = self.managed[&row].info.as_ref().expect("it is connected");
         if self.infos.is_empty() {
             return everywhere;
@@ -42,14 +44,14 @@ impl Hub {
 
     /// What others see of a managed connection in all channels is now something else: at once in
     /// presence, and in what it does from now on.
-    pub(super) fn change_info(&mut self, row: u32, text: &str) {
+    pub(super) fn change_info(&mut self, row: Id<Connection>, text: &str) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         let Some(info) = &mut managed.info else { return };
         if info.connection.as_deref() == Some(text) {
             return;
         }
         Arc::make_mut(info).connection = Some(text.into());
-        let channels: Vec<u32> = managed.terms.iter().map(|terms| terms.channel).collect();
+        let channels: Vec<Id<Channel>> = managed.terms.iter().map(|terms| terms.channel).collect();
         for channel in channels {
             let subscription = self.subscription_in(row, channel);
             let own = subscription.and_then(|at| self.infos.get_mut(&at));
@@ -61,7 +63,12 @@ impl Hub {
     }
 
     /// The same for what they see in one channel alone; `channel` is its row.
-    pub(super) fn change_channel_info(&mut self, row: u32, channel: u32, text: Option<&str>) {
+    pub(super) fn change_channel_info(
+        &mut self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+        text: Option<&str>,
+    ) {
         let Some(subscription) = self.subscription_in(row, channel) else { return };
         let known = self.infos.get(&subscription).and_then(|info| info.channel.as_deref());
         if known == text {
@@ -73,7 +80,7 @@ impl Hub {
     }
 
     /// Lets the home know if it lists the connection.
-    fn tell_info(&mut self, row: u32, channel: u32) {
+    fn tell_info(&mut self, row: Id<Connection>, channel: Id<Channel>) {
         let subscription = self.subscription_in(row, channel);
         let is_exception = subscription.is_some_and(|at| self.enrolled.contains(&at));
         let channel = self.channels.rows[channel].channel_name().clone();
@@ -86,8 +93,8 @@ impl Hub {
 
     /// Home side: others see something else of somebody who came.
     pub(super) fn inform(&mut self, channel: &ChannelName, info: Arc<ClientInfo>) {
-        let roll = self.homes.find(channel).map_or(NONE, |home| self.homes.rows[home].roll);
-        if roll != NONE {
+        let roll = self.homes.find(channel).map_or(Id::NONE, |home| self.homes.rows[home].roll);
+        if roll != Id::NONE {
             self.rolls[roll].inform(info);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::hub::Hub;
 use crate::hub::history::SECOND;
 use crate::hub::named::Named;
-use crate::hub::rows::NONE;
+use crate::hub::rows::Id;
 use crate::hub::stream::Stream;
 use crate::model::{
     ChannelName, ClientInfo, Command, CommandError, HistoryFilter, Namespace, Outcome, Pattern,
@@ -66,11 +66,11 @@ impl Hub {
         let ttl = self.rules_with_history(channel)?.history_ttl.saturating_mul(SECOND);
         let age = (self.now.tick, ttl);
         let home = self.homes.find(channel);
-        let row = home.map_or(NONE, |home| self.homes.rows[home].stream);
+        let row = home.map_or(Id::NONE, |home| self.homes.rows[home].stream);
         let unborn;
-        let stream = if row == NONE {
+        let stream = if row == Id::NONE {
             let epoch = self.history.epochs.next_of(channel);
-            unborn = Stream::new((NONE, 0), epoch, false, self.now.tick);
+            unborn = Stream::new((Id::NONE, 0), epoch, false, self.now.tick);
             &unborn
         } else {
             self.history.touch(row, self.now.tick);

@@ -1,5 +1,7 @@
 //! What waits for the answers of homes.
 
+use crate::hub::connection::Connection;
+use crate::hub::rows::Id;
 use crate::model::{CommandError, Ticket};
 
 /// Somebody waits until homes have answered.
@@ -27,9 +29,9 @@ pub(super) enum Then {
     #[default]
     Nothing,
     /// Open the connection.
-    Open(u32),
+    Open(Id<Connection>),
     /// Answer the `connect` of a managed connection.
-    Connect(u32),
+    Connect(Id<Connection>),
     /// Tell the asker of a command.
     Answer(Option<Ticket>),
 }

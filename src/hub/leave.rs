@@ -9,16 +9,16 @@ use std::collections::{HashMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use crate::hub::connection::{HAS_USER, Phase};
-use crate::hub::rows::NONE;
+use crate::hub::connection::{Connection, HAS_USER, Phase};
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub};
 use crate::mesh::Envelope;
 
 /// Connections that have ended and have channels left to leave.
 #[derive(Debug, Default)]
 pub(super) struct Leavers {
-    queue: VecDeque<u32>,
-    causes: HashMap<u32, Cause, ahash::RandomState>,
+    queue: VecDeque<Id<Connection>>,
+    causes: HashMap<Id<Connection>, Cause, ahash::RandomState>,
 }
 
 impl Leavers {
@@ -28,7 +28,7 @@ impl Leavers {
     }
 
     /// Whether the connection of a row is one of them.
-    pub(super) fn has(&self, row: u32) -> bool {
+    pub(super) fn has(&self, row: Id<Connection>) -> bool {
         self.causes.contains_key(&row)
     }
 }
@@ -55,12 +55,12 @@ impl Hub {
     }
 
     /// A connection ends: it leaves its user and its channels.
-    pub(super) fn drop_subscriptions(&mut self, row: u32, cause: Cause) {
+    pub(super) fn drop_subscriptions(&mut self, row: Id<Connection>, cause: Cause) {
         if self.leavers.has(row) {
             return;
         }
         if let Some(personal) = self.personal_of(row) {
-            let client = self.client_id(row);
+            let client = self.identity(row);
             let home = self.settings.homes.of(&personal);
             self.post(home, Envelope::Exit { personal, client });
         }
@@ -81,13 +81,13 @@ impl Hub {
     }
 
     /// What its outbox knows of a channel ends with the outbox: that one comes first.
-    fn leave_unfinished(&mut self, row: u32, cause: Cause) {
-        let aside = self.connections[row].aside;
-        if aside == NONE {
+    fn leave_unfinished(&mut self, row: Id<Connection>, cause: Cause) {
+        let place = self.connections[row].outbox;
+        if place == Id::NONE {
             return;
         }
-        self.outboxes[aside].lagging.clear();
-        if let Some((channel, _)) = self.outboxes[aside].unfinished
+        self.outboxes[place].lagging.clear();
+        if let Some((channel, _)) = self.outboxes[place].unfinished
             && let Some(subscription) = self.subscription_in(row, channel)
         {
             self.remove_subscription(row, subscription, cause);
@@ -95,14 +95,14 @@ impl Hub {
     }
 
     /// Returns whether no channel is left.
-    fn leave_portion(&mut self, row: u32, cause: Cause) -> bool {
+    fn leave_portion(&mut self, row: Id<Connection>, cause: Cause) -> bool {
         for _ in 0..self.settings.leave_max {
             let first = self.connections[row].subscriptions;
-            if first == NONE {
+            if first == Id::NONE {
                 break;
             }
             self.remove_subscription(row, first, cause);
         }
-        self.connections[row].subscriptions == NONE
+        self.connections[row].subscriptions == Id::NONE
     }
 }

@@ -17,7 +17,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::hub::connection::Phase;
+use crate::hub::channel::Channel;
+use crate::hub::connection::{Connection, Phase};
+use crate::hub::joining::Joining;
+use crate::hub::rows::Id;
 use crate::hub::{Effect, Hub, Wishes};
 use crate::model::{
     ChannelGrant, ChannelName, ClientError, ClientFault, ClientId, ClientInfo, Command,
@@ -116,7 +119,7 @@ pub(super) enum Question {
     #[default]
     Nothing,
     /// A raw connection's subscription, for which a joining waits.
-    Opening(ClientId, ChannelName, u32),
+    Opening(ClientId, ChannelName, Id<Joining>),
     /// A managed connection's subscription.
     Subscription(ClientId, Box<Subscription>),
     /// A command of the client.
@@ -150,9 +153,9 @@ pub(super) enum Origin {
     /// The client, by a command with this number.
     Client(u32),
     /// The edge, as part of `connect`; a joining waits.
-    Connect(u32),
+    Connect(Id<Joining>),
     /// A backend, by a command; a joining waits.
-    Backend(u32),
+    Backend(Id<Joining>),
 }
 
 /// What is kept of a managed connection beside its rows.
@@ -226,7 +229,7 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Connecting {
     pub(super) id: u32,
-    pub(super) joining: u32,
+    pub(super) joining: Id<Joining>,
     pub(super) subs: Vec<(ChannelName, crate::model::SubscribeResult)>,
     /// What backends want of the connection, which would make the reply untrue.
     pub(super) commands: Vec<(Arc<Command>, Option<Ticket>)>,
@@ -236,12 +239,12 @@ pub(super) struct Connecting {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     /// The channel's row.
-    pub(super) channel: u32,
+    pub(super) channel: Id<Channel>,
     /// When it expires.
     pub(super) expires_at: Option<u32>,
     /// The number of the question that the home has not answered yet. The answer to any other
     /// question belongs to a subscription that is gone.
-    pub(super) pending: Option<u32>,
+    pub(super) pending: Option<Id<Question>>,
     /// The edge subscribed it, not the client.
     pub(super) is_server_side: bool,
     /// A token allows it.
@@ -279,6 +282,7 @@ impl Asked {
 impl Hub {
     /// A client has sent a command.
     pub fn ask(&mut self, row: u32, asked: Asked) {
+        let row = Id::new(row);
         let must_wait = self.waits(row, asked.channel()) || self.is_held_up(row, &asked);
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => {
@@ -295,15 +299,16 @@ impl Hub {
     }
 
     /// Asks the shell what a command's token says. Until it has said so nothing else is begun.
-    pub(super) fn verify(&mut self, row: u32, request: Box<Request>) {
+    pub(super) fn verify(&mut self, row: Id<Connection>, request: Box<Request>) {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.is_verifying = true;
-            self.queues.effects.push_back(Effect::Verify(row, request));
+            self.queues.effects.push_back(Effect::Verify(row.number(), request));
         }
     }
 
     /// The shell has found out what a command's token says: the command goes on as that.
     pub fn verified(&mut self, row: u32, asked: Asked) {
+        let row = Id::new(row);
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.is_verifying = false;
             managed.parked.push_front(asked);
@@ -315,11 +320,15 @@ impl Hub {
 
     /// Whether the shell has still to say what a token says.
     pub fn is_verifying(&self, row: u32) -> bool {
-        self.managed.get(&row).is_some_and(|managed| managed.is_verifying)
+        self.managed.get(&Id::new(row)).is_some_and(|managed| managed.is_verifying)
     }
 
     /// Whether commands of a connection wait for earlier ones: then no more is to be read of it.
     pub fn is_parked(&self, row: u32) -> bool {
+        self.has_parked(Id::new(row))
+    }
+
+    pub(super) fn has_parked(&self, row: Id<Connection>) -> bool {
         let waits = |managed: &Managed| managed.is_verifying || !managed.parked.is_empty();
         let connection = self.connections.get(row);
         connection.is_some_and(|connection| connection.variant().is_managed())
@@ -328,64 +337,69 @@ impl Hub {
 
     /// How many commands of a connection wait.
     pub fn parked_count(&self, row: u32) -> usize {
-        self.managed.get(&row).map_or(0, |managed| managed.parked.len())
+        self.managed.get(&Id::new(row)).map_or(0, |managed| managed.parked.len())
     }
 
     /// Whether a managed connection has said who it is.
     pub fn is_connected(&self, row: u32) -> bool {
+        self.has_connected(Id::new(row))
+    }
+
+    pub(super) fn has_connected(&self, row: Id<Connection>) -> bool {
         self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Connected))
     }
 
     /// Whether a managed connection has still to say who it is.
     pub fn is_unknown(&self, row: u32) -> bool {
-        self.managed.get(&row).is_some_and(|managed| matches!(managed.stage, Stage::Unknown))
+        let managed = self.managed.get(&Id::new(row));
+        managed.is_some_and(|managed| matches!(managed.stage, Stage::Unknown))
     }
 
     /// The wire variant of a connection.
     pub fn variant(&self, row: u32) -> Variant {
-        self.connections[row].variant()
+        self.connections[Id::new(row)].variant()
     }
 
     /// Who a managed connection is, once it has said so.
     pub fn info(&self, row: u32) -> Option<&ClientInfo> {
-        self.managed.get(&row)?.info.as_deref()
+        self.managed.get(&Id::new(row))?.info.as_deref()
     }
 
     /// Which of the user's devices a connection is.
     pub fn device(&self, row: u32) -> Option<&str> {
-        self.devices.get(&row).map(AsRef::as_ref)
+        self.devices.get(&Id::new(row)).map(AsRef::as_ref)
     }
 
     /// Why a `subscribe` whose turn it is is refused whatever its token says.
     pub fn check_subscribe(&self, row: u32, channel: &ChannelName) -> Result<(), ClientFault> {
-        self.has_room_for(row, channel)
+        self.has_room_for(Id::new(row), channel)
     }
 
     /// The same for a `sub_refresh`.
     pub fn check_sub_refresh(&self, row: u32, channel: &ChannelName) -> Result<(), ClientError> {
-        self.terms_of(row, channel).map(drop).ok_or(ClientError::NotSubscribed)
+        self.terms_of(Id::new(row), channel).map(drop).ok_or(ClientError::NotSubscribed)
     }
 
     /// Whether a command about a channel, or about none, is carried out later.
-    fn waits(&self, row: u32, channel: Option<&ChannelName>) -> bool {
-        self.is_parked(row) || self.must_wait(row, channel)
+    fn waits(&self, row: Id<Connection>, channel: Option<&ChannelName>) -> bool {
+        self.has_parked(row) || self.must_wait(row, channel)
     }
 
     /// Whether there is no room or no time for a command.
-    fn is_held_up(&self, row: u32, asked: &Asked) -> bool {
-        self.lacks_room(row, asked) || self.is_crowded_for(asked) || self.has_had_share(row)
+    fn is_held_up(&self, row: Id<Connection>, asked: &Asked) -> bool {
+        self.lacks_room(row, asked) || self.is_crowded_for(asked) || self.has_spent_share(row)
     }
 
     /// Whether a command whose reply may be long has to wait until the client has taken those
     /// before it: each has all the room that there is.
-    fn lacks_room(&self, row: u32, asked: &Asked) -> bool {
+    fn lacks_room(&self, row: Id<Connection>, asked: &Asked) -> bool {
         let may_be_long = asked.may_take_long() && !matches!(asked, Asked::Connect(..));
         let has_questions = self.managed.get(&row).is_some_and(|managed| managed.questions > 0);
         let is_crowded = has_questions || self.reply_room(row) < self.settings.reply_bytes_max;
         may_be_long && is_crowded
     }
 
-    fn must_wait(&self, row: u32, channel: Option<&ChannelName>) -> bool {
+    fn must_wait(&self, row: Id<Connection>, channel: Option<&ChannelName>) -> bool {
         let Some(managed) = self.managed.get(&row) else { return false };
         let is_connecting = matches!(managed.stage, Stage::Connecting(_));
         if is_connecting || managed.is_verifying || managed.questions >= QUESTIONS_MAX {
@@ -396,15 +410,15 @@ impl Hub {
     }
 
     /// Goes on with commands that waited.
-    pub(super) fn unpark(&mut self, row: u32) {
-        let was_parked = self.is_parked(row);
+    pub(super) fn unpark(&mut self, row: Id<Connection>) {
+        let was_parked = self.has_parked(row);
         self.unpark_some(row);
-        if was_parked && !self.is_parked(row) {
-            self.queues.effects.push_back(Effect::Audible(row));
+        if was_parked && !self.has_parked(row) {
+            self.queues.effects.push_back(Effect::Audible(row.number()));
         }
     }
 
-    fn unpark_some(&mut self, row: u32) {
+    fn unpark_some(&mut self, row: Id<Connection>) {
         while let Some(managed) = self.managed.get_mut(&row)
             && let Some(asked) = managed.next_parked()
         {
@@ -421,7 +435,7 @@ impl Hub {
     }
 
     /// Sends the reply to a command, unless a close frame has come before it.
-    pub(super) fn reply(&mut self, row: u32, id: u32, reply: &Reply<'_>) {
+    pub(super) fn reply(&mut self, row: Id<Connection>, id: u32, reply: &Reply<'_>) {
         if self.connections[row].phase != Phase::Open {
             return;
         }
@@ -433,7 +447,7 @@ impl Hub {
     }
 
     /// The same for a reply that may be long: if there is no room, it is an error.
-    pub(super) fn reply_at_length(&mut self, row: u32, id: u32, reply: &Reply<'_>) {
+    pub(super) fn reply_at_length(&mut self, row: Id<Connection>, id: u32, reply: &Reply<'_>) {
         if self.connections[row].phase != Phase::Open {
             return;
         }
@@ -446,13 +460,13 @@ impl Hub {
         }
     }
 
-    fn encode(&self, row: u32, id: u32, reply: &Reply<'_>) -> Vec<u8> {
+    fn encode(&self, row: Id<Connection>, id: u32, reply: &Reply<'_>) -> Vec<u8> {
         let mut frame = Vec::new();
         encode_reply(self.connections[row].variant(), id, reply, &mut frame);
         frame
     }
 
-    pub(super) fn terms_of(&self, row: u32, channel: &ChannelName) -> Option<Terms> {
+    pub(super) fn terms_of(&self, row: Id<Connection>, channel: &ChannelName) -> Option<Terms> {
         self.parts_of(row, channel).find_map(|part| self.terms_in(row, part).copied())
     }
 }

@@ -12,9 +12,10 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 use crate::hub::Hub;
-use crate::hub::connection::Subscription;
+use crate::hub::channel::Channel;
+use crate::hub::connection::{Connection, Subscription};
 use crate::hub::managed::Terms;
-use crate::hub::rows::{NONE, Rows};
+use crate::hub::rows::{Id, Rows};
 
 /// So many are found faster by looking at each.
 const FEW: u16 = 8;
@@ -22,14 +23,14 @@ const FEW: u16 = 8;
 /// The indexes of all connections that have one.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    tables: HashMap<u32, HashTable<Place>, ahash::RandomState>,
+    tables: HashMap<Id<Connection>, HashTable<Place>, ahash::RandomState>,
     hasher: ahash::RandomState,
 }
 
 /// Where the subscription to a channel is: the channel stands in its row.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    subscription: u32,
+    subscription: Id<Subscription>,
     /// The place of what was agreed upon it; only in managed connections.
     terms: u32,
 }
@@ -43,7 +44,12 @@ impl Indexes {
         self.tables.is_empty()
     }
 
-    fn find(&self, table: &HashTable<Place>, channel: u32, rows: &Rows<Subscription>) -> Found {
+    fn find(
+        &self,
+        table: &HashTable<Place>,
+        channel: Id<Channel>,
+        rows: &Rows<Subscription>,
+    ) -> Found {
         let is_it = |place: &Place| rows[place.subscription].channel == channel;
         table.find(self.hasher.hash_one(channel), is_it).copied()
     }
@@ -51,8 +57,8 @@ impl Indexes {
     /// Changes a place, if the connection has an index.
     fn change(
         &mut self,
-        row: u32,
-        channel: u32,
+        row: Id<Connection>,
+        channel: Id<Channel>,
         rows: &Rows<Subscription>,
         change: impl FnOnce(&mut Place),
     ) {
@@ -65,15 +71,25 @@ impl Indexes {
     }
 
     /// Adds a subscription, if the connection has an index.
-    fn add(&mut self, row: u32, subscription: u32, rows: &Rows<Subscription>) {
+    fn add(
+        &mut self,
+        row: Id<Connection>,
+        subscription: Id<Subscription>,
+        rows: &Rows<Subscription>,
+    ) {
         let Some(table) = self.tables.get_mut(&row) else { return };
-        let hash_of = |row: u32| self.hasher.hash_one(rows[row].channel);
-        let place = Place { subscription, terms: NONE };
+        let hash_of = |row: Id<Subscription>| self.hasher.hash_one(rows[row].channel);
+        let place = Place { subscription, terms: u32::MAX };
         table.insert_unique(hash_of(subscription), place, |place| hash_of(place.subscription));
     }
 
     /// Takes a subscription out, if the connection has an index.
-    fn remove(&mut self, row: u32, subscription: u32, rows: &Rows<Subscription>) {
+    fn remove(
+        &mut self,
+        row: Id<Connection>,
+        subscription: Id<Subscription>,
+        rows: &Rows<Subscription>,
+    ) {
         let hash = self.hasher.hash_one(rows[subscription].channel);
         let is_it = |place: &Place| place.subscription == subscription;
         let table = self.tables.get_mut(&row);
@@ -85,7 +101,11 @@ impl Indexes {
 
 impl Hub {
     /// A connection's subscription to the channel of a row.
-    pub(super) fn subscription_in(&self, row: u32, channel: u32) -> Option<u32> {
+    pub(super) fn subscription_in(
+        &self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+    ) -> Option<Id<Subscription>> {
         match self.indexed(row, channel) {
             Some(found) => found.map(|place| place.subscription),
             None => {
@@ -95,7 +115,7 @@ impl Hub {
     }
 
     /// What the index of a connection says, if it has one.
-    fn indexed(&self, row: u32, channel: u32) -> Option<Found> {
+    fn indexed(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<Found> {
         if self.connections[row].subscription_count <= FEW {
             return None;
         }
@@ -104,23 +124,36 @@ impl Hub {
     }
 
     /// A connection's subscriptions, the personal channel first.
-    pub(super) fn subscriptions_of(&self, row: u32) -> impl Iterator<Item = u32> {
+    pub(super) fn subscriptions_of(
+        &self,
+        row: Id<Connection>,
+    ) -> impl Iterator<Item = Id<Subscription>> {
         let first = self.connections[row].subscriptions;
-        std::iter::successors((first != NONE).then_some(first), move |&at| {
-            Some(self.next_of(row, at)).filter(|&next| next != NONE)
+        std::iter::successors((first != Id::NONE).then_some(first), move |&at| {
+            Some(self.next_of(row, at)).filter(|&next| next != Id::NONE)
         })
     }
 
     /// The subscription that comes after another one of a connection.
-    pub(super) fn next_of(&self, row: u32, subscription: u32) -> u32 {
+    pub(super) fn next_of(
+        &self,
+        row: Id<Connection>,
+        subscription: Id<Subscription>,
+    ) -> Id<Subscription> {
         let next = self.subscriptions[subscription].next;
-        if next == self.connections[row].subscriptions { NONE } else { next }
+        if next == self.connections[row].subscriptions { Id::NONE } else { next }
     }
 
     /// Adds a subscription to those of a connection.
-    pub(super) fn link(&mut self, row: u32, subscription: u32, channel: u32, member: u32) {
+    pub(super) fn link(
+        &mut self,
+        row: Id<Connection>,
+        subscription: Id<Subscription>,
+        channel: Id<Channel>,
+        member: u32,
+    ) {
         let connection = &mut self.connections[row];
-        let next = if connection.subscriptions == NONE {
+        let next = if connection.subscriptions == Id::NONE {
             connection.subscriptions = subscription;
             subscription
         } else {
@@ -137,14 +170,14 @@ impl Hub {
     }
 
     /// Takes a subscription from those of a connection.
-    pub(super) fn unlink(&mut self, row: u32, subscription: u32) {
+    pub(super) fn unlink(&mut self, row: Id<Connection>, subscription: Id<Subscription>) {
         let rows = &mut self.subscriptions;
         self.indexes.remove(row, subscription, rows);
         let connection = &mut self.connections[row];
         connection.subscription_count -= 1;
         let next = rows[subscription].next;
         if next == subscription {
-            connection.subscriptions = NONE;
+            connection.subscriptions = Id::NONE;
         } else {
             let Subscription { channel, member, .. } = rows[next];
             self.indexes.change(row, channel, rows, |place| place.subscription = subscription);
@@ -167,11 +200,11 @@ impl Hub {
         }
     }
 
-    fn make_index(&mut self, row: u32) {
+    fn make_index(&mut self, row: Id<Connection>) {
         let table = HashTable::with_capacity(2 * usize::from(FEW));
         self.indexes.tables.insert(row, table);
         let mut next = self.connections[row].subscriptions;
-        while next != NONE {
+        while next != Id::NONE {
             self.indexes.add(row, next, &self.subscriptions);
             next = self.next_of(row, next);
         }
@@ -182,7 +215,7 @@ impl Hub {
     }
 
     /// Whoever leaves all channels needs none of them found.
-    pub(super) fn drop_index(&mut self, row: u32) {
+    pub(super) fn drop_index(&mut self, row: Id<Connection>) {
         self.indexes.tables.remove(&row);
         if self.indexes.tables.is_empty() {
             self.indexes.tables = HashMap::default();
@@ -190,18 +223,22 @@ impl Hub {
     }
 
     /// What was agreed upon a managed connection's subscription to the channel of a row.
-    pub(super) fn terms_in(&self, row: u32, channel: u32) -> Option<&Terms> {
+    pub(super) fn terms_in(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<&Terms> {
         let place = self.place_of_terms(row, channel)?;
         self.managed.get(&row)?.terms.get(place)
     }
 
     /// The same, to be changed.
-    pub(super) fn terms_in_mut(&mut self, row: u32, channel: u32) -> Option<&mut Terms> {
+    pub(super) fn terms_in_mut(
+        &mut self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+    ) -> Option<&mut Terms> {
         let place = self.place_of_terms(row, channel)?;
         self.managed.get_mut(&row)?.terms.get_mut(place)
     }
 
-    fn place_of_terms(&self, row: u32, channel: u32) -> Option<usize> {
+    fn place_of_terms(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<usize> {
         match self.indexed(row, channel) {
             Some(found) => found.map(|place| place.terms as usize),
             None => self.managed.get(&row)?.terms.iter().position(|terms| terms.channel == channel),
@@ -209,7 +246,7 @@ impl Hub {
     }
 
     /// Notes what was agreed upon a subscription.
-    pub(super) fn add_terms(&mut self, row: u32, terms: Terms) {
+    pub(super) fn add_terms(&mut self, row: Id<Connection>, terms: Terms) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         let at = managed.terms.len() as u32;
         self.indexes.change(row, terms.channel, &self.subscriptions, |place| place.terms = at);
@@ -218,7 +255,7 @@ impl Hub {
     }
 
     /// What was agreed upon a subscription ends with it.
-    pub(super) fn forget_terms(&mut self, row: u32, channel: u32) {
+    pub(super) fn forget_terms(&mut self, row: Id<Connection>, channel: Id<Channel>) {
         let Some(at) = self.place_of_terms(row, channel) else { return };
         let Some(managed) = self.managed.get_mut(&row) else { return };
         if at >= managed.terms.len() {
@@ -249,6 +286,7 @@ mod tests {
 
     /// Every channel is found exactly while the connection is subscribed to it, with its own terms.
     fn check(hub: &Hub, row: u32, wanted: &BTreeSet<u32>) {
+        let row = Id::new(row);
         let count = usize::from(hub.connections[row].subscription_count);
         assert_eq!((count, hub.subscriptions_of(row).count()), (wanted.len(), wanted.len()));
         assert_eq!(hub.managed[&row].terms.len(), wanted.len());

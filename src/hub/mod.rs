@@ -56,7 +56,7 @@ pub use effect::{Cause, Effect};
 pub use managed::{Asked, Grant, Renewal, Subscribe};
 pub use ranks::{Place, Ranked, Ranks, SIZES, size_rank};
 pub use rate::Rates;
-pub use rows::{NONE, Rows};
+pub use rows::{Id, Rows};
 pub use session::Session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -194,18 +194,20 @@ pub struct Hub {
     leavers: Leavers,
     joinings: Rows<Joining>,
     /// The channels that their home has still to confirm, and who waits for that.
-    waiting: HashMap<u32, Vec<u32>>,
-    devices: HashMap<u32, Box<str>>,
+    waiting: HashMap<Id<Channel>, Vec<Id<Joining>>>,
+    /// Raw connections that open, and what each waits for.
+    openings: HashMap<Id<Connection>, Id<Joining>, ahash::RandomState>,
+    devices: HashMap<Id<Connection>, Box<str>>,
     /// What tokens say about connections for backends alone, as JSON.
-    metas: HashMap<u32, Arc<str>>,
+    metas: HashMap<Id<Connection>, Arc<str>>,
     /// The Unix seconds at which raw connections expire, of those that do.
-    raw_expiries: HashMap<u32, u64>,
+    raw_expiries: HashMap<Id<Connection>, u64>,
     /// What is kept of managed connections beside their rows.
-    managed: HashMap<u32, Box<Managed>, ahash::RandomState>,
+    managed: HashMap<Id<Connection>, Box<Managed>, ahash::RandomState>,
     /// Subscriptions that are on a roll although their namespace keeps none.
-    enrolled: HashSet<u32, ahash::RandomState>,
+    enrolled: HashSet<Id<Subscription>, ahash::RandomState>,
     /// Who clients are to others in subscriptions that say more of them than the connection does.
-    infos: HashMap<u32, Arc<ClientInfo>, ahash::RandomState>,
+    infos: HashMap<Id<Subscription>, Arc<ClientInfo>, ahash::RandomState>,
     /// What homes were asked on behalf of connections.
     questions: Rows<Question>,
     /// Devices of sessions of users that are at home here.
@@ -229,9 +231,9 @@ struct Queues {
     effects: VecDeque<Effect>,
     /// Channels with a round to do, and in which of their row's stays. One that has ended is passed
     /// by.
-    dirty: VecDeque<(u32, u32)>,
+    dirty: VecDeque<(Id<Channel>, u32)>,
     /// Connections that are writable and lack something of their own.
-    catching_up: VecDeque<u32>,
+    catching_up: VecDeque<Id<Connection>>,
 }
 
 /// Numbers of the shard as a whole.
@@ -254,13 +256,13 @@ struct Tally {
 const EVERYONE: u32 = Variant::ALL.len() as u32;
 
 /// The row of the channel that stands for every open connection of a wire variant.
-fn everyone_in(variant: Variant) -> u32 {
-    variant as u32
+fn everyone_in(variant: Variant) -> Id<Channel> {
+    Id::new(variant as u32)
 }
 
 /// Whether a channel's row is one of those.
-fn is_everyone(row: u32) -> bool {
-    row < EVERYONE
+fn is_everyone(row: Id<Channel>) -> bool {
+    row.number() < EVERYONE
 }
 
 /// Tables have room for at most so many rows from the start; beyond that they grow.
@@ -298,6 +300,7 @@ impl Hub {
             leavers: Leavers::default(),
             joinings: Rows::default(),
             waiting: HashMap::new(),
+            openings: HashMap::default(),
             devices: HashMap::new(),
             metas: HashMap::new(),
             raw_expiries: HashMap::new(),
@@ -362,8 +365,8 @@ impl Hub {
 
     /// Whether nothing is left of any connection, channel or command.
     pub fn is_empty(&self) -> bool {
-        let is_everyone_idle = (0..EVERYONE).all(|row| {
-            let everyone = &self.channels.rows[row];
+        let is_everyone_idle = Variant::ALL.into_iter().all(|variant| {
+            let everyone = &self.channels.rows[everyone_in(variant)];
             everyone.round.is_none() && everyone.members.is_empty()
         });
         self.connections.is_empty()
@@ -384,6 +387,7 @@ impl Hub {
             && self.outboxes.is_empty()
             && self.joinings.is_empty()
             && self.waiting.is_empty()
+            && self.openings.is_empty()
             && self.devices.is_empty()
             && self.metas.is_empty()
             && self.raw_expiries.is_empty()
@@ -443,25 +447,30 @@ impl Hub {
     }
 
     /// Forgets the home side of a channel if nothing is left there.
-    fn forget_empty_home(&mut self, row: u32) {
+    fn forget_empty_home(&mut self, row: Id<Home>) {
         if self.homes.rows[row].is_empty() {
             self.homes.remove(row);
         }
     }
 
     /// The row of a connection that still exists.
-    fn row_of(&self, client: ClientId) -> Option<u32> {
-        let connection = self.connections.get(client.row)?;
+    fn row_of(&self, client: ClientId) -> Option<Id<Connection>> {
+        let row = Id::new(client.row);
+        let connection = self.connections.get(row)?;
         let is_there = !matches!(connection.phase, Phase::Free | Phase::Gone)
             && connection.generation == client.generation
             && client.shard == self.settings.shard;
-        is_there.then_some(client.row)
+        is_there.then_some(row)
     }
 
     /// The identity of a row's connection. A free row has generation zero, which none has.
     pub fn client_id(&self, row: u32) -> ClientId {
+        self.identity(Id::new(row))
+    }
+
+    fn identity(&self, row: Id<Connection>) -> ClientId {
         let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
-        ClientId { shard: self.settings.shard, row, generation }
+        ClientId { shard: self.settings.shard, row: row.number(), generation }
     }
 
     /// How many connections there are, from the moment they are attached.

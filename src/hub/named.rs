@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-use crate::hub::rows::Rows;
+use crate::hub::rows::{Id, Rows};
 use crate::model::ChannelName;
 
 /// A row that has a name. A free row (the default value) has none and is in no index.
@@ -24,7 +24,7 @@ const INDEX_ROWS: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct NamedRows<T> {
     pub(super) rows: Rows<T>,
-    index: HashTable<u32>,
+    index: HashTable<Id<T>>,
     hasher: ahash::RandomState,
 }
 
@@ -39,12 +39,12 @@ impl<T: Named> NamedRows<T> {
     }
 
     /// The row of a name where all rows have the same distinction.
-    pub(super) fn find(&self, name: &ChannelName) -> Option<u32> {
+    pub(super) fn find(&self, name: &ChannelName) -> Option<Id<T>> {
         self.find_distinct(name, 0)
     }
 
     /// The row of a name and a distinction.
-    pub(super) fn find_distinct(&self, name: &ChannelName, distinction: u8) -> Option<u32> {
+    pub(super) fn find_distinct(&self, name: &ChannelName, distinction: u8) -> Option<Id<T>> {
         let [found] = self.find_each(name, [distinction]);
         found
     }
@@ -54,10 +54,10 @@ impl<T: Named> NamedRows<T> {
         &self,
         name: &ChannelName,
         distinctions: [u8; N],
-    ) -> [Option<u32>; N] {
+    ) -> [Option<Id<T>>; N] {
         let hash = self.hasher.hash_one(name.as_str());
         distinctions.map(|distinction| {
-            let is_it = |&row: &u32| {
+            let is_it = |&row: &Id<T>| {
                 let row = &self.rows[row];
                 row.distinction() == distinction && row.name() == Some(name)
             };
@@ -71,7 +71,7 @@ impl<T: Named> NamedRows<T> {
     }
 
     /// Adds a row whose name is not yet there.
-    pub(super) fn insert(&mut self, value: T) -> u32 {
+    pub(super) fn insert(&mut self, value: T) -> Id<T> {
         let hash_of = |row: &T| self.hasher.hash_one(row.name().map_or("", ChannelName::as_str));
         let hash = hash_of(&value);
         let row = self.rows.insert(value);
@@ -80,7 +80,7 @@ impl<T: Named> NamedRows<T> {
     }
 
     /// Removes a row.
-    pub(super) fn remove(&mut self, row: u32) -> T {
+    pub(super) fn remove(&mut self, row: Id<T>) -> T {
         let value = self.rows.remove(row);
         let hash = self.hasher.hash_one(value.name().map_or("", ChannelName::as_str));
         if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed == row) {

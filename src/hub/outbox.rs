@@ -5,6 +5,9 @@
 
 use std::collections::VecDeque;
 
+use crate::hub::channel::Channel;
+use crate::hub::connection::Connection;
+use crate::hub::rows::Id;
 use crate::hub::{Place, Ranked};
 use crate::ws::frame::frame_bytes;
 
@@ -20,34 +23,34 @@ pub(super) struct Outbox {
     /// How much at the front of `bytes` is the rest of a frame.
     lead: usize,
     /// The connection.
-    pub(super) connection: u32,
+    pub(super) connection: Id<Connection>,
     /// When it makes room for others.
-    place: Place,
+    place: Place<Self>,
     /// The channel of whose log the socket took a frame only in part: nothing else may be sent
     /// before the rest of it.
     /// The number says how many bytes of it are left.
-    pub(super) unfinished: Option<(u32, u32)>,
+    pub(super) unfinished: Option<(Id<Channel>, u32)>,
     /// How many bytes of long replies were promised room since it was empty last: they do not count
     /// against what else may wait.
     pub(super) reserved: usize,
     /// The channels that the connection lags in, in the order in which that began, and some that it
     /// has left or caught up with: fewer of those than bytes, because what it was owed of a channel
     /// that it left stands in the outbox.
-    pub(super) lagging: VecDeque<u32>,
+    pub(super) lagging: VecDeque<Id<Channel>>,
     /// What was owed when the age was measured last, and what the socket took since then.
     owed: u64,
     paid: u64,
 }
 
 impl Ranked for Outbox {
-    fn place(&mut self) -> &mut Place {
+    fn place(&mut self) -> &mut Place<Self> {
         &mut self.place
     }
 }
 
 impl Outbox {
     /// Nothing waits for a connection.
-    pub(super) fn new(connection: u32) -> Self {
+    pub(super) fn new(connection: Id<Connection>) -> Self {
         Self { connection, ..Self::default() }
     }
 
@@ -138,7 +141,7 @@ mod tests {
         let bytes = frames(&[10, 200, 10, 70_000, 10]);
         let ends = [0, 12, 12 + 204, 12 + 204 + 12, 12 + 204 + 12 + 70_010, bytes.len()];
         for sent in 0..bytes.len() {
-            let mut outbox = Outbox::new(0);
+            let mut outbox = Outbox::new(Id::NONE);
             outbox.push(&bytes);
             // However it came so far.
             outbox.advance(sent / 2);
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_comes_before_everything_else_may_be_the_rest_of_a_frame() {
-        let mut outbox = Outbox::new(0);
+        let mut outbox = Outbox::new(Id::NONE);
         outbox.push(&frames(&[3]));
         let front = frames(&[9, 5]);
         outbox.push_front(&front[4..], 7);
@@ -165,7 +168,7 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_on_the_way() {
-        let mut outbox = Outbox::new(0);
+        let mut outbox = Outbox::new(Id::NONE);
         outbox.push(&frames(&[4 << 20]));
         for _ in 0..4 * 1024 - 1 {
             outbox.advance(1024);

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use crate::hub::rows::Rows;
+use crate::hub::rows::{Id, Rows};
 use crate::hub::stream::Stream;
 use crate::hub::{Ranked, Ranks, SIZES, size_rank};
 use crate::model::ChannelName;
@@ -40,7 +40,7 @@ const _: () = assert!(SHARE_BYTES.is_power_of_two() && LARGE > UNHEARD, "ranks a
 struct Group {
     /// What the small ones take.
     bytes: usize,
-    small: Ranks<3>,
+    small: Ranks<Stream, 3>,
 }
 
 /// All streams in the order in which they pay.
@@ -48,7 +48,7 @@ struct Group {
 pub(super) struct Payers {
     bytes: usize,
     /// Those that are idle or large.
-    others: Ranks<SIZES>,
+    others: Ranks<Stream, SIZES>,
     idle_bytes: usize,
     groups: Vec<Group>,
     /// The groups of namespaces, by name. There are as many as the configuration has.
@@ -77,7 +77,7 @@ impl Payers {
     }
 
     /// A stream has begun, or takes another number of bytes than before, or is heard or no longer.
-    pub(super) fn settle(&mut self, streams: &mut Rows<Stream>, row: u32, before: usize) {
+    pub(super) fn settle(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>, before: usize) {
         let stream = &mut streams[row];
         let (group, after) = (usize::from(stream.group), stream.bytes());
         let was = stream.place().rank();
@@ -108,7 +108,7 @@ impl Payers {
     }
 
     /// A stream ends.
-    pub(super) fn remove(&mut self, streams: &mut Rows<Stream>, row: u32) {
+    pub(super) fn remove(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
         let Stream { group, .. } = streams[row];
         let bytes = streams[row].bytes();
         self.bytes -= bytes;
@@ -118,7 +118,7 @@ impl Payers {
         self.unrank(streams, row);
     }
 
-    fn unrank(&mut self, streams: &mut Rows<Stream>, row: u32) {
+    fn unrank(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
         let group = usize::from(streams[row].group);
         match streams[row].place().rank() {
             Some(HEARD | UNHEARD) => self.groups[group].small.remove(streams, row),
@@ -127,7 +127,7 @@ impl Payers {
     }
 
     /// Makes a stream the one that was used last.
-    pub(super) fn renew(&mut self, streams: &mut Rows<Stream>, row: u32) {
+    pub(super) fn renew(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
         let group = usize::from(streams[row].group);
         match streams[row].place().rank() {
             Some(HEARD | UNHEARD) => self.groups[group].small.renew(streams, row),
@@ -136,10 +136,10 @@ impl Payers {
     }
 
     /// Who pays first, and its rank.
-    pub(super) fn first(&self) -> Option<(u8, u32)> {
+    pub(super) fn first(&self) -> Option<(u8, Id<Stream>)> {
         let large = self.others.first().filter(|&(rank, _)| rank >= LARGE);
         let idle = self.others.oldest(IDLE).map(|row| (IDLE, row));
-        let is_more = |(rank, _): &(u8, u32)| Some(*rank) >= size_rank(self.idle_bytes);
+        let is_more = |(rank, _): &(u8, Id<Stream>)| Some(*rank) >= size_rank(self.idle_bytes);
         large.filter(|large| idle.is_none() || is_more(large)).or(idle).or_else(|| {
             let small = |group: &Group| group.small.first();
             let groups = self.groups.iter().filter(|group| small(group).is_some());

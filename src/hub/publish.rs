@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::hub::channel::Round;
 use bytes::Bytes;
 
-use crate::hub::connection::{Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
-use crate::hub::rows::NONE;
+use crate::hub::channel::{Channel, Round};
+use crate::hub::connection::{Connection, Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
+use crate::hub::home::Home;
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle, Refusal};
 use crate::model::{
@@ -192,7 +193,7 @@ impl Hub {
     fn note_key(&mut self, channel: &ChannelName, key: Box<str>, position: Option<Position>) {
         let forgotten = self.repeats.note(channel, key, position, self.now.tick);
         self.metrics.keys_forgotten.add(forgotten);
-        self.enforce_history_budget(NONE);
+        self.enforce_history_budget(Id::NONE);
         self.note_history();
     }
 
@@ -212,7 +213,7 @@ impl Hub {
     }
 
     /// Passes a push on to the shards that have subscribers.
-    fn route(&mut self, home: u32, push: &Arc<Push>, ticket: Option<Ticket>) -> (u32, u32) {
+    fn route(&mut self, home: Id<Home>, push: &Arc<Push>, ticket: Option<Ticket>) -> (u32, u32) {
         let (mut awaiting, mut sessions) = (0, 0);
         for place in 0..self.homes.rows[home].members.len() {
             let (shard, handle) = self.homes.rows[home].members[place];
@@ -228,7 +229,7 @@ impl Hub {
     }
 
     /// Passes on a join or leave, which nobody counts, to those who are told.
-    pub(super) fn announce(&mut self, home: u32, rules: &Namespace, push: &Arc<Push>) {
+    pub(super) fn announce(&mut self, home: Id<Home>, rules: &Namespace, push: &Arc<Push>) {
         for place in 0..self.homes.rows[home].members.len() {
             let (shard, handle) = self.homes.rows[home].members[place];
             if rules.join_leave != handle.hears_otherwise {
@@ -243,45 +244,50 @@ impl Hub {
         if self.channel_of(handle).is_none() {
             return 0;
         }
+        let part = Id::new(handle.row);
         // Raw subscribers hear of publications alone.
         let Some(frame) = push.frame(handle.variant) else { return 0 };
         let mut excluded = match push.publication() {
             Some(publication)
                 if publication.except().is_some() || publication.device().is_some() =>
             {
-                self.excluded_members(handle.row, publication)
+                self.excluded_members(part, publication)
             }
             _ => Vec::new(),
         };
         for &row in &excluded {
-            self.move_rest_to_outbox(row, handle.row);
+            self.move_rest_to_outbox(row, part);
         }
         let received = push.publication().map_or(self.now.nanos, |it| it.received_nanos());
-        self.broadcast(handle.row, frame, received);
+        self.broadcast(part, frame, received);
         // Those whose outbox overflowed, or who fell too far behind, are closed by now, or no
         // longer subscribed.
         excluded.retain(|&row| {
-            self.connections[row].phase == Phase::Open && self.is_subscribed(row, handle.row)
+            self.connections[row].phase == Phase::Open && self.is_subscribed(row, part)
         });
         for &row in &excluded {
-            self.skip_to_head(row, handle.row);
+            self.skip_to_head(row, part);
         }
         let Some(channel) = self.channel_of(handle) else { return 0 };
         channel.open_count() - excluded.len() as u32
     }
 
     /// The open members that a publication leaves out.
-    fn excluded_members(&self, channel: u32, publication: &Publication) -> Vec<u32> {
+    fn excluded_members(
+        &self,
+        channel: Id<Channel>,
+        publication: &Publication,
+    ) -> Vec<Id<Connection>> {
         let Some(device) = publication.device() else {
             // One connection at most, found without looking at the others.
             let row = publication.except().and_then(|client| self.row_of(client));
-            let is_member = |&row: &u32| {
+            let is_member = |&row: &Id<Connection>| {
                 self.connections[row].phase == Phase::Open && self.is_subscribed(row, channel)
             };
             return row.filter(is_member).into_iter().collect();
         };
-        let is_excluded = |row: u32| {
-            publication.except() == Some(self.client_id(row))
+        let is_excluded = |row: Id<Connection>| {
+            publication.except() == Some(self.identity(row))
                 || self.devices.get(&row).is_none_or(|other| **other != *device)
         };
         self.channels.rows[channel]
@@ -294,7 +300,7 @@ impl Hub {
     }
 
     // HOT PATH 5/6: broadcast is an append to one log; who is owed what follows from the cursors.
-    fn broadcast(&mut self, row: u32, frame: &Bytes, received_nanos: u64) {
+    fn broadcast(&mut self, row: Id<Channel>, frame: &Bytes, received_nanos: u64) {
         let channel = &mut self.channels.rows[row];
         if channel.members.is_empty() {
             return;
@@ -322,7 +328,7 @@ impl Hub {
 
     /// Drops what no round needs any more and what exceeds the limit for connections that lag;
     /// those whose cursor would be lost are closed first, so that nobody misses a frame unawares.
-    pub(super) fn enforce_lag(&mut self, row: u32) {
+    pub(super) fn enforce_lag(&mut self, row: Id<Channel>) {
         let keep = self.settings.lag_bytes_max;
         let channel = &self.channels.rows[row];
         let Some(round) = &channel.round else { return };
@@ -332,7 +338,7 @@ impl Hub {
             return;
         }
         if round.lagging > 0 {
-            let lost: Vec<u32> = channel
+            let lost: Vec<Id<Connection>> = channel
                 .members
                 .iter()
                 .filter(|member| member.cursor.lags() && member.cursor.position() < tail)
@@ -392,11 +398,10 @@ impl Hub {
             self.move_rest_to_outbox(row, channel);
         }
         if self.channels.rows[channel].members.is_empty() {
-            let height = self.connections.height();
             let everyone = &mut self.channels.rows[channel];
             let cursor = Cursor::at(everyone.head);
-            let member = |connection| Member { connection, subscription: NONE, cursor };
-            everyone.members = (0..height).map(member).collect();
+            let member = |connection| Member { connection, subscription: Id::NONE, cursor };
+            everyone.members = self.connections.ids().map(member).collect();
         }
         self.broadcast(channel, frame, publication.received_nanos());
         // Its outbox may have overflowed, or it may have fallen too far behind.
@@ -407,7 +412,7 @@ impl Hub {
         self.tally.everyone[variant as usize] - u32::from(except.is_some())
     }
 
-    fn is_in_everyone(&self, row: u32, variant: Variant) -> bool {
+    fn is_in_everyone(&self, row: Id<Connection>, variant: Variant) -> bool {
         let connection = &self.connections[row];
         connection.phase == Phase::Open
             && !connection.is(IS_DETACHED_FROM_ALL)

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 use crate::hub::Hub;
 use crate::hub::history::SECOND;
+use crate::hub::rows::Id;
 use crate::model::ClientError;
 
 /// What may be asked in a second; 0 means any number.
@@ -72,7 +73,7 @@ impl Hub {
         if self.user_rates.second != second {
             self.user_rates = UserRates { second, ..UserRates::default() };
         }
-        let Some(managed) = self.managed.get_mut(&row) else { return Ok(()) };
+        let Some(managed) = self.managed.get_mut(&Id::new(row)) else { return Ok(()) };
         let Rates { commands, publishes, user_commands, user_publishes } = rates;
         let mut is_allowed = managed.spent.spend(second, published, commands, publishes);
         if let Some(info) = managed.info.as_ref().filter(|info| !info.user.is_empty())

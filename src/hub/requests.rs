@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::hub::connection::Phase;
+use crate::hub::connection::{Connection, HELD, Phase};
 use crate::hub::managed::{
     Asked, Origin, Question, Replies, Stage, Subscribe, Subscription, Terms,
 };
-use crate::hub::{Cause, Hub};
+use crate::hub::rows::Id;
+use crate::hub::{Cause, Effect, Hub};
 use crate::mesh::{Asker, Attendance, Attended, Attendee, Envelope};
 use crate::model::{
     Answer, ChannelName, ClientError, ClientFault, Command, CommandError, EpochClaim, EventKind,
@@ -24,7 +25,7 @@ const OBJECT_OVERHEAD_BYTES: usize = 8;
 
 impl Hub {
     /// Begins a command whose turn it is.
-    pub(super) fn begin(&mut self, row: u32, asked: Asked) {
+    pub(super) fn begin(&mut self, row: Id<Connection>, asked: Asked) {
         if self.connections[row].phase != Phase::Open || !self.managed.contains_key(&row) {
             return;
         }
@@ -35,8 +36,8 @@ impl Hub {
             }
             Asked::Shown(_, ref request) => request.id,
             Asked::Refused(id, error) => return self.reply(row, id, &Reply::Error(error)),
-            Asked::Send(text, payload) if self.is_connected(row) => {
-                return self.raise(row, EventKind::Message { text, payload });
+            Asked::Send(text, payload) if self.has_connected(row) => {
+                return self.report(row, EventKind::Message { text, payload });
             }
             Asked::Send(..) => 0,
             Asked::Subscribe(id, _)
@@ -48,7 +49,7 @@ impl Hub {
             | Asked::Refresh(id, _)
             | Asked::SubRefresh(id, ..) => id,
         };
-        if !self.is_connected(row) {
+        if !self.has_connected(row) {
             let code = CloseCode::BAD_REQUEST;
             return self.begin_close(row, code, "connect comes first", Cause::ProtocolError);
         }
@@ -88,7 +89,7 @@ impl Hub {
 
     fn client_subscribe(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         id: u32,
         subscribe: Subscribe,
     ) -> Result<(), ClientFault> {
@@ -116,7 +117,11 @@ impl Hub {
     }
 
     /// Whether a connection may subscribe to a channel, but for permissions.
-    pub(super) fn has_room_for(&self, row: u32, channel: &ChannelName) -> Result<(), ClientFault> {
+    pub(super) fn has_room_for(
+        &self,
+        row: Id<Connection>,
+        channel: &ChannelName,
+    ) -> Result<(), ClientFault> {
         if self.settings.namespaces.of(channel).is_none() {
             Err(ClientError::UnknownChannel.with(Lack::Namespace.remedy(channel)))
         } else if self.subscription_of(row, channel).is_some() {
@@ -133,15 +138,15 @@ impl Hub {
     /// Makes a managed connection a member of a channel and asks its home where that stands.
     pub(super) fn begin_subscription(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         subscription: Subscription,
         is_granted: bool,
     ) {
         let conditions = self.conditions_of(&subscription);
         let channel = subscription.channel.clone();
-        let handle = self.add_subscription(row, channel, conditions.hears_otherwise);
-        let client = self.client_id(row);
-        let info = self.be_known(row, handle.row, subscription.grant.info.as_deref());
+        let part = self.add_subscription(row, channel, conditions.hears_otherwise);
+        let client = self.identity(row);
+        let info = self.be_known(row, part, subscription.grant.info.as_deref());
         let claim = &subscription.claim;
         let recovers = claim.recover && conditions.is_recoverable;
         let recover = recovers.then(|| (EpochClaim::parse(&claim.epoch), claim.offset));
@@ -149,11 +154,11 @@ impl Hub {
         let is_server_side = !matches!(subscription.origin, Origin::Client(_));
         let question = Question::Subscription(client, Box::new(subscription));
         let attendee = Attendee { info, standing: conditions.standing, recover };
-        let number = self.attend(handle, attendee, question);
+        let number = self.attend(row, part, attendee, question);
         let managed = self.managed.get_mut(&row).expect("the connection is managed");
         managed.questions += 1;
         let terms = Terms {
-            channel: handle.row,
+            channel: part,
             expires_at,
             pending: Some(number),
             is_server_side,
@@ -165,7 +170,7 @@ impl Hub {
 
     /// Member side: the home has answered.
     pub(super) fn handle_attended(&mut self, attended: Attended) {
-        let number = attended.number;
+        let number = Id::new(attended.number);
         match self.questions.remove(number) {
             Question::Nothing | Question::Command(..) => {}
             Question::Opening(client, channel, joining) => {
@@ -192,13 +197,13 @@ impl Hub {
 
     fn end_question(
         &mut self,
-        row: Option<u32>,
-        number: u32,
+        row: Option<Id<Connection>>,
+        number: Id<Question>,
         subscription: Subscription,
         result: Result<Attendance, CommandError>,
     ) {
         let error = result.as_ref().err().copied();
-        let is_there = |row: &u32| {
+        let is_there = |row: &Id<Connection>| {
             let terms = self.terms_of(*row, &subscription.channel);
             terms.is_some_and(|terms| terms.pending == Some(number))
         };
@@ -251,14 +256,14 @@ impl Hub {
     /// The subscription begins: what the home passes on from here on is owed.
     fn settle(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         subscription: &Subscription,
         mut attendance: Attendance,
     ) -> SubscribeResult {
         let at = self.subscription_of(row, &subscription.channel).expect("it has terms");
         let place = self.subscriptions[at];
         self.begin_at_head(place.channel, place.member);
-        if self.connections[row].is(crate::hub::connection::HELD) {
+        if self.connections[row].is(HELD) {
             self.lag(row, place.channel, place.member);
         }
         let conditions = self.conditions_of(subscription);
@@ -266,7 +271,7 @@ impl Hub {
             terms.pending = None;
         }
         if subscription.grant.expires_at.is_some() {
-            self.queues.effects.push_back(crate::hub::Effect::Expiry(row));
+            self.queues.effects.push_back(Effect::Expiry(row.number()));
         }
         let claim = &subscription.claim;
         if claim.recover && conditions.is_recoverable {
@@ -290,7 +295,7 @@ impl Hub {
     }
 
     /// A recovery is told to be none if the connection has no room for it.
-    fn judge_recovery(&mut self, row: u32, origin: Origin, attendance: &mut Attendance) {
+    fn judge_recovery(&mut self, row: Id<Connection>, origin: Origin, attendance: &mut Attendance) {
         let variant = self.connections[row].variant();
         let length = |push: &Arc<Push>| match origin {
             // No reply repeats them: they follow as they are.
@@ -309,7 +314,7 @@ impl Hub {
 
     fn client_unsubscribe(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         id: u32,
         channel: &ChannelName,
     ) -> Result<(), ClientFault> {
@@ -324,7 +329,7 @@ impl Hub {
 
     fn client_publish(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         id: u32,
         channel: ChannelName,
         data: &Bytes,
@@ -342,7 +347,7 @@ impl Hub {
 
     fn client_history(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         id: u32,
         channel: ChannelName,
         request: &HistoryRequest,
@@ -360,7 +365,7 @@ impl Hub {
     /// lacks.
     fn client_reads(
         &self,
-        row: u32,
+        row: Id<Connection>,
         channel: &ChannelName,
         of: impl Fn(&Namespace) -> Result<Permission, Lack>,
     ) -> Result<(), ClientFault> {
@@ -382,21 +387,22 @@ impl Hub {
         if is_allowed { Ok(()) } else { Err(ClientError::PermissionDenied.into()) }
     }
 
-    fn question(&mut self, row: u32, id: u32, replies: Replies, command: Command) {
-        let client = self.client_id(row);
+    fn question(&mut self, row: Id<Connection>, id: u32, replies: Replies, command: Command) {
+        let client = self.identity(row);
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.questions += 1;
         }
         let number = self.questions.insert(Question::Command(client, id, replies));
         let home = command.first_shard(&self.settings.homes).expect("it is about one channel");
         let asker = Asker::place_of(self.settings.shard);
-        let ticket = Some(Ticket { asker, number });
+        let ticket = Some(Ticket { asker, number: number.number() });
         self.post(home, Envelope::Command { command: Box::new(command), ticket });
     }
 
     /// Member side: the home has answered a command of a client.
     pub(super) fn handle_answered(&mut self, answer: Answer) {
-        let Question::Command(client, id, replies) = self.questions.remove(answer.number) else {
+        let Question::Command(client, id, replies) = self.questions.remove(Id::new(answer.number))
+        else {
             return;
         };
         let Some(row) = self.row_of(client) else { return };
@@ -423,7 +429,7 @@ impl Hub {
     }
 
     /// As many publications as the connection has room for, at least one.
-    fn fitting<'a>(&self, row: u32, publications: &'a [Arc<Push>]) -> &'a [Arc<Push>] {
+    fn fitting<'a>(&self, row: Id<Connection>, publications: &'a [Arc<Push>]) -> &'a [Arc<Push>] {
         let variant = self.connections[row].variant();
         let mut room = self.reply_room(row).saturating_sub(REPLY_OVERHEAD_BYTES);
         let fits = |push: &&Arc<Push>| {
@@ -437,7 +443,12 @@ impl Hub {
     }
 
     /// Ends a subscription, if there is one.
-    pub(super) fn drop_subscription(&mut self, row: u32, channel: &ChannelName, cause: Cause) {
+    pub(super) fn drop_subscription(
+        &mut self,
+        row: Id<Connection>,
+        channel: &ChannelName,
+        cause: Cause,
+    ) {
         if let Some(subscription) = self.subscription_of(row, channel) {
             self.remove_subscription(row, subscription, cause);
         }
@@ -445,7 +456,12 @@ impl Hub {
 
     /// Tells a connection that a backend has subscribed it. The push has no place for what the
     /// client missed: that follows as if it were published now.
-    fn announce_subscription(&mut self, row: u32, channel: &ChannelName, result: &SubscribeResult) {
+    fn announce_subscription(
+        &mut self,
+        row: Id<Connection>,
+        channel: &ChannelName,
+        result: &SubscribeResult,
+    ) {
         let variant = self.connections[row].variant();
         let mut frames = Vec::new();
         encode_personal_push(variant, &PersonalPush::Subscribe(channel, result), &mut frames);
@@ -456,7 +472,7 @@ impl Hub {
     }
 
     /// Tells a connection something unasked.
-    pub(super) fn push_personal(&mut self, row: u32, push: &PersonalPush<'_>) {
+    pub(super) fn push_personal(&mut self, row: Id<Connection>, push: &PersonalPush<'_>) {
         let mut frame = Vec::new();
         encode_personal_push(self.connections[row].variant(), push, &mut frame);
         self.append(row, &frame);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::hub::connection::{
-    ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
+    ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Member, Phase,
 };
-use crate::hub::rows::NONE;
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
 use crate::mesh::{Asker, Enter, Envelope, Outbound, Refusal};
 use crate::model::{
@@ -46,17 +46,17 @@ impl Hub {
         let generation = self.next_generation();
         let connection =
             Connection { token, generation, phase: Phase::Attached, ..Connection::default() };
-        self.connections.insert(connection)
+        self.connections.insert(connection).number()
     }
 
     /// A valid opening handshake has been read. [`Effect::Opened`] follows when every home has
     /// confirmed: whatever is published after the client sees its handshake completed reaches it.
     pub fn enter(&mut self, row: u32, session: Session) {
-        let then = Then::Open(row);
-        let joining_row = self.joinings.insert(Joining::new(then));
+        let row = Id::new(row);
+        let joining_row = self.joinings.insert(Joining::new(Then::Open(row)));
+        self.openings.insert(row, joining_row);
         let connection = &mut self.connections[row];
         connection.phase = Phase::Joining;
-        connection.aside = joining_row;
         connection.set(IS_DETACHED_FROM_ALL, session.is_apart);
         connection.set(HAS_USER, session.personal.is_some());
         if let Some(device) = &session.device {
@@ -88,19 +88,19 @@ impl Hub {
     /// Asks the user's home to admit a session.
     pub(super) fn begin_session(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         personal: ChannelName,
         device: Option<Box<str>>,
         issued_at: Option<u64>,
     ) {
-        let client = self.client_id(row);
+        let client = self.identity(row);
         let home = self.settings.homes.of(&personal);
         let enter = Enter { personal, client, device, issued_at };
         self.post(home, Envelope::Enter(Box::new(enter)));
     }
 
     /// One answer that somebody waited for has come.
-    pub(super) fn arrive(&mut self, joining: u32) {
+    pub(super) fn arrive(&mut self, joining: Id<Joining>) {
         self.joinings[joining].remaining -= 1;
         if self.joinings[joining].remaining > 0 {
             return;
@@ -114,14 +114,14 @@ impl Hub {
         }
     }
 
-    fn open(&mut self, row: u32) {
+    fn open(&mut self, row: Id<Connection>) {
+        self.openings.remove(&row);
         let connection = &mut self.connections[row];
         connection.phase = Phase::Open;
-        connection.aside = NONE;
         let is_apart = connection.is(IS_DETACHED_FROM_ALL);
         connection.set(ANNOUNCED, !is_apart);
         let mut next = connection.subscriptions;
-        while next != NONE {
+        while next != Id::NONE {
             let subscription = self.subscriptions[next];
             self.begin_at_head(subscription.channel, subscription.member);
             next = self.next_of(row, next);
@@ -129,9 +129,9 @@ impl Hub {
         if !is_apart {
             self.join_everyone(row);
         }
-        self.queues.effects.push_back(Effect::Opened(row));
+        self.queues.effects.push_back(Effect::Opened(row.number()));
         if !is_apart {
-            self.raise(row, EventKind::Connected);
+            self.report(row, EventKind::Connected);
         }
     }
 
@@ -223,16 +223,18 @@ impl Hub {
     }
 
     /// What waits for homes before a connection is known to be open or connected.
-    fn joining_of(&self, row: u32) -> Option<u32> {
-        if self.connections[row].phase == Phase::Joining {
-            return Some(self.connections[row].aside);
-        }
-        self.connecting(row)
+    fn joining_of(&self, row: Id<Connection>) -> Option<Id<Joining>> {
+        self.openings.get(&row).copied().or_else(|| self.connecting(row))
     }
 
     /// Member side: a home did not admit a raw connection to a channel. One that is still opening
     /// is refused, any other is not subscribed.
-    pub(super) fn refuse_joining(&mut self, row: u32, channel: &ChannelName, error: CommandError) {
+    pub(super) fn refuse_joining(
+        &mut self,
+        row: Id<Connection>,
+        channel: &ChannelName,
+        error: CommandError,
+    ) {
         match self.connections[row].phase {
             Phase::Joining if error == CommandError::SubscriberLimit => {
                 self.refuse(row, Refusal::SubscriberLimit);
@@ -256,18 +258,14 @@ impl Hub {
     }
 
     /// A raw connection that is still opening is not admitted.
-    pub(super) fn refuse(&mut self, row: u32, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, row: Id<Connection>, refusal: Refusal) {
         self.abandon_joining(row);
-        self.queues.effects.push_back(Effect::Refused(row, refusal));
+        self.queues.effects.push_back(Effect::Refused(row.number(), refusal));
     }
 
-    fn abandon_joining(&mut self, row: u32) {
-        let connection = &mut self.connections[row];
-        if connection.phase != Phase::Joining {
-            return;
-        }
-        connection.phase = Phase::Attached;
-        let joining = std::mem::replace(&mut connection.aside, NONE);
+    fn abandon_joining(&mut self, row: Id<Connection>) {
+        let Some(joining) = self.openings.remove(&row) else { return };
+        self.connections[row].phase = Phase::Attached;
         self.joinings[joining].then = Then::Nothing;
         if std::mem::take(&mut self.joinings[joining].awaits_entry) {
             self.arrive(joining);
@@ -277,11 +275,17 @@ impl Hub {
     /// Ends an open connection: nothing but a close frame (after the rest of a frame that the
     /// socket took in part) will be sent. The shell hears of it as [`Effect::Closing`].
     pub fn close(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
-        self.begin_close(row, code, reason, cause);
+        self.begin_close(Id::new(row), code, reason, cause);
         self.run_local();
     }
 
-    pub(super) fn begin_close(&mut self, row: u32, code: CloseCode, reason: &str, cause: Cause) {
+    pub(super) fn begin_close(
+        &mut self,
+        row: Id<Connection>,
+        code: CloseCode,
+        reason: &str,
+        cause: Cause,
+    ) {
         if self.connections[row].phase != Phase::Open {
             return;
         }
@@ -298,8 +302,8 @@ impl Hub {
     }
 
     /// Ends an open connection without a word: it is owed nothing more.
-    pub(super) fn end(&mut self, row: u32, code: CloseCode, cause: Cause) {
-        self.queues.effects.push_back(Effect::Closing(row, code, cause));
+    pub(super) fn end(&mut self, row: Id<Connection>, code: CloseCode, cause: Cause) {
+        self.queues.effects.push_back(Effect::Closing(row.number(), code, cause));
         self.abandon_connect(row);
         self.announce_end(row, code.0);
         self.drop_subscriptions(row, cause);
@@ -310,17 +314,18 @@ impl Hub {
     /// The socket is closed: the row is free for the next connection, or will be when it has left
     /// all its channels. `code` is what backends hear if they were not told of the end already.
     pub fn detach(&mut self, row: u32, code: u16) {
+        let row = Id::new(row);
         self.abandon_joining(row);
         self.abandon_connect(row);
-        let aside = self.connections[row].aside;
-        if aside != NONE && self.outboxes[aside].unfinished.is_some() {
+        let outbox = self.connections[row].outbox;
+        if self.outboxes.get(outbox).is_some_and(|outbox| outbox.unfinished.is_some()) {
             self.metrics.deliveries_abandoned.increment();
         }
         self.announce_end(row, code);
         self.drop_subscriptions(row, Cause::Lost);
         self.leave_everyone(row, Cause::Lost);
-        if aside != NONE {
-            self.remove_outbox(aside);
+        if outbox != Id::NONE {
+            self.remove_outbox(outbox);
         }
         self.devices.remove(&row);
         self.metas.remove(&row);
@@ -331,7 +336,7 @@ impl Hub {
         }
         if self.leavers.has(row) {
             self.connections[row].phase = Phase::Gone;
-            self.connections[row].aside = NONE;
+            self.connections[row].outbox = Id::NONE;
         } else {
             self.connections.remove(row);
         }
@@ -339,20 +344,20 @@ impl Hub {
     }
 
     /// Backends hear of the end once, while it is still known whose session it was.
-    fn announce_end(&mut self, row: u32, code: u16) {
+    fn announce_end(&mut self, row: Id<Connection>, code: u16) {
         if self.connections[row].is(ANNOUNCED) {
-            self.raise(row, EventKind::Disconnected { code });
+            self.report(row, EventKind::Disconnected { code });
             self.connections[row].set(ANNOUNCED, false);
         }
     }
 
     /// An open connection takes part in broadcasts to everybody from here on.
-    pub(super) fn join_everyone(&mut self, row: u32) {
+    pub(super) fn join_everyone(&mut self, row: Id<Connection>) {
         self.tally.everyone[self.connections[row].variant() as usize] += 1;
         self.reset_in_everyone(row, None);
     }
 
-    fn leave_everyone(&mut self, row: u32, cause: Cause) {
+    fn leave_everyone(&mut self, row: Id<Connection>, cause: Cause) {
         let connection = &self.connections[row];
         if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
             self.tally.everyone[connection.variant() as usize] -= 1;
@@ -361,25 +366,23 @@ impl Hub {
     }
 
     /// In a broadcast to everybody under way, this row begins at the head, or leaves.
-    fn reset_in_everyone(&mut self, row: u32, leaves: Option<Cause>) {
+    fn reset_in_everyone(&mut self, row: Id<Connection>, leaves: Option<Cause>) {
         let channel = everyone_in(self.connections[row].variant());
         let everyone = &mut self.channels.rows[channel];
         let head = everyone.head;
         if everyone.round.is_none() {
             return;
         }
-        while everyone.members.len() <= row as usize {
-            let connection = everyone.members.len() as u32;
-            everyone.members.push(super::connection::Member {
-                connection,
-                subscription: NONE,
-                cursor: Cursor::at(head),
-            });
+        let member = row.number();
+        while everyone.members.len() <= member as usize {
+            let connection = Id::new(everyone.members.len() as u32);
+            let (subscription, cursor) = (Id::NONE, Cursor::at(head));
+            everyone.members.push(Member { connection, subscription, cursor });
         }
-        let boundary = self.boundary_of(row, channel, row);
+        let boundary = self.boundary_of(row, channel, member);
         let everyone = &mut self.channels.rows[channel];
         let round = everyone.round.as_mut().expect("seen above");
-        let cursor = &mut everyone.members[row as usize].cursor;
+        let cursor = &mut everyone.members[member as usize].cursor;
         if let Some(cause) = leaves {
             cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
         }
@@ -389,9 +392,9 @@ impl Hub {
     }
 
     /// The personal channel of a connection that has a user.
-    pub(super) fn personal_of(&self, row: u32) -> Option<ChannelName> {
+    pub(super) fn personal_of(&self, row: Id<Connection>) -> Option<ChannelName> {
         let connection = &self.connections[row];
-        if !connection.is(HAS_USER) || connection.subscriptions == NONE {
+        if !connection.is(HAS_USER) || connection.subscriptions == Id::NONE {
             return None;
         }
         let channel = self.subscriptions[connection.subscriptions].channel;
@@ -400,10 +403,14 @@ impl Hub {
 
     /// Tells backends about something that happened to a connection.
     pub fn raise(&mut self, row: u32, kind: EventKind) {
+        self.report(Id::new(row), kind);
+    }
+
+    pub(super) fn report(&mut self, row: Id<Connection>, kind: EventKind) {
         if self.connections[row].is(IS_DETACHED_FROM_ALL) {
             return;
         }
-        let mut event = self.event(self.client_id(row), self.personal_of(row), kind);
+        let mut event = self.event(self.identity(row), self.personal_of(row), kind);
         event.device = self.devices.get(&row).cloned();
         event.meta = self.metas.get(&row).cloned();
         self.tell(event);

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::rows::NONE;
+use crate::hub::home::Home;
+use crate::hub::rows::Id;
 use crate::hub::{Place, Ranked};
 use crate::model::{Epoch, EpochClaim, HistoryFilter, Position, Publication, Push, Version};
 use crate::wheel::Tick;
@@ -21,7 +22,7 @@ const ROOM_KEPT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Stream {
     /// The home row of its channel.
-    pub(super) home: u32,
+    pub(super) home: Id<Home>,
     epoch: Epoch,
     last: u64,
     /// The newest state that its publications told.
@@ -35,13 +36,13 @@ pub(super) struct Stream {
     /// The group of its namespace.
     pub(super) group: u16,
     /// When it makes room for others.
-    place: Place,
+    place: Place<Self>,
 }
 
 const _: () = assert!(size_of::<Stream>() <= 88, "every channel with history has one");
 
 impl Ranked for Stream {
-    fn place(&mut self) -> &mut Place {
+    fn place(&mut self) -> &mut Place<Self> {
         &mut self.place
     }
 }
@@ -74,13 +75,18 @@ struct Remembered {
 
 impl Default for Stream {
     fn default() -> Self {
-        Self::new((NONE, 0), Epoch(0), false, Tick(0))
+        Self::new((Id::NONE, 0), Epoch(0), false, Tick(0))
     }
 }
 
 impl Stream {
     /// A stream without publications, of a home row's channel and the group of its namespace.
-    pub(super) fn new((home, group): (u32, u16), epoch: Epoch, is_heard: bool, now: Tick) -> Self {
+    pub(super) fn new(
+        (home, group): (Id<Home>, u16),
+        epoch: Epoch,
+        is_heard: bool,
+        now: Tick,
+    ) -> Self {
         Self {
             home,
             group,
@@ -252,7 +258,7 @@ mod tests {
 
     /// A stream of eight publications that remembers the last five: offsets 4 to 8.
     fn stream() -> Stream {
-        let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));
+        let mut stream = Stream::new((Id::NONE, 0), Epoch(1), false, Tick(0));
         for offset in 1..=8 {
             let publication = Arc::new(Publication::new(true, b"1", 0));
             let body = PushBody::Publication { publication, offset };
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_longer_than_an_answer_is_given_by_itself() {
         const BYTES_MAX: usize = 1000;
-        let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));
+        let mut stream = Stream::new((Id::NONE, 0), Epoch(1), false, Tick(0));
         for length in [10, 980, 5000, 10, 1001, 330, 330, 330, 330] {
             let publication = Arc::new(Publication::new(true, &vec![b'x'; length], 0));
             let body = PushBody::Publication { publication, offset: stream.next_offset() };
@@ -308,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_is_not_given_out_although_it_is_not_forgotten_yet() {
-        let mut stream = Stream::new((0, 0), Epoch(1), false, Tick(0));
+        let mut stream = Stream::new((Id::NONE, 0), Epoch(1), false, Tick(0));
         for offset in 1..=6 {
             let publication = Arc::new(Publication::new(true, b"1", 0));
             let body = PushBody::Publication { publication, offset };

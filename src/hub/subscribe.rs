@@ -2,11 +2,11 @@
 
 use crate::hub::channel::Channel;
 use crate::hub::connect::UNSUBSCRIBED;
-use crate::hub::connection::{Cursor, Member, Phase, Subscription};
+use crate::hub::connection::{Connection, Cursor, Member, Phase, Subscription};
 use crate::hub::home::Home;
 use crate::hub::managed::{Origin, Question};
 use crate::hub::named::Named;
-use crate::hub::rows::NONE;
+use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub, Joining, Then, Wishes};
 use crate::mesh::{Attendee, Envelope, Handle, Standing};
 use crate::model::{
@@ -19,34 +19,34 @@ impl Hub {
     /// `joining` waits for that.
     pub(super) fn subscribe(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         name: ChannelName,
         grant: &ChannelGrant,
-        joining: u32,
+        joining: Id<Joining>,
     ) {
-        let handle = self.add_subscription(row, name, false);
-        let name = self.channels.rows[handle.row].channel_name().clone();
+        let part = self.add_subscription(row, name, false);
+        let name = self.channels.rows[part].channel_name().clone();
         let rules = self.settings.namespaces.of(&name);
         let standing = rules.map(|rules| (rules, Standing::new(rules, grant.overrides)));
         if let Some((_, standing)) = standing.filter(|(rules, it)| it.is_on_roll(rules)) {
-            let client = self.client_id(row);
+            let client = self.identity(row);
             let personal = self.personal_of(row);
             let user = personal.as_ref().and_then(ChannelName::user).unwrap_or_default().into();
             let info = ClientInfo { client, user, connection: None, channel: grant.info.clone() };
             self.joinings[joining].remaining += 1;
             let question = Question::Opening(client, name, joining);
             let attendee = Attendee { info: info.into(), standing, recover: None };
-            self.attend(handle, attendee, question);
+            self.attend(row, part, attendee, question);
         } else {
-            self.await_home(handle.row, joining);
+            self.await_home(part, joining);
         }
         if self.connections[row].phase == Phase::Open {
-            self.begin_at_head(handle.row, self.member_of(row, handle.row));
+            self.begin_at_head(part, self.member_of(row, part));
         }
     }
 
     /// A member's subscription begins: what is published from here on is owed.
-    pub(super) fn begin_at_head(&mut self, channel_row: u32, member: u32) {
+    pub(super) fn begin_at_head(&mut self, channel_row: Id<Channel>, member: u32) {
         let channel = &mut self.channels.rows[channel_row];
         channel.members[member as usize].cursor = Cursor::at(channel.head);
         channel.joining -= 1;
@@ -55,10 +55,10 @@ impl Hub {
     /// Makes a connection a member of a channel, to which nothing is owed yet.
     pub(super) fn add_subscription(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         name: ChannelName,
         hears_otherwise: bool,
-    ) -> Handle {
+    ) -> Id<Channel> {
         let variant = self.connections[row].variant();
         let distinction = Channel::distinguish(variant, hears_otherwise);
         let found = self.channels.find_distinct(&name, distinction);
@@ -68,22 +68,21 @@ impl Hub {
         let cursor = Cursor::BEYOND;
         let member = channel.add_member(Member { connection: row, subscription, cursor });
         channel.joining += 1;
-        let handle = channel.handle(channel_row);
         // The personal channel comes first and stays so: that is how the user is known.
         self.link(row, subscription, channel_row, member);
         self.metrics.subscriptions.add(1);
-        handle
+        channel_row
     }
 
     /// Lets `joining` wait for the home's answer about a channel, if that has not come yet.
-    fn await_home(&mut self, channel: u32, joining: u32) {
+    fn await_home(&mut self, channel: Id<Channel>, joining: Id<Joining>) {
         if let Some(waiting) = self.waiting.get_mut(&channel) {
             waiting.push(joining);
             self.joinings[joining].remaining += 1;
         }
     }
 
-    fn join(&mut self, name: ChannelName, distinction: u8) -> u32 {
+    fn join(&mut self, name: ChannelName, distinction: u8) -> Id<Channel> {
         let count = self.next_generation();
         let row = self.channels.insert(Channel::new(name.clone(), count, distinction));
         let home = self.settings.homes.of(&name);
@@ -106,7 +105,7 @@ impl Hub {
     pub(super) fn handle_leave(&mut self, channel: &ChannelName, shard: ShardId, handle: Handle) {
         let Some(row) = self.homes.find(channel) else { return };
         self.homes.rows[row].leave(shard, handle);
-        if self.homes.rows[row].stream == NONE {
+        if self.homes.rows[row].stream == Id::NONE {
             self.forget_empty_home(row);
         } else {
             self.note_audience(row);
@@ -118,21 +117,22 @@ impl Hub {
         if self.channel_of(handle).is_none() {
             return;
         }
-        for joining in self.waiting.remove(&handle.row).unwrap_or_default() {
+        for joining in self.waiting.remove(&Id::new(handle.row)).unwrap_or_default() {
             self.arrive(joining);
         }
     }
 
     /// The channel of a stay that has not ended.
     pub(super) fn channel_of(&mut self, handle: Handle) -> Option<&mut Channel> {
-        self.channels.rows.get(handle.row)?;
-        let channel = &mut self.channels.rows[handle.row];
+        let row = Id::new(handle.row);
+        self.channels.rows.get(row)?;
+        let channel = &mut self.channels.rows[row];
         let is_same = channel.name().is_some() && channel.generation == handle.generation;
         is_same.then_some(channel)
     }
 
     /// The home side of a channel, which begins to exist.
-    pub(super) fn home_row(&mut self, channel: &ChannelName) -> u32 {
+    pub(super) fn home_row(&mut self, channel: &ChannelName) -> Id<Home> {
         let found = self.homes.find(channel);
         found.unwrap_or_else(|| self.homes.insert(Home::new(channel.clone())))
     }
@@ -140,7 +140,7 @@ impl Hub {
     /// A backend subscribes an open connection. The answer comes when every home has confirmed.
     pub(super) fn subscribe_by_command(
         &mut self,
-        row: u32,
+        row: Id<Connection>,
         channels: &[ChannelName],
         options: &SubscribeOptions,
         ticket: Option<Ticket>,
@@ -184,7 +184,7 @@ impl Hub {
     }
 
     /// A backend unsubscribes an open connection; what was published before still reaches it.
-    pub(super) fn unsubscribe_by_command(&mut self, row: u32, channels: &[ChannelName]) {
+    pub(super) fn unsubscribe_by_command(&mut self, row: Id<Connection>, channels: &[ChannelName]) {
         for channel in channels {
             self.move_rest_of(row, channel);
             if self.connections[row].phase != Phase::Open {
@@ -198,38 +198,56 @@ impl Hub {
     }
 
     /// Moves what a connection is still owed of a channel to its outbox.
-    pub(super) fn move_rest_of(&mut self, row: u32, channel: &ChannelName) {
+    pub(super) fn move_rest_of(&mut self, row: Id<Connection>, channel: &ChannelName) {
         if let Some(subscription) = self.subscription_of(row, channel) {
             self.move_rest_to_outbox(row, self.subscriptions[subscription].channel);
         }
     }
 
     /// The first frame boundary at or after a member's cursor.
-    pub(super) fn boundary_of(&self, row: u32, channel: u32, member: u32) -> u64 {
+    pub(super) fn boundary_of(
+        &self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+        member: u32,
+    ) -> u64 {
         let rest = self.unfinished_in(row, channel).unwrap_or(0);
         let cursor = self.channels.rows[channel].members[member as usize].cursor;
         cursor.position() + u64::from(rest)
     }
 
     /// Whether a connection is a member of the channel of a row.
-    pub(super) fn is_subscribed(&self, row: u32, channel: u32) -> bool {
+    pub(super) fn is_subscribed(&self, row: Id<Connection>, channel: Id<Channel>) -> bool {
         self.subscription_in(row, channel).is_some()
     }
 
     /// A connection's subscription to a channel.
-    pub(super) fn subscription_of(&self, row: u32, name: &ChannelName) -> Option<u32> {
+    pub(super) fn subscription_of(
+        &self,
+        row: Id<Connection>,
+        name: &ChannelName,
+    ) -> Option<Id<Subscription>> {
         self.parts_of(row, name).find_map(|channel| self.subscription_in(row, channel))
     }
 
     /// The rows of the parts of a channel in which a connection may be.
-    pub(super) fn parts_of(&self, row: u32, name: &ChannelName) -> impl Iterator<Item = u32> {
+    pub(super) fn parts_of(
+        &self,
+        row: Id<Connection>,
+        name: &ChannelName,
+    ) -> impl Iterator<Item = Id<Channel>> {
         let variant = self.connections[row].variant();
         let distinctions = [false, true].map(|otherwise| Channel::distinguish(variant, otherwise));
         self.channels.find_each(name, distinctions).into_iter().flatten()
     }
 
     /// Ends a subscription.
-    pub(super) fn remove_subscription(&mut self, row: u32, subscription: u32, cause: Cause) {
+    pub(super) fn remove_subscription(
+        &mut self,
+        row: Id<Connection>,
+        subscription: Id<Subscription>,
+        cause: Cause,
+    ) {
         let Subscription { channel: channel_row, member, .. } = self.subscriptions[subscription];
         let boundary = self.boundary_of(row, channel_row, member);
         let is_exception = self.enrolled.remove(&subscription);
@@ -255,10 +273,10 @@ impl Hub {
         if self.channels.rows[channel_row].members.is_empty() {
             self.leave(channel_row);
         }
-        self.depart(&name, self.client_id(row), is_exception);
+        self.depart(&name, self.identity(row), is_exception);
     }
 
-    fn leave(&mut self, row: u32) {
+    fn leave(&mut self, row: Id<Channel>) {
         self.drop_round(row);
         let channel = self.channels.remove(row);
         self.metrics.channels.add(-1);

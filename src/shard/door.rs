@@ -12,7 +12,7 @@ use crate::http::handshake::{Accepted, Policy, accept, write_accept};
 use crate::http::request::{HEAD_BYTES_MAX, HeaderTable};
 use crate::http::uri::{path_segments, query_pairs};
 use crate::http::{About, Head, Refusal};
-use crate::hub::{NONE, Session};
+use crate::hub::{Id, Session};
 use crate::mesh;
 use crate::model::Variant;
 use crate::shard::Shard;
@@ -29,7 +29,7 @@ impl Shard {
     pub(super) fn read_head(&mut self, row: u32, input: &[u8]) {
         let half = self.sockets[row as usize].half;
         let gathered;
-        let bytes: &[u8] = if half == NONE {
+        let bytes: &[u8] = if half == Id::NONE {
             input
         } else {
             let Some(Half::Head(mut head)) = self.take_half(row) else {

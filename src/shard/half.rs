@@ -8,7 +8,7 @@
 
 use crate::http::handshake::Accepted;
 use crate::http::{About, Refusal};
-use crate::hub::{Cause, NONE, Place, Ranked, Ranks, Rows, SIZES, size_rank};
+use crate::hub::{Cause, Id, Place, Ranked, Ranks, Rows, SIZES, size_rank};
 use crate::shard::Shard;
 use crate::shard::socket::State;
 use crate::wheel::Tick;
@@ -124,11 +124,11 @@ impl Held {
 pub(super) struct Kept {
     pub(super) half: Half,
     connection: u32,
-    place: Place,
+    place: Place<Self>,
 }
 
 impl Ranked for Kept {
-    fn place(&mut self) -> &mut Place {
+    fn place(&mut self) -> &mut Place<Self> {
         &mut self.place
     }
 }
@@ -137,7 +137,7 @@ impl Ranked for Kept {
 #[derive(Debug, Default)]
 pub(super) struct Halves {
     pub(super) rows: Rows<Kept>,
-    ranks: Ranks<SIZES>,
+    ranks: Ranks<Kept, SIZES>,
     /// How much memory all of them take.
     held: Held,
 }
@@ -181,7 +181,7 @@ impl Shard {
         let held = half.held();
         let socket = &mut self.sockets[row as usize];
         let mut before = Held::default();
-        if socket.half == NONE {
+        if socket.half == Id::NONE {
             let kept = Kept { half, connection: row, place: Place::default() };
             socket.half = self.halves.rows.insert(kept);
         } else {
@@ -194,8 +194,8 @@ impl Shard {
 
     /// What is half read of a connection, which holds nothing from here on.
     pub(super) fn take_half(&mut self, row: u32) -> Option<Half> {
-        let half = std::mem::replace(&mut self.sockets[row as usize].half, NONE);
-        if half == NONE {
+        let half = std::mem::replace(&mut self.sockets[row as usize].half, Id::NONE);
+        if half == Id::NONE {
             return None;
         }
         self.halves.ranks.remove(&mut self.halves.rows, half);

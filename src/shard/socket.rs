@@ -2,7 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use crate::hub::NONE;
+use crate::hub::Id;
+use crate::shard::half::Kept;
 use crate::wheel::Tick;
 
 /// What the shell knows of a connection.
@@ -11,7 +12,7 @@ pub(super) struct Socket {
     /// The socket.
     pub(super) fd: RawFd,
     /// The row of what is half read, while something is.
-    pub(super) half: u32,
+    pub(super) half: Id<Kept>,
     /// When the peer was last heard.
     pub(super) last_seen: Tick,
     /// When the age of what it is owed is looked at; means something while `OWES` is set.
@@ -64,7 +65,7 @@ impl Socket {
     /// A free row.
     pub(super) const FREE: Self = Self {
         fd: -1,
-        half: NONE,
+        half: Id::NONE,
         last_seen: Tick(0),
         age_due: Tick(0),
         close_code: 1006,
