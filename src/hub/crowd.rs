@@ -34,11 +34,11 @@ pub(super) struct Crowds {
     /// Whether each shard takes no publications of clients that are elsewhere.
     shards: Box<[bool]>,
     /// Connections whose next command is a publication that waits, each once.
-    waiting: VecDeque<ClientId>,
+    pub(super) waiting: VecDeque<ClientId>,
     /// Connections that have had their share, each once.
-    later: VecDeque<ClientId>,
+    pub(super) later: VecDeque<ClientId>,
     /// Who is in either.
-    known: HashSet<ClientId, ahash::RandomState>,
+    pub(super) known: HashSet<ClientId, ahash::RandomState>,
     /// Counts turns, over and over.
     turn: u8,
     /// How many commands may begin before the shell allows more.

@@ -17,8 +17,8 @@ use crate::mesh::Envelope;
 /// Connections that have ended and have channels left to leave.
 #[derive(Debug, Default)]
 pub(super) struct Leavers {
-    queue: VecDeque<Id<Connection>>,
-    causes: HashMap<Id<Connection>, Cause, ahash::RandomState>,
+    pub(super) queue: VecDeque<Id<Connection>>,
+    pub(super) causes: HashMap<Id<Connection>, Cause, ahash::RandomState>,
 }
 
 impl Leavers {

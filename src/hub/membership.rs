@@ -23,13 +23,13 @@ const FEW: u16 = 8;
 /// The indexes of all connections that have one.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    tables: HashMap<Id<Connection>, HashTable<Place>, ahash::RandomState>,
+    pub(super) tables: HashMap<Id<Connection>, HashTable<Place>, ahash::RandomState>,
     hasher: ahash::RandomState,
 }
 
 /// Where the subscription to a channel is: the channel stands in its row.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+pub(super) struct Place {
     subscription: Id<Subscription>,
     /// The place of what was agreed upon it; only in managed connections.
     terms: u32,
@@ -114,9 +114,14 @@ impl Hub {
         }
     }
 
+    /// Whether a connection has so many subscriptions that they have an index.
+    pub(super) fn has_many(&self, row: Id<Connection>) -> bool {
+        self.connections[row].subscription_count > FEW
+    }
+
     /// What the index of a connection says, if it has one.
     fn indexed(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<Found> {
-        if self.connections[row].subscription_count <= FEW {
+        if !self.has_many(row) {
             return None;
         }
         let table = self.indexes.tables.get(&row)?;

@@ -14,6 +14,7 @@
 
 mod answer;
 mod attend;
+mod audit;
 mod backlog;
 mod batch;
 mod channel;
@@ -249,6 +250,8 @@ struct Tally {
     log_bytes: usize,
     outbox_bytes: usize,
     events: u64,
+    /// How many turns ago a debug build audited itself.
+    turns_unaudited: usize,
 }
 
 /// The first rows of channels stand for every open connection, one for each wire variant. Their
@@ -325,6 +328,7 @@ impl Hub {
         let is_new_tick = now.tick != self.now.tick;
         self.now = now;
         self.begin_turn();
+        self.audit_at_times();
         if is_new_tick || self.is_history_behind() {
             self.expire_history();
         }

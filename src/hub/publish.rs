@@ -412,7 +412,7 @@ impl Hub {
         self.tally.everyone[variant as usize] - u32::from(except.is_some())
     }
 
-    fn is_in_everyone(&self, row: Id<Connection>, variant: Variant) -> bool {
+    pub(super) fn is_in_everyone(&self, row: Id<Connection>, variant: Variant) -> bool {
         let connection = &self.connections[row];
         connection.phase == Phase::Open
             && !connection.is(IS_DETACHED_FROM_ALL)

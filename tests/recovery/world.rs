@@ -181,6 +181,7 @@ impl World {
         for _ in 0..STEPS {
             let before = self.evicted();
             self.step();
+            self.audit();
             let after = self.evicted();
             if after.0 > before.0 && after.1 == before.1 {
                 self.met.note("the oldest evicted");
@@ -199,6 +200,14 @@ impl World {
             let (more, all) = (&metrics.publications_evicted, &metrics.streams_evicted);
             (publications + more.value(), streams + all.value())
         })
+    }
+
+    /// What must hold after every step.
+    fn audit(&self) {
+        for (number, (hub, _)) in self.hubs.iter().enumerate() {
+            let verdict = hub.audit();
+            verdict.unwrap_or_else(|fault| panic!("shard {number} at step {}: {fault}", self.now));
+        }
     }
 
     fn step(&mut self) {
@@ -574,6 +583,7 @@ impl World {
                 self.flush();
             }
             self.tend();
+            self.audit();
             let is_there = |client: &Client| {
                 client.is_connected
                     && client.is_answered()

@@ -66,6 +66,7 @@ impl Run {
         }
         for step in 0..steps {
             self.step();
+            self.world.audit();
             if step % 500 == 499 && self.world.random.chance(50) {
                 self.rest();
             }

@@ -419,6 +419,7 @@ impl World {
             }
             self.drain();
             self.tend();
+            self.audit();
             if self.is_quiet() {
                 return;
             }
@@ -435,6 +436,14 @@ impl World {
         self.network.is_empty()
             && self.shards.iter().all(|shard| !shard.hub.has_work())
             && self.present.iter().all(is_idle)
+    }
+
+    /// What must hold after every step.
+    pub(crate) fn audit(&self) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            let verdict = shard.hub.audit();
+            verdict.unwrap_or_else(|fault| panic!("shard {number} at step {}: {fault}", self.now));
+        }
     }
 
     /// What must hold when the world is quiet.
