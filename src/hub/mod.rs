@@ -12,6 +12,7 @@
 //! log lies exactly what it is still owed, and sources of bytes for a socket change only between
 //! frames.
 
+mod admission;
 mod answer;
 mod attend;
 mod audit;
