@@ -52,6 +52,7 @@
 //!  api  ingest  load  keys      doors for operators and backends; clients for benches; key sets
 //!  shard                        the I/O shell: the only module with monoio
 //!  mesh    hub                  links; the state of a shard
+//!  settings                     what shards are told of how to serve
 //!  protocol  ws  http  wheel    bytes and state machines
 //!  doctor                       reads the host; knows nothing of the edge's inside
 //!  log                          lines on their way to standard error
@@ -89,7 +90,10 @@
 //! - [`ws`]: RFC 6455: frames, masks, fragments, UTF-8, close codes.
 //! - [`http`]: request heads, URIs, the opening handshake, and answers to what is not a WebSocket.
 //! - [`wheel`]: one deadline for each connection, in constant time.
-//! - [`config`]: every option once, with its type, default, limits and text; all its sources.
+//! - [`settings`]: what options come to for a shard; replaced as a whole while it runs
+//!   ([`mesh::Envelope::Configure`]).
+//! - [`config`]: every option once, with its type, default, limits and text, and whether shards
+//!   that run can take another value; all its sources.
 //! - [`token`]: JSON Web Tokens of clients: keys, signatures, claims, revocations.
 //! - [`doctor`]: is this host fit for so many connections, and what to set; see `tuning/`.
 //! - [`log`]: log lines on their way to standard error, which may be slow, full or gone.
@@ -181,6 +185,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod model;
 pub mod protocol;
+pub mod settings;
 pub mod shard;
 pub mod token;
 pub mod wheel;

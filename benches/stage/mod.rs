@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Now, Session, Settings, Subscribe, Wishes};
+use tidegate::hub::{Asked, Batch, Effect, Grant, Hub, Now, Session, Site, Subscribe, Wishes};
 use tidegate::mesh::{Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
     ChannelName, Command, Namespace, Namespaces, PositionClaim, Publication, ShardId, Variant,
 };
+use tidegate::settings::HubSettings;
 
 /// The only shard of an edge.
 pub(crate) struct Stage {
@@ -21,14 +22,16 @@ impl Stage {
     /// A shard where channels have these rules, and personal ones the usual.
     pub(crate) fn new(rules: Namespace) -> Self {
         let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
-        let settings = Settings {
+        let settings = HubSettings {
             lag_bytes_max: 1 << 20,
             outbox_bytes_max: 1 << 18,
             memory_max: 1 << 28,
             namespaces: Arc::new(namespaces),
-            ..Settings::unlimited(ShardId(0), Homes::new(1, 7))
+            ..HubSettings::unlimited()
         };
-        Self { hub: Hub::new(settings, Arc::new(ShardMetrics::default())), batch: Batch::default() }
+        let site = Site { shard: ShardId(0), homes: Homes::new(1, 7), epoch_seed: 0 };
+        let hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
+        Self { hub, batch: Batch::default() }
     }
 
     /// A client of a user connects and subscribes to some channels. Nobody in particular is the

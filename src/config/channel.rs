@@ -33,32 +33,32 @@ group! {
     /// Rules of the channels without a namespace, such as "lobby".
     Namespace {
         /// Most publications that a channel remembers; 0 means that it has no history.
-        history_size: usize as Number, 0..=100_000;
+        live history_size: usize as Number, 0..=100_000;
         /// Time for which a publication is remembered.
-        history_ttl: u32 as Seconds, 1..=YEAR;
+        live history_ttl: u32 as Seconds, 1..=YEAR;
         /// Whether subscribers of a channel with history get what they missed while they were
         /// away.
-        recovery: bool as Flag;
+        live recovery: bool as Flag;
         /// Whether it can be asked who is subscribed.
-        presence: bool as Flag;
+        restart presence: bool as Flag;
         /// Whether subscribers and backends hear of every client that joins or leaves.
-        join_leave: bool as Flag;
+        restart join_leave: bool as Flag;
         /// Who may subscribe. "token" means clients whose token allows the channel, "nobody" those
         /// that a backend subscribes and no others, whatever their token says.
-        subscribe: Permission as OneOf;
+        live subscribe: Permission as OneOf;
         /// Who may publish. "token" means clients that a token let subscribe.
-        publish: Permission as OneOf;
+        live publish: Permission as OneOf;
         /// Who may read the history; left out, those who may subscribe. "token" means clients that
         /// a token let subscribe.
-        read_history: Option<Permission> as Optional<OneOf>;
+        live read_history: Option<Permission> as Optional<OneOf>;
         /// Who may ask who is subscribed; left out, those who may subscribe. "token" means clients
         /// that a token let subscribe.
-        read_presence: Option<Permission> as Optional<OneOf>;
+        live read_presence: Option<Permission> as Optional<OneOf>;
         /// Most connections that may be subscribed to a channel; 0 means no limit.
-        subscribers_max: usize as Number, 0..=100_000_000;
+        restart subscribers_max: usize as Number, 0..=100_000_000;
         /// What becomes of a subscriber that is too slow. "resubscribe" disconnects it all the
         /// same if the channel has no recovery or the client speaks no protocol that could.
-        when_slow: WhenSlow as OneOf;
+        live when_slow: WhenSlow as OneOf;
     }
 }
 

@@ -65,41 +65,41 @@ options! {
     /// One ZeroMQ socket.
     Endpoint requires [kind, endpoint] {
         /// Kind of the socket.
-        kind: SocketKind as OneOf = SocketKind::Sub;
+        restart kind: SocketKind as OneOf = SocketKind::Sub;
         /// Where: tcp://HOST:PORT or ipc://PATH; a bound HOST may be * for all interfaces, IPv4 and
         /// IPv6, and a bound PORT may be * for any free one.
-        endpoint: String as Location = "tcp://127.0.0.1:5562".to_owned();
+        restart endpoint: String as Location = "tcp://127.0.0.1:5562".to_owned();
         /// Whether the edge listens or connects.
-        mode: Mode as OneOf = Mode::Bind;
+        restart mode: Mode as OneOf = Mode::Bind;
         /// Format of the messages.
-        format: Format as OneOf = Format::Native;
+        restart format: Format as OneOf = Format::Native;
         /// Prefixes of the topics that a sub socket asks for; "" means all.
-        topics: Vec<String> as Words = vec![String::new()];
+        restart topics: Vec<String> as Words = vec![String::new()];
         /// Messages that wait in memory per peer; fewer where they may be long, so that they have
         /// no more than 128 MiB on their way in, and events no more than 256 MiB. Past it sub,
         /// pub and xpub lose messages, and pull and router make the sender wait.
-        high_water_mark: u32 as Number = 10_000, 1..=10_000_000;
+        restart high_water_mark: u32 as Number = 10_000, 1..=10_000_000;
         /// Longest message part. The peer of a longer one is disconnected. Where it is not
         /// written it is at most half of slow.lag_bytes_max, as it must be.
-        message_bytes_max: usize as Size = MIB, KIB..=1024 * MIB;
+        restart message_bytes_max: usize as Size = MIB, KIB..=1024 * MIB;
         /// Connections that it has at most. At the bound the oldest that has not finished its
         /// handshake gives way. Each takes two descriptors; there are fewer places where those of
         /// all endpoints would take more than a quarter of the descriptors.
-        peers_max: u32 as Number = 1024, 1..=100_000;
+        restart peers_max: u32 as Number = 1024, 1..=100_000;
         /// Who on this machine may connect to a bound ipc:// path, as the mode of a file;
         /// without it the edge's own user.
-        ipc_mode: Option<u32> as Optional<FileMode> = None;
+        restart ipc_mode: Option<u32> as Optional<FileMode> = None;
         /// Silence after which a peer is pinged; one of pull and sub, which may be closed and have
         /// messages on their way, is asked by TCP alone.
-        heartbeat_interval: Duration as Time = 10 * SECOND, SECOND / 10..=60 * MINUTE;
+        restart heartbeat_interval: Duration as Time = 10 * SECOND, SECOND / 10..=60 * MINUTE;
         /// Time after that in which a sign of life must come.
-        heartbeat_timeout: Duration as Time = 30 * SECOND, SECOND / 10..=60 * MINUTE;
+        restart heartbeat_timeout: Duration as Time = 30 * SECOND, SECOND / 10..=60 * MINUTE;
         /// Wait before the first attempt to connect again.
-        reconnect_interval: Duration as Time = SECOND / 10, SECOND / 1000..=10 * MINUTE;
+        restart reconnect_interval: Duration as Time = SECOND / 10, SECOND / 1000..=10 * MINUTE;
         /// Longest wait between attempts; it doubles up to here.
-        reconnect_interval_max: Duration as Time = 5 * SECOND, SECOND / 1000..=60 * MINUTE;
+        restart reconnect_interval_max: Duration as Time = 5 * SECOND, SECOND / 1000..=60 * MINUTE;
         /// Encryption and authentication; without it the endpoint is in the clear.
-        curve: Option<Curve> as CurveTable = None;
+        restart curve: Option<Curve> as CurveTable = None;
     }
 }
 
@@ -107,17 +107,17 @@ options! {
     /// CURVE encryption and authentication (CurveZMQ, ZeroMQ RFC 26).
     Curve requires [role] {
         /// Side of the handshake.
-        role: CurveRole as OneOf = CurveRole::Server;
+        restart role: CurveRole as OneOf = CurveRole::Server;
         /// This edge's public key. A client needs it; a server may leave it out.
-        public_key: Option<PublicKey> as Optional<Key> = None;
+        restart public_key: Option<PublicKey> as Optional<Key> = None;
         /// This edge's secret key; better as "file:PATH" than here. Both roles need it.
-        secret_key: Option<SecretKey> as Optional<Key> = None;
+        restart secret_key: Option<SecretKey> as Optional<Key> = None;
         /// The server's public key. A client needs it.
-        server_key: Option<PublicKey> as Optional<Key> = None;
+        restart server_key: Option<PublicKey> as Optional<Key> = None;
         /// Public keys of the clients that a server lets in.
-        authorized_keys: Vec<PublicKey> as Keys = Vec::new();
+        restart authorized_keys: Vec<PublicKey> as Keys = Vec::new();
         /// Whether a server lets in every client that knows its public key.
-        any_client: bool as Flag = false;
+        restart any_client: bool as Flag = false;
     }
 }
 

@@ -105,12 +105,43 @@ pub(super) trait Group: Default {
 pub(super) struct Described {
     pub(super) key: &'static str,
     pub(super) doc: &'static str,
+    pub(super) change: Change,
     /// True exactly when there is no default.
     pub(super) is_required: bool,
     /// Form, unit and limits.
     pub(super) expected: String,
     pub(super) value: Rendered,
 }
+
+/// When an option can change.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Change {
+    /// While the edge runs: shards can be told anew, and whoever is connected stays.
+    Live,
+    /// With a restart.
+    Restart,
+}
+
+impl Change {
+    /// The word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// When an option can change, as it stands in front of its key.
+macro_rules! change {
+    (live) => {
+        $crate::config::group::Change::Live
+    };
+    (restart) => {
+        $crate::config::group::Change::Restart
+    };
+}
+pub(super) use change;
 
 /// The present value of an option as TOML.
 #[derive(PartialEq)]
@@ -205,7 +236,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 macro_rules! options {
     ($(#[doc = $about:literal])+ $name:ident $(requires [$($required:ident),+])? {
         $($(#[doc = $doc:literal])+
-        $key:ident: $type:ty as $codec:ty = $default:expr $(, $limits:expr)?;)+
+        $change:ident $key:ident: $type:ty as $codec:ty = $default:expr $(, $limits:expr)?;)+
     }) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug, PartialEq)]
@@ -222,7 +253,7 @@ macro_rules! options {
         $crate::config::group::group! {
             $(#[doc = $about])+
             $name $(requires [$($required),+])? {
-                $($(#[doc = $doc])+ $key: $type as $codec $(, $limits)?;)+
+                $($(#[doc = $doc])+ $change $key: $type as $codec $(, $limits)?;)+
             }
         }
     };
@@ -233,7 +264,7 @@ pub(super) use options;
 macro_rules! group {
     ($(#[doc = $about:literal])+ $name:ident $(requires [$($required:ident),+])? {
         $($(#[doc = $doc:literal])+
-        $key:ident: $type:ty as $codec:ty $(, $limits:expr)?;)+
+        $change:ident $key:ident: $type:ty as $codec:ty $(, $limits:expr)?;)+
     }) => {
         impl $crate::config::group::Group for $name {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
@@ -277,6 +308,7 @@ macro_rules! group {
                         key: stringify!($key),
                         is_required: Self::REQUIRED.contains(&stringify!($key)),
                         doc: concat!($($doc, "\n"),+),
+                        change: $crate::config::group::change!($change),
                         expected: $crate::config::group::expected::<$codec, $type>(limits.as_ref()),
                         value: <$codec as Codec<$type>>::render($key),
                     }

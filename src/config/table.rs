@@ -38,9 +38,9 @@ options! {
     Shards {
         /// Number of shards; 0 means one per core that this process may use, or as many as whole
         /// cores fit into the quota of its control groups.
-        count: usize as Number = 0, 0..=SHARDS_MAX;
+        restart count: usize as Number = 0, 0..=SHARDS_MAX;
         /// Whether each shard stays on one core; never under a quota.
-        pin: bool as Flag = true;
+        restart pin: bool as Flag = true;
     }
 }
 
@@ -48,26 +48,26 @@ options! {
     /// The door for clients.
     Public {
         /// Address and port for clients.
-        address: SocketAddr as Address = loopback(8000);
+        restart address: SocketAddr as Address = loopback(8000);
         /// Connections that the kernel may hold ready for one shard to accept. The system's
         /// net.core.somaxconn is an upper bound too.
-        backlog: u32 as Number = 4096, 1..=65_535;
+        restart backlog: u32 as Number = 4096, 1..=65_535;
         /// Most connections at the same time; 0 means as many as the descriptor limit allows.
-        connections_max: usize as Number = 0, 0..=100_000_000;
+        live connections_max: usize as Number = 0, 0..=100_000_000;
         /// Values of the Origin header that may connect. An empty list means the host that the
         /// Host header names and no other; "https://*.example.org" means every name below
         /// example.org, "*" means any. Apps in a WebView send their own, such as
         /// "capacitor://localhost", local files "null" or "file://".
-        allowed_origins: Vec<String> as WebOrigins = Vec::new();
+        live allowed_origins: Vec<String> as WebOrigins = Vec::new();
         /// Whether clients may come from elsewhere than this machine, through another address than
         /// loopback or a proxy, although they need no token: no key is set, or client.insecure is.
         /// Whoever reaches the address may take any user name.
-        allow_anonymous: bool as Flag = false;
+        live allow_anonymous: bool as Flag = false;
         /// Subprotocols that raw clients may offer instead of "tidegate": one that a client offers
         /// is taken, and a client that offers none of them is refused.
-        subprotocols: Vec<String> as Subprotocols = Vec::new();
+        live subprotocols: Vec<String> as Subprotocols = Vec::new();
         /// Whether /echo answers every message with the same message, for tests and benches.
-        echo: bool as Flag = false;
+        live echo: bool as Flag = false;
     }
 }
 
@@ -76,25 +76,25 @@ options! {
     Token {
         /// Secret of HS256, HS384 and HS512; better as "file:PATH" than here. Of several in a list
         /// any may have signed a token, so that a new one can come before the old one goes.
-        hmac_secret: Vec<Secret> as SharedSecrets = Vec::new();
+        restart hmac_secret: Vec<Secret> as SharedSecrets = Vec::new();
         /// Public keys in PEM, better as "file:PATH" than here: RSA for RS256, RS384 and RS512,
         /// P-256 for ES256, P-384 for ES384, Ed25519 for EdDSA.
-        public_keys: Vec<PublicKeyPem> as PublicKeys = Vec::new();
+        restart public_keys: Vec<PublicKeyPem> as PublicKeys = Vec::new();
         /// File with a key set (JWKS, RFC 7517), which is read again and again.
-        jwks_file: Option<PathBuf> as Optional<KeySetFile> = None;
+        restart jwks_file: Option<PathBuf> as Optional<KeySetFile> = None;
         /// Address of a key set, which is fetched again and again.
-        jwks_url: Option<String> as Optional<WebAddress> = None;
+        restart jwks_url: Option<String> as Optional<WebAddress> = None;
         /// Time after which a key set is read or fetched again. A token that names a key which is
         /// not in the set hastens that.
-        jwks_refresh: Duration as Time = 600 * SECOND, 10 * SECOND..=DAY;
+        restart jwks_refresh: Duration as Time = 600 * SECOND, 10 * SECOND..=DAY;
         /// What the claim aud of a token must be or contain; without it aud is not looked at.
-        audience: Option<String> as Optional<Name> = None;
+        restart audience: Option<String> as Optional<Name> = None;
         /// What the claim iss of a token must be; without it iss is not looked at.
-        issuer: Option<String> as Optional<Name> = None;
+        restart issuer: Option<String> as Optional<Name> = None;
         /// How far clocks may be apart: for so long a token is taken before nbf and after exp.
-        leeway: Duration as Time = Duration::ZERO, Duration::ZERO..=300 * SECOND;
+        restart leeway: Duration as Time = Duration::ZERO, Duration::ZERO..=300 * SECOND;
         /// How long a revoked user's older tokens are refused: at least the lifetime of a token.
-        revocation_ttl: Duration as Time = DAY, SECOND..=DAY.saturating_mul(30);
+        restart revocation_ttl: Duration as Time = DAY, SECOND..=DAY.saturating_mul(30);
     }
 }
 
@@ -102,11 +102,11 @@ options! {
     /// The door for operators and backends: metrics, health, the HTTP API and the try page.
     Internal {
         /// Address and port for operators and for the HTTP API.
-        address: SocketAddr as Address = loopback(9000);
+        restart address: SocketAddr as Address = loopback(9000);
         /// Whether requests may come from elsewhere than this machine: the address may be other
         /// than loopback, and Host any name. Only the HTTP API asks for a key: everybody who
         /// reaches the address reads the metrics.
-        allow_remote: bool as Flag = false;
+        restart allow_remote: bool as Flag = false;
     }
 }
 
@@ -116,13 +116,13 @@ options! {
         /// What backends show in the header X-API-Key; better as "file:PATH" than here. Of several
         /// each opens, so that a new one can come before the old one goes. Without any the API is
         /// closed.
-        key: Vec<ApiKey> as ApiKeys = Vec::new();
+        restart key: Vec<ApiKey> as ApiKeys = Vec::new();
         /// Whether the API takes requests without a key; on loopback only. The pages of other
         /// sites stay locked out, everything else on this host may publish.
-        insecure: bool as Flag = false;
+        restart insecure: bool as Flag = false;
         /// Most bytes of a request's body. Where it is not written it is at most half of
         /// slow.lag_bytes_max.
-        message_bytes_max: usize as Size = MIB, KIB..=64 * MIB;
+        restart message_bytes_max: usize as Size = MIB, KIB..=64 * MIB;
     }
 }
 
@@ -130,13 +130,13 @@ options! {
     /// Opening handshakes.
     Handshake {
         /// Time in which a connection must have sent its whole request.
-        deadline: Duration as Time = 10 * SECOND, Duration::from_millis(100)..=HOUR;
+        live deadline: Duration as Time = 10 * SECOND, Duration::from_millis(100)..=HOUR;
         /// Opening handshakes per second and shard that are completed; 0 means no limit. Further
         /// connections wait with their request unread, which flattens reconnect storms.
-        rate: u32 as Number = 5000, 0..=10_000_000;
+        live rate: u32 as Number = 5000, 0..=10_000_000;
         /// Most connections per shard that have not finished their handshake. One more takes
         /// the place of the oldest.
-        pending_max: usize as Number = 16_384, 1..=10_000_000;
+        live pending_max: usize as Number = 16_384, 1..=10_000_000;
     }
 }
 
@@ -147,18 +147,18 @@ options! {
         /// connection with code 1009. Where it is not written it has room for 512 bytes for each
         /// of client.channels_max, but where clients may publish it is at most half of
         /// slow.lag_bytes_max, as it must be.
-        message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
+        restart message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
         /// Most memory of a shard for messages and opening handshakes that have come in part and
         /// for commands that wait. Past it those of whom most is kept are closed with code 1013
         /// or refused with 503.
-        memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
+        live memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most fragments of one message. More close the connection with code 1008.
-        fragments_max: usize as Number = 256, 1..=1_000_000;
+        live fragments_max: usize as Number = 256, 1..=1_000_000;
         /// Time in which a message that a client has begun must be whole, or another 64 KiB of it
         /// there. After that the connection is closed with code 1008.
-        message_deadline: Duration as Time = 30 * SECOND, Duration::from_millis(100)..=HOUR;
+        live message_deadline: Duration as Time = 30 * SECOND, Duration::from_millis(100)..=HOUR;
         /// Time that a client has to answer a Close frame.
-        close_deadline: Duration as Time = 5 * SECOND, Duration::from_millis(100)..=HOUR;
+        live close_deadline: Duration as Time = 5 * SECOND, Duration::from_millis(100)..=HOUR;
     }
 }
 
@@ -166,9 +166,9 @@ options! {
     /// How dead connections are found. Any byte from a client counts as life.
     Heartbeat {
         /// Silence after which a connection is pinged.
-        ping_interval: Duration as Time = 25 * SECOND, SECOND..=HOUR;
+        restart ping_interval: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Time after a ping in which a sign of life must come.
-        pong_deadline: Duration as Time = 10 * SECOND, SECOND..=HOUR;
+        live pong_deadline: Duration as Time = 10 * SECOND, SECOND..=HOUR;
     }
 }
 
@@ -176,34 +176,34 @@ options! {
     /// Managed clients: those that speak the Centrifuge protocol.
     Client {
         /// Whether clients may connect without a token, as nobody in particular. --dev sets it.
-        anonymous: bool as Flag = false;
+        live anonymous: bool as Flag = false;
         /// Whether clients may do everything, without a token too, for tests. A token that is shown
         /// is checked all the same.
-        insecure: bool as Flag = false;
+        live insecure: bool as Flag = false;
         /// Time in which a client must have sent its connect command.
-        connect_deadline: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
+        live connect_deadline: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
         /// Time after the end of its token in which a client must have sent a new one, or a backend
         /// must have moved the end.
-        refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
+        live refresh_grace: Duration as Time = 25 * SECOND, SECOND..=HOUR;
         /// Most channels that one connection may be subscribed to.
-        channels_max: usize as Number = 128, 1..=CHANNELS_PER_CLIENT_MAX;
+        live channels_max: usize as Number = 128, 1..=CHANNELS_PER_CLIENT_MAX;
         /// Most bytes of replies with publications or lists of clients that may wait for one
         /// connection, beside slow.outbox_bytes_max. A longer recovery fails, a longer history is
         /// cut, a longer presence is an error.
-        reply_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
+        live reply_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
         /// Commands per second that one connection may send, publications among them; 0 means
         /// no limit. The commands of one second may come at once.
-        commands_per_second: u32 as Number = 0, 0..=1_000_000;
+        live commands_per_second: u32 as Number = 0, 0..=1_000_000;
         /// Publications per second that one connection may send, one of more than 4 KiB counting
         /// once for each 4 KiB; 0 means no limit.
-        publishes_per_second: u32 as Number = 50, 0..=1_000_000;
+        live publishes_per_second: u32 as Number = 50, 0..=1_000_000;
         /// Commands per second that all connections of one user to one shard may send together;
         /// 0 means no limit. A user on several shards may send so many to each: up to
         /// shards.count times as many.
-        user_commands_per_second: u32 as Number = 0, 0..=1_000_000;
+        live user_commands_per_second: u32 as Number = 0, 0..=1_000_000;
         /// Publications per second that all connections of one user to one shard may send
         /// together; 0 means no limit. A user on several shards may send so many to each.
-        user_publishes_per_second: u32 as Number = 0, 0..=1_000_000;
+        live user_publishes_per_second: u32 as Number = 0, 0..=1_000_000;
     }
 }
 
@@ -213,13 +213,13 @@ options! {
         /// Most memory for the publications that this process remembers, and for the keys of
         /// recent ones. Past it the channels that hold most forget their oldest publications; one
         /// that holds less than 8 KiB loses its history only when none holds more.
-        memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
+        live memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
         /// it could not be recovered.
-        recovery_publications_max: usize as Number = 10_000, 1..=100_000;
+        live recovery_publications_max: usize as Number = 10_000, 1..=100_000;
         /// Time for which a channel without publications and subscribers keeps its offset and
         /// epoch.
-        meta_ttl: Duration as Time = DAY, SECOND..=365 * DAY;
+        live meta_ttl: Duration as Time = DAY, SECOND..=365 * DAY;
     }
 }
 
@@ -228,10 +228,10 @@ options! {
     Idempotency {
         /// Time in which a second publication with the same "id" in the same channel is not
         /// delivered.
-        window: Duration as Time = 300 * SECOND, SECOND..=DAY;
+        live window: Duration as Time = 300 * SECOND, SECOND..=DAY;
         /// Most of them that a shard remembers; past it, or past a quarter of its part of
         /// history.memory_max, the oldest is forgotten.
-        keys_max: usize as Number = 65_536, 1..=100_000_000;
+        live keys_max: usize as Number = 65_536, 1..=100_000_000;
     }
 }
 
@@ -240,7 +240,7 @@ options! {
     Presence {
         /// Most clients that one answer lists; above that it is an error, and only their number
         /// can be asked for.
-        clients_max: usize as Number = 1000, 1..=100_000;
+        live clients_max: usize as Number = 1000, 1..=100_000;
     }
 }
 
@@ -258,9 +258,9 @@ options! {
     /// Sessions of a user: tabs and devices.
     Sessions {
         /// Most sessions of one user.
-        per_user_max: usize as Number = 10, 1..=1_000_000;
+        live per_user_max: usize as Number = 10, 1..=1_000_000;
         /// What happens to one session more.
-        when_full: WhenFull as OneOf = WhenFull::EvictOldest;
+        live when_full: WhenFull as OneOf = WhenFull::EvictOldest;
     }
 }
 
@@ -269,16 +269,16 @@ options! {
     Slow {
         /// Most bytes of a channel that a connection may lag behind. Where it is not written it is
         /// at most slow.memory_max.
-        lag_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
+        live lag_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
         /// Most bytes of personal messages that may wait for a connection.
-        outbox_bytes_max: usize as Size = 256 * KIB, 4 * KIB..=GIB;
+        live outbox_bytes_max: usize as Size = 256 * KIB, 4 * KIB..=GIB;
         /// Time in which a connection whose socket is full must take all that waits for it
         /// then; after that the time begins anew.
-        age_max: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
+        live age_max: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
         /// Most memory of a shard for channel logs and outboxes together. Past it the connections
         /// that hold most of it are closed whatever their own limit says, one that holds less than
         /// 16 KiB only when nobody holds more.
-        memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
+        live memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
     }
 }
 
@@ -287,7 +287,7 @@ options! {
     Links {
         /// Messages that one link holds, rounded up to a power of two. A full link makes its
         /// sender wait.
-        capacity: usize as Number = 4096, 16..=1_048_576;
+        restart capacity: usize as Number = 4096, 16..=1_048_576;
     }
 }
 
@@ -296,10 +296,10 @@ options! {
     Ingest {
         /// Whether an endpoint without CURVE may bind to an address other than loopback.
         /// Everybody who reaches it may publish.
-        allow_remote_plaintext: bool as Flag = false;
+        restart allow_remote_plaintext: bool as Flag = false;
         /// The sockets. When one is written, none of the defaults exists; `endpoints = []`
         /// means none at all.
-        endpoints: Vec<Endpoint> as Endpoints = default_endpoints();
+        restart endpoints: Vec<Endpoint> as Endpoints = default_endpoints();
     }
 }
 
@@ -308,11 +308,11 @@ options! {
     Drain {
         /// Time for which clients are served and accepted as before, while /health fails already,
         /// so that balancers send nobody else here. --dev sets it to 0s.
-        delay: Duration as Time = 5 * SECOND, Duration::ZERO..=HOUR;
+        restart delay: Duration as Time = 5 * SECOND, Duration::ZERO..=HOUR;
         /// Time over which the closes are spread.
-        window: Duration as Time = 10 * SECOND, Duration::ZERO..=HOUR;
+        live window: Duration as Time = 10 * SECOND, Duration::ZERO..=HOUR;
         /// Close code that clients see.
-        close_code: u16 as DrainCode = 1012;
+        live close_code: u16 as DrainCode = 1012;
     }
 }
 
@@ -348,9 +348,9 @@ options! {
     /// Logs, written to standard error.
     Log {
         /// The least important lines that are written.
-        level: LogLevel as OneOf = LogLevel::Info;
+        restart level: LogLevel as OneOf = LogLevel::Info;
         /// Lines for people or for collectors.
-        format: LogFormat as OneOf = LogFormat::Text;
+        restart format: LogFormat as OneOf = LogFormat::Text;
     }
 }
 

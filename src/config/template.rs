@@ -37,13 +37,15 @@ const INTRODUCTION: &str = "\
 # tidegate: all options with their defaults. An option that is left out has its default.
 # This file is read first, then variables (TIDEGATE_SECTION__KEY=value), then flags
 # (--set section.key=value); the last one wins. Sizes may be written as plain bytes too.
-# Check an edited file with `tidegate check-config FILE`.
+# Check an edited file with `tidegate check-config FILE`. It is read at the start; \"live\" is a
+# change that running shards can take, \"restart\" one that they cannot.
 ";
 
 fn print_option(out: &mut String, option: &Described, prefix: &str) {
     let comments = format!("{prefix}# ");
     comment(out, option.doc, &comments);
     let expected = &option.expected;
+    let change = format!("Change: {}.", option.change.word());
     match &option.value {
         Rendered::Inline(value) => {
             let default = match option.is_required {
@@ -51,10 +53,12 @@ fn print_option(out: &mut String, option: &Described, prefix: &str) {
                 false => format!("default {value}"),
             };
             comment(out, &format!("Takes {expected}; {default}."), &comments);
+            comment(out, &change, &comments);
             out.push_str(&format!("{prefix}{} = {value}\n", option.key));
         }
         _ => {
             comment(out, &format!("Takes {expected}; not set by default."), &comments);
+            comment(out, &change, &comments);
             out.push_str(&format!("# {} = \"\"\n", option.key));
         }
     }

@@ -22,6 +22,7 @@ use crate::api::{self, Control, Facts, Timing};
 use crate::config::Config;
 use crate::edge::capacity::Capacity;
 use crate::edge::end::{Threads, Word, tell};
+use crate::hub::Site;
 use crate::ingest::{self, Ingest};
 use crate::keys;
 use crate::log::Logger;
@@ -147,11 +148,14 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
 
     let (words, heard) = channel();
     let drain = Arc::new(Drain::new(shard_count, tell(words.clone(), || Word::ClientsLeft)));
-    let common = settings::Common::new(config, shard_count, rand_seed(), &addresses);
+    let (settings, seed) = (settings::of_shards(config, shard_count, &addresses), rand_seed());
     let mut shards = Vec::with_capacity(shard_count);
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
-            settings: settings::shard(config, &port, (&cores, ring_size), &common),
+            settings: Arc::clone(&settings),
+            site: Site { shard: port.shard, homes: port.homes.clone(), epoch_seed: seed },
+            ring: ring_size,
+            core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
             listener,
             metrics: shard_metrics.clone(),
             port,

@@ -10,27 +10,23 @@ use crate::config::{self, Config, CurveRole, Mode, SocketKind, WhenFull};
 use crate::edge::Addresses;
 use crate::http::OriginPolicy;
 use crate::ingest::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
-use crate::mesh::ShardPort;
+use crate::limits;
 use crate::model::Namespaces;
-use crate::shard::Settings;
-use crate::sys::{host, ring};
+use crate::settings::{HubSettings, Rates, ShardSettings};
+use crate::sys::host;
 use crate::ws::Limits;
-use crate::{hub, limits};
 
-/// The settings of one shard.
-pub(super) fn shard(
+/// The settings of each of some shards of an edge with these addresses.
+pub(super) fn of_shards(
     config: &Config,
-    port: &ShardPort,
-    (cores, ring): (&[usize], ring::Size),
-    common: &Common,
-) -> Settings {
+    shards: usize,
+    addresses: &Addresses,
+) -> Arc<ShardSettings> {
     let client = &config.client;
-    Settings {
-        hub: of_hub(config, port, common),
-        ring,
-        core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
+    Arc::new(ShardSettings {
+        hub: of_hubs(config, shards).into(),
         origins: origins(&config.public.allowed_origins),
-        internal_port: common.internal_port,
+        internal_port: addresses.internal.port(),
         guards_host: guards_host(config),
         subprotocols: subprotocols(&config.public.subprotocols),
         echo: config.public.echo,
@@ -59,15 +55,13 @@ pub(super) fn shard(
         has_keys: config.token.has_keys(),
         drain_window: config.drain.window.into(),
         drain_code: config.drain.close_code,
-    }
+    })
 }
 
-/// The settings of its hub.
-fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
+/// The settings of each of their hubs.
+fn of_hubs(config: &Config, shards: usize) -> HubSettings {
     let client = &config.client;
-    hub::Settings {
-        shard: port.shard,
-        homes: port.homes.clone(),
+    HubSettings {
         sessions_per_user_max: config.sessions.per_user_max,
         evict_oldest: config.sessions.when_full == WhenFull::EvictOldest,
         lag_bytes_max: config.slow.lag_bytes_max,
@@ -75,8 +69,8 @@ fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
         reply_bytes_max: client.reply_bytes_max,
         connections_max: connections_max(config),
         memory_max: config.slow.memory_max,
-        namespaces: Arc::clone(&common.namespaces),
-        history_bytes_max: config.history.memory_max / common.shards.max(1),
+        namespaces: namespaces(config).into(),
+        history_bytes_max: config.history.memory_max / shards.max(1),
         history_meta_ttl: seconds(config.history.meta_ttl),
         recovery_publications_max: config.history.recovery_publications_max,
         idempotency_window: seconds(config.idempotency.window),
@@ -86,13 +80,12 @@ fn of_hub(config: &Config, port: &ShardPort, common: &Common) -> hub::Settings {
         leave_max: limits::CHANNELS_LEFT_AT_ONCE,
         ping_seconds: seconds(config.heartbeat.ping_interval),
         refresh_grace: seconds(client.refresh_grace),
-        rates: hub::Rates {
+        rates: Rates {
             commands: client.commands_per_second,
             publishes: client.publishes_per_second,
             user_commands: client.user_commands_per_second,
             user_publishes: client.user_publishes_per_second,
         },
-        epoch_seed: common.epoch_seed,
     }
 }
 
@@ -104,28 +97,10 @@ pub(super) fn access(config: &config::Api) -> Access {
     if config.insecure { Access::Open } else { Access::Closed }
 }
 
-/// What all shards of a run share.
-pub(super) struct Common {
-    namespaces: Arc<Namespaces>,
-    shards: usize,
-    epoch_seed: u64,
-    internal_port: u16,
-}
-
-impl Common {
-    /// For a number of shards; the seed is one that no earlier run had.
-    pub(super) fn new(
-        config: &Config,
-        shards: usize,
-        epoch_seed: u64,
-        addresses: &Addresses,
-    ) -> Self {
-        let rules = config.namespaces.0.iter();
-        let named = rules.map(|(name, rules)| (name.as_str().into(), rules.clone())).collect();
-        let namespaces = Namespaces::new(config.channels.clone(), config.personal.clone(), named);
-        let internal_port = addresses.internal.port();
-        Self { namespaces: Arc::new(namespaces), shards, epoch_seed, internal_port }
-    }
+fn namespaces(config: &Config) -> Namespaces {
+    let rules = config.namespaces.0.iter();
+    let named = rules.map(|(name, rules)| (name.as_str().into(), rules.clone())).collect();
+    Namespaces::new(config.channels.clone(), config.personal.clone(), named)
 }
 
 /// Whole seconds; what lies between two is rounded up, so that nothing becomes 0.
@@ -258,17 +233,17 @@ mod tests {
         Config::load(&Sources { settings, ..Sources::default() }).unwrap()
     }
 
-    /// What shards share with this configuration.
-    fn common(config: &Config) -> Common {
+    /// What shards are told with this configuration.
+    fn settings(config: &Config) -> Arc<ShardSettings> {
         let address = config.public.address;
         let addresses =
             Addresses { public: address, internal: address, ingest: Vec::new(), room: 1 };
-        Common::new(config, 4, 0, &addresses)
+        of_shards(config, 4, &addresses)
     }
 
     #[test]
     fn rules_that_nobody_wrote_are_those_of_the_protocol() {
-        assert_eq!(*common(&Config::default()).namespaces, Namespaces::default());
+        assert_eq!(*settings(&Config::default()).hub.namespaces, Namespaces::default());
     }
 
     #[test]
@@ -280,7 +255,7 @@ mod tests {
             ("namespaces.a.b.history_ttl", "1500ms"),
             ("namespaces.chat", "{subscribe='token', publish='nobody', when_slow='disconnect'}"),
         ]);
-        let namespaces = common(&config).namespaces;
+        let namespaces = Arc::clone(&settings(&config).hub.namespaces);
         let of = |name: &str| {
             let rules = namespaces.of(&ChannelName::parse(name.as_bytes()).unwrap());
             rules.map(|rules| Namespace::clone(rules))
@@ -299,5 +274,104 @@ mod tests {
         assert_eq!(chat.presence_readers(), Permission::Token);
         assert_eq!(of("chat:lobby"), Some(chat));
         assert_eq!(of("other:lobby"), None);
+    }
+
+    fn told(options: &[(&str, &str)]) -> Arc<ShardSettings> {
+        settings(&load(options))
+    }
+
+    /// Another value for each option that is live.
+    const LIVE: &[(&str, &str)] = &[
+        ("public.connections_max", "7"),
+        ("public.allowed_origins", "['*']"),
+        ("public.allow_anonymous", "true"),
+        ("public.subprotocols", "['chat']"),
+        ("public.echo", "true"),
+        ("handshake.deadline", "1s"),
+        ("handshake.rate", "1"),
+        ("handshake.pending_max", "1"),
+        ("websocket.memory_max", "64MiB"),
+        ("websocket.fragments_max", "9"),
+        ("websocket.message_deadline", "1s"),
+        ("websocket.close_deadline", "1s"),
+        ("heartbeat.pong_deadline", "1s"),
+        ("client.anonymous", "true"),
+        ("client.insecure", "true"),
+        ("client.connect_deadline", "1s"),
+        ("client.refresh_grace", "1s"),
+        ("client.channels_max", "1"),
+        ("client.reply_bytes_max", "1MiB"),
+        ("client.commands_per_second", "9"),
+        ("client.publishes_per_second", "9"),
+        ("client.user_commands_per_second", "99"),
+        ("client.user_publishes_per_second", "99"),
+        ("channels.history_size", "9"),
+        ("channels.history_ttl", "9s"),
+        ("channels.recovery", "false"),
+        ("channels.subscribe", "nobody"),
+        ("channels.publish", "everybody"),
+        ("channels.read_history", "nobody"),
+        ("channels.read_presence", "nobody"),
+        ("channels.when_slow", "disconnect"),
+        ("history.memory_max", "64MiB"),
+        ("history.recovery_publications_max", "9"),
+        ("history.meta_ttl", "9s"),
+        ("idempotency.window", "9s"),
+        ("idempotency.keys_max", "9"),
+        ("presence.clients_max", "9"),
+        ("sessions.per_user_max", "9"),
+        ("sessions.when_full", "refuse_newest"),
+        ("slow.lag_bytes_max", "3MiB"),
+        ("slow.outbox_bytes_max", "3MiB"),
+        ("slow.age_max", "9s"),
+        ("slow.memory_max", "64MiB"),
+        ("drain.window", "9s"),
+        ("drain.close_code", "1001"),
+    ];
+
+    /// The options that the table says are live.
+    fn live_options() -> Vec<String> {
+        let (mut section, mut is_live, mut options) = (String::new(), false, Vec::new());
+        for line in config::template().lines() {
+            if line.starts_with('[') {
+                section = line.trim_matches(['[', ']']).to_owned();
+            } else if let Some(word) = line.trim_start_matches("# ").strip_prefix("Change: ") {
+                is_live = word == "live.";
+            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
+                && std::mem::take(&mut is_live)
+            {
+                options.push(format!("{section}.{key}"));
+            }
+        }
+        options
+    }
+
+    #[test]
+    fn shards_that_run_can_be_told_what_is_live() {
+        let history = ("channels.history_size", "5");
+        let usual = told(&[history]);
+        for option in LIVE {
+            let other = told(&[history, *option]);
+            assert_ne!(format!("{other:?}"), format!("{usual:?}"), "{} does nothing", option.0);
+            assert!(other.hub.may_follow(&usual.hub), "{} needs a restart", option.0);
+        }
+        let keys: Vec<&str> = LIVE.iter().map(|(key, _)| *key).collect();
+        assert_eq!(live_options(), keys);
+    }
+
+    #[test]
+    fn shards_that_run_cannot_be_told_what_their_clients_rest_on() {
+        let usual = told(&[("namespaces.a.history_size", "9")]);
+        for option in [
+            ("namespaces.a.presence", "true"),
+            ("namespaces.a.join_leave", "true"),
+            ("namespaces.a.subscribers_max", "9"),
+            ("namespaces.b.history_size", "9"),
+            ("heartbeat.ping_interval", "9s"),
+        ] {
+            assert!(!told(&[option]).hub.may_follow(&usual.hub), "{}", option.0);
+        }
+        let more = [("namespaces.a.history_size", "8"), ("namespaces.b.presence", "true")];
+        assert!(told(&more).hub.may_follow(&usual.hub), "a namespace may come");
     }
 }

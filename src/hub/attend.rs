@@ -33,7 +33,7 @@ impl Hub {
         let number = self.questions.insert(question);
         let handle = self.channels.rows[part].handle(part);
         let channel = self.channels.rows[part].channel_name().clone();
-        let home = self.settings.homes.of(&channel);
+        let home = self.site.homes.of(&channel);
         let is_exceptional = attendee.standing.is_announced && !self.is_on_roll(&channel, false);
         if is_exceptional && let Some(subscription) = self.subscription_in(row, part) {
             self.enrolled.insert(subscription);
@@ -142,7 +142,7 @@ impl Hub {
     /// Tells the home that a connection that came is gone.
     pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId, is_exception: bool) {
         if self.is_on_roll(channel, is_exception) {
-            let home = self.settings.homes.of(channel);
+            let home = self.site.homes.of(channel);
             self.post(home, Envelope::Depart { channel: channel.clone(), client });
         }
     }

@@ -1,9 +1,12 @@
 //! What the hub asks of its shell.
 
+use std::sync::Arc;
+
 use crate::mesh::{Envelope, Outbound, Refusal};
 use crate::metrics::ShardMetrics;
 use crate::model::{ChannelName, ShardId};
 use crate::protocol::centrifuge::Request;
+use crate::settings::ShardSettings;
 use crate::ws::close::CloseCode;
 
 /// One thing to do, in the order in which the hub decided it.
@@ -32,6 +35,8 @@ pub enum Effect {
     Audible(u32),
     /// The connection's socket is full: say when it is writable, and watch its age.
     Blocked(u32),
+    /// Take other settings.
+    Configure(Arc<ShardSettings>),
 }
 
 /// Why a connection is closed.

@@ -45,6 +45,12 @@ impl Epochs {
         let group = group_of(self.hasher.hash_one(channel.as_str()));
         self.ended[group] += 1;
     }
+
+    /// Channels may lose their history, and have other publications until they have one again: no
+    /// stream that begins from here on is taken for one that somebody knows.
+    pub(super) fn end_all(&mut self) {
+        self.ended.iter_mut().for_each(|ended| *ended += 1);
+    }
 }
 
 fn group_of(hash: u64) -> usize {

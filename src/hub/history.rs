@@ -38,6 +38,9 @@ pub(super) struct History {
     pub(super) epochs: Epochs,
     /// Who makes room first.
     payers: Payers,
+    /// What streams and keys may take together. Where that has become less, it goes down in
+    /// portions.
+    pub(super) bytes_max: usize,
     expiry: Wheel,
     /// Something is too old that the last turn did not come to.
     is_behind: bool,
@@ -55,11 +58,12 @@ impl std::fmt::Debug for History {
 
 impl History {
     /// No streams.
-    pub(super) fn new(epochs: Epochs) -> Self {
+    pub(super) fn new(epochs: Epochs, bytes_max: usize) -> Self {
         Self {
             streams: Rows::default(),
             epochs,
             payers: Payers::default(),
+            bytes_max,
             expiry: Wheel::new(Tick(0)),
             is_behind: false,
             unfinished: Id::NONE,
@@ -162,7 +166,7 @@ impl Hub {
     /// Takes from those who pay first until the rest fits: as many steps as there are publications
     /// in as many bytes as came. The stream of a channel that is in use does not end.
     pub(super) fn enforce_history_budget(&mut self, in_use: Id<Stream>) {
-        while self.history_bytes() > self.settings.history_bytes_max {
+        while self.history_bytes() > self.history.bytes_max {
             let Some((rank, row)) = self.history.payers.first() else { return };
             if rank == IDLE {
                 if row == in_use {
@@ -191,8 +195,20 @@ impl Hub {
     }
 
     /// What streams and the keys of publications take together.
-    fn history_bytes(&self) -> usize {
+    pub(super) fn history_bytes(&self) -> usize {
         self.history.bytes() + self.repeats.bytes()
+    }
+
+    /// A channel that has lost its history gets a publication which its stream will not have: if
+    /// the history comes back, nobody may take the stream for whole. Returns whether there was one.
+    pub(super) fn forget_stream(&mut self, home: Option<Id<Home>>) -> bool {
+        let stream = home.map_or(Id::NONE, |home| self.homes.rows[home].stream);
+        if stream == Id::NONE {
+            return false;
+        }
+        self.end_stream(stream);
+        self.note_history();
+        true
     }
 
     fn end_stream(&mut self, row: Id<Stream>) {
@@ -266,20 +282,22 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Effect, Now, Settings};
+    use crate::hub::{Effect, Now, Site};
     use crate::mesh::{Envelope, Homes, Outbound};
     use crate::metrics::ShardMetrics;
     use crate::model::{
         Command, HistoryFilter, Namespace, Namespaces, Outcome, Publication, ShardId, Ticket,
     };
+    use crate::settings::HubSettings;
 
     /// A shard whose channels remember much for ten seconds.
     fn shard() -> Hub {
         let rules = Namespace { history_size: usize::MAX, history_ttl: 10, ..Namespace::default() };
         let namespaces = Namespaces::new(rules.clone(), rules, Default::default()).into();
-        let unlimited = Settings::unlimited(ShardId(0), Homes::new(1, 1));
-        let settings = Settings { namespaces, history_meta_ttl: 10, ..unlimited };
-        Hub::new(settings, Arc::new(ShardMetrics::default()))
+        let unlimited = HubSettings::unlimited();
+        let settings = HubSettings { namespaces, history_meta_ttl: 10, ..unlimited };
+        let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
+        Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()))
     }
 
     fn name(number: u32) -> ChannelName {

@@ -85,7 +85,7 @@ impl Hub {
         let is_exception = subscription.is_some_and(|at| self.enrolled.contains(&at));
         let channel = self.channels.rows[channel].channel_name().clone();
         if self.is_on_roll(&channel, is_exception) {
-            let home = self.settings.homes.of(&channel);
+            let home = self.site.homes.of(&channel);
             let info = Arc::clone(self.info_in(row, &channel));
             self.post(home, Envelope::Inform { channel, info });
         }

@@ -61,7 +61,7 @@ impl Hub {
         }
         if let Some(personal) = self.personal_of(row) {
             let client = self.identity(row);
-            let home = self.settings.homes.of(&personal);
+            let home = self.site.homes.of(&personal);
             self.post(home, Envelope::Exit { personal, client });
         }
         self.connections[row].set(HAS_USER, false);

@@ -280,10 +280,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::hub::{Asked, Grant, Settings, Subscribe, Wishes};
+    use crate::hub::{Asked, Grant, Site, Subscribe, Wishes};
     use crate::mesh::Homes;
     use crate::metrics::ShardMetrics;
     use crate::model::{ChannelName, PositionClaim, ShardId, Variant};
+    use crate::settings::HubSettings;
 
     fn name(channel: u32) -> ChannelName {
         ChannelName::parse(format!("c{channel}").as_bytes()).unwrap()
@@ -311,8 +312,9 @@ mod tests {
 
     #[test]
     fn subscriptions_are_found_however_they_came_and_went() {
-        let settings = Settings::unlimited(ShardId(0), Homes::new(1, 7));
-        let mut hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
+        let site = Site { shard: ShardId(0), homes: Homes::new(1, 7), epoch_seed: 0 };
+        let settings = HubSettings::unlimited().into();
+        let mut hub = Hub::new(site, settings, Arc::new(ShardMetrics::default()));
         let rows: Vec<u32> = (0..3).map(|_| hub.attach(0)).collect();
         let mut wanted = vec![BTreeSet::new(); rows.len()];
         for &row in &rows {

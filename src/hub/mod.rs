@@ -20,6 +20,7 @@ mod backlog;
 mod batch;
 mod channel;
 mod conditions;
+mod configure;
 mod connect;
 mod connection;
 mod crowd;
@@ -48,6 +49,7 @@ mod requests;
 mod roll;
 mod rows;
 mod session;
+mod site;
 mod stream;
 mod subscribe;
 
@@ -57,9 +59,9 @@ pub use conditions::Wishes;
 pub use effect::{Cause, Effect};
 pub use managed::{Asked, Grant, Renewal, Subscribe};
 pub use ranks::{Place, Ranked, Ranks, SIZES, size_rank};
-pub use rate::Rates;
 pub use rows::{Id, Rows};
 pub use session::Session;
+pub use site::Site;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -68,7 +70,7 @@ use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Phase, Subscription};
 use crate::hub::crowd::Crowds;
 use crate::hub::epochs::Epochs;
-use crate::hub::history::{History, SECOND};
+use crate::hub::history::History;
 use crate::hub::hoard::Hoards;
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
@@ -79,95 +81,12 @@ use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
 use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
-use crate::mesh::{Envelope, Homes};
+use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
-use crate::model::{ChannelName, ClientId, ClientInfo, Namespaces, ShardId, Variant};
+use crate::model::{ChannelName, ClientId, ClientInfo, ShardId, Variant};
+use crate::settings::HubSettings;
 use crate::token::Revocations;
 use crate::wheel::Tick;
-
-/// The keys of publications may take one part in so many of the memory for history.
-const KEYS_PART: usize = 4;
-
-/// What the hub is told once.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// This shard.
-    pub shard: ShardId,
-    /// Where channels are at home.
-    pub homes: Homes,
-    /// How many sessions a user may have.
-    pub sessions_per_user_max: usize,
-    /// Whether one session more takes the place of the oldest, or is refused.
-    pub evict_oldest: bool,
-    /// How many bytes of one channel a connection may lag behind.
-    pub lag_bytes_max: usize,
-    /// How many personal bytes may wait for one connection.
-    pub outbox_bytes_max: usize,
-    /// How many bytes of replies with publications or lists of clients may wait beside them.
-    pub reply_bytes_max: usize,
-    /// How many connections there may be: what tables have room for from the start.
-    pub connections_max: usize,
-    /// How many bytes all logs and outboxes may hold before those who hold most of it are closed
-    /// whatever their own limit says.
-    pub memory_max: usize,
-    /// The rules of channels.
-    pub namespaces: Arc<Namespaces>,
-    /// How many bytes the remembered publications of this shard may take.
-    pub history_bytes_max: usize,
-    /// How many seconds a stream without publications and subscribers lasts.
-    pub history_meta_ttl: u32,
-    /// How many publications a recovery may bring.
-    pub recovery_publications_max: usize,
-    /// For how many seconds the key of a publication is known.
-    pub idempotency_window: u32,
-    /// How many of these keys are known.
-    pub idempotency_keys_max: usize,
-    /// How many clients a list of presence may have.
-    pub presence_clients_max: usize,
-    /// How many channels a managed connection may have.
-    pub channels_max: usize,
-    /// How many channels a connection that ends leaves at once; others it leaves in portions of as
-    /// many.
-    pub leave_max: usize,
-    /// How many seconds lie between pings, as managed clients are told.
-    pub ping_seconds: u32,
-    /// How many seconds after its end a token may still be renewed.
-    pub refresh_grace: u32,
-    /// What clients may ask in a second.
-    pub rates: Rates,
-    /// What makes the epochs of this run different from those of all others.
-    pub epoch_seed: u64,
-}
-
-impl Settings {
-    /// Settings that limit nothing, with default rules for channels.
-    pub fn unlimited(shard: ShardId, homes: Homes) -> Self {
-        Self {
-            shard,
-            homes,
-            sessions_per_user_max: usize::MAX,
-            evict_oldest: true,
-            lag_bytes_max: usize::MAX,
-            outbox_bytes_max: usize::MAX,
-            reply_bytes_max: usize::MAX,
-            connections_max: 0,
-            memory_max: usize::MAX,
-            namespaces: Arc::default(),
-            history_bytes_max: usize::MAX,
-            history_meta_ttl: 3600,
-            recovery_publications_max: usize::MAX,
-            idempotency_window: 300,
-            idempotency_keys_max: usize::MAX,
-            presence_clients_max: usize::MAX,
-            channels_max: usize::MAX,
-            leave_max: usize::MAX,
-            ping_seconds: 25,
-            refresh_grace: 25,
-            rates: Rates::default(),
-            epoch_seed: 0,
-        }
-    }
-}
 
 /// The time, as the shell says it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -183,7 +102,8 @@ pub struct Now {
 /// The state of one shard.
 #[derive(Debug)]
 pub struct Hub {
-    settings: Settings,
+    site: Site,
+    settings: Arc<HubSettings>,
     metrics: Arc<ShardMetrics>,
     connections: Rows<Connection>,
     subscriptions: Rows<Subscription>,
@@ -278,19 +198,18 @@ const DIRTY_MAX: usize = 4096;
 
 impl Hub {
     /// An empty shard.
-    pub fn new(settings: Settings, metrics: Arc<ShardMetrics>) -> Self {
+    pub fn new(site: Site, settings: Arc<HubSettings>, metrics: Arc<ShardMetrics>) -> Self {
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
         let mut channels = NamedRows::with_capacity(expected);
         for variant in Variant::ALL {
             let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0, variant as u8));
             assert!(everyone == everyone_in(variant), "the first rows of an empty table");
         }
-        let window = settings.idempotency_window.saturating_mul(SECOND);
-        let keys_bytes_max = settings.history_bytes_max / KEYS_PART;
-        let repeats = Repeats::new(window, settings.idempotency_keys_max, keys_bytes_max);
-        let history = History::new(Epochs::new(settings.epoch_seed));
-        let crowds = Crowds::new(settings.homes.shards());
+        let repeats = Repeats::new(configure::bounds_of_keys(&settings));
+        let history = History::new(Epochs::new(site.epoch_seed), settings.history_bytes_max);
+        let crowds = Crowds::new(site.homes.shards());
         Self {
+            site,
             settings,
             metrics,
             connections: Rows::with_capacity(expected),
@@ -333,8 +252,12 @@ impl Hub {
         if is_new_tick || self.is_history_behind() {
             self.expire_history();
         }
+        if self.history.bytes_max != self.settings.history_bytes_max {
+            self.follow_history_budget();
+        }
         if is_new_tick || self.repeats.is_behind(now.tick) {
-            self.repeats.expire(now.tick);
+            let forgotten = self.repeats.expire(now.tick);
+            self.metrics.keys_forgotten.add(forgotten);
         }
         if is_new_tick {
             self.revocations.sweep(now.unix);
@@ -343,7 +266,7 @@ impl Hub {
 
     /// Whether something is too old that [`Hub::advance`] has still to forget.
     pub fn is_behind(&self) -> bool {
-        self.is_history_behind() || self.repeats.is_behind(self.now.tick)
+        self.is_history_behind() || self.is_history_over() || self.repeats.is_behind(self.now.tick)
     }
 
     /// Takes an envelope from a link.
@@ -428,12 +351,13 @@ impl Hub {
             Envelope::Exit { personal, client } => self.handle_exit(&personal, client),
             Envelope::Apply { client, command, ticket } => self.apply(client, command, ticket),
             Envelope::Evict { client } => self.evict(client),
+            Envelope::Configure(settings) => self.configure(settings),
         }
     }
 
     /// Sends an envelope to a shard, which may be this one.
     fn post(&mut self, shard: ShardId, envelope: Envelope) {
-        if shard == self.settings.shard {
+        if shard == self.site.shard {
             self.queues.local.push_back(envelope);
         } else {
             self.queues.effects.push_back(Effect::Send(shard, envelope));
@@ -464,7 +388,7 @@ impl Hub {
         let connection = self.connections.get(row)?;
         let is_there = !matches!(connection.phase, Phase::Free | Phase::Gone)
             && connection.generation == client.generation
-            && client.shard == self.settings.shard;
+            && client.shard == self.site.shard;
         is_there.then_some(row)
     }
 
@@ -475,7 +399,7 @@ impl Hub {
 
     fn identity(&self, row: Id<Connection>) -> ClientId {
         let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
-        ClientId { shard: self.settings.shard, row: row.number(), generation }
+        ClientId { shard: self.site.shard, row: row.number(), generation }
     }
 
     /// How many connections there are, from the moment they are attached.

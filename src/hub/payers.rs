@@ -158,10 +158,11 @@ mod tests {
 
     use super::*;
     use crate::hub::stream::STREAM_BYTES;
-    use crate::hub::{Hub, Settings};
+    use crate::hub::{Hub, Site};
     use crate::mesh::{Envelope, Homes};
     use crate::metrics::ShardMetrics;
     use crate::model::{Command, Namespace, Namespaces, Publication, ShardId};
+    use crate::settings::HubSettings;
 
     const BYTES_MAX: usize = 200_000;
 
@@ -177,13 +178,14 @@ mod tests {
             let rules = Namespace { history_size: usize::MAX, ..Namespace::default() };
             let named = ["a", "b"].map(|name| (name.into(), rules.clone())).into();
             let namespaces = Namespaces::new(rules.clone(), rules, named).into();
-            let unlimited = Settings::unlimited(ShardId(0), Homes::new(1, 1));
-            let settings = Settings { namespaces, history_bytes_max: BYTES_MAX, ..unlimited };
+            let unlimited = HubSettings::unlimited();
+            let settings = HubSettings { namespaces, history_bytes_max: BYTES_MAX, ..unlimited };
             let names = (0..60).map(|number| {
                 let prefix = ["a:", "b:", "#", ""][number % 4];
                 ChannelName::parse(format!("{prefix}{number}").as_bytes()).unwrap()
             });
-            let hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
+            let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
+            let hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
             Self { hub, names: names.collect(), state: seed }
         }
 

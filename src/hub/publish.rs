@@ -156,7 +156,7 @@ impl Hub {
             return Ok(Published { position, ..Published::default() });
         }
         let has_offset = has_history && publication.is_remembered();
-        let home = match self.homes.find(channel) {
+        let mut home = match self.homes.find(channel) {
             None if has_offset => Some(self.home_row(channel)),
             found => found,
         };
@@ -166,6 +166,9 @@ impl Hub {
         {
             self.metrics.publications_outdated.increment();
             return Ok(Published { position: Some(stream.position()), ..Published::default() });
+        }
+        if !has_history && self.forget_stream(home) {
+            home = self.homes.find(channel);
         }
         let heard = home.filter(|&home| !self.homes.rows[home].members.is_empty());
         // What nobody hears and nobody remembers is made for nobody.
@@ -217,7 +220,7 @@ impl Hub {
         let (mut awaiting, mut sessions) = (0, 0);
         for place in 0..self.homes.rows[home].members.len() {
             let (shard, handle) = self.homes.rows[home].members[place];
-            if shard == self.settings.shard {
+            if shard == self.site.shard {
                 sessions += self.deliver(handle, push);
             } else {
                 let push = Arc::clone(push);

@@ -14,19 +14,7 @@ use crate::hub::Hub;
 use crate::hub::history::SECOND;
 use crate::hub::rows::Id;
 use crate::model::ClientError;
-
-/// What may be asked in a second; 0 means any number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Commands of one connection.
-    pub commands: u32,
-    /// Publications of one connection.
-    pub publishes: u32,
-    /// Commands of one user on one shard.
-    pub user_commands: u32,
-    /// Publications of one user on one shard.
-    pub user_publishes: u32,
-}
+use crate::settings::Rates;
 
 /// What was asked in the present second.
 #[derive(Clone, Copy, Debug, Default)]

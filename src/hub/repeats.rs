@@ -22,17 +22,29 @@ pub(super) struct Repeats {
     first: HashMap<Key, (Tick, Option<Position>), ahash::RandomState>,
     /// The keys in the order in which they came.
     order: VecDeque<(Tick, Key)>,
-    window: u32,
-    keys_max: usize,
     bytes: usize,
-    bytes_max: usize,
+    bounds: Bounds,
+}
+
+/// For how long keys are known, and how many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Ticks for which a key is known.
+    pub(super) window: u32,
+    pub(super) keys_max: usize,
+    pub(super) bytes_max: usize,
 }
 
 impl Repeats {
-    /// Remembers at most `keys_max` keys of `bytes_max` bytes, for `window` ticks each.
-    pub(super) fn new(window: u32, keys_max: usize, bytes_max: usize) -> Self {
+    /// Remembers nothing yet.
+    pub(super) fn new(bounds: Bounds) -> Self {
         let (first, order) = (HashMap::default(), VecDeque::new());
-        Self { first, order, window, keys_max, bytes: 0, bytes_max }
+        Self { first, order, bytes: 0, bounds }
+    }
+
+    /// Has other bounds from here on. What is over them is forgotten in portions.
+    pub(super) fn configure(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// Where the publication with this key went, if it came before.
@@ -44,7 +56,7 @@ impl Repeats {
     ) -> Option<Option<Position>> {
         let key = (channel.clone(), Box::from(key));
         let (since, position) = self.first.get(&key)?;
-        since.plus(self.window).is_after(now).then_some(*position)
+        since.plus(self.bounds.window).is_after(now).then_some(*position)
     }
 
     /// Notes where a publication went. Returns how many older keys were forgotten too early.
@@ -59,30 +71,42 @@ impl Repeats {
         self.bytes += cost(&key);
         self.first.insert(Arc::clone(&key), (now, position));
         self.order.push_back((now, key));
-        let mut forgotten = 0;
-        while self.order.len() > self.keys_max || self.bytes > self.bytes_max {
-            forgotten += u64::from(!self.is_behind(now));
-            self.forget_oldest();
-        }
-        forgotten
+        self.forget_while(now, Self::is_over)
     }
 
-    /// Whether some are older than the window.
+    /// Whether some are older than the window, or more than there may be.
     pub(super) fn is_behind(&self, now: Tick) -> bool {
-        self.order.front().is_some_and(|(since, _)| !since.plus(self.window).is_after(now))
+        self.is_over() || self.is_oldest_due(now)
     }
 
-    /// Forgets some of those that are older than the window.
-    pub(super) fn expire(&mut self, now: Tick) {
-        for _ in 0..FORGOTTEN_PER_TURN {
-            if !self.is_behind(now) {
-                break;
-            }
-            self.forget_oldest();
-        }
+    fn is_over(&self) -> bool {
+        self.order.len() > self.bounds.keys_max || self.bytes > self.bounds.bytes_max
+    }
+
+    fn is_oldest_due(&self, now: Tick) -> bool {
+        self.order.front().is_some_and(|(since, _)| !since.plus(self.bounds.window).is_after(now))
+    }
+
+    /// Forgets some of those that are older than the window, or more than there may be. Returns
+    /// how many were forgotten too early.
+    pub(super) fn expire(&mut self, now: Tick) -> u64 {
+        let early = self.forget_while(now, |repeats| repeats.is_behind(now));
         if self.order.is_empty() && self.order.capacity() > 0 {
             (self.order, self.first) = (VecDeque::new(), HashMap::default());
         }
+        early
+    }
+
+    fn forget_while(&mut self, now: Tick, has_more: impl Fn(&Self) -> bool) -> u64 {
+        let mut early = 0;
+        for _ in 0..FORGOTTEN_PER_TURN {
+            if !has_more(self) {
+                break;
+            }
+            early += u64::from(!self.is_oldest_due(now));
+            self.forget_oldest();
+        }
+        early
     }
 
     fn forget_oldest(&mut self) {
@@ -115,9 +139,13 @@ mod tests {
     use super::*;
     use crate::model::Epoch;
 
+    fn remembering(window: u32, keys_max: usize, bytes_max: usize) -> Repeats {
+        Repeats::new(Bounds { window, keys_max, bytes_max })
+    }
+
     #[test]
     fn keys_are_known_for_a_window_and_within_a_bound() {
-        let mut repeats = Repeats::new(10, 2, usize::MAX);
+        let mut repeats = remembering(10, 2, usize::MAX);
         let (a, b) = (ChannelName::parse(b"a").unwrap(), ChannelName::parse(b"b").unwrap());
         let position = Some(Position { offset: 7, epoch: Epoch(1) });
         assert_eq!(repeats.find(&a, "k", Tick(0)), None);
@@ -138,7 +166,7 @@ mod tests {
     fn many_keys_are_forgotten_in_portions_and_are_unknown_before() {
         let a = ChannelName::parse(b"a").unwrap();
         let count = 10 * FORGOTTEN_PER_TURN;
-        let mut repeats = Repeats::new(10, usize::MAX, usize::MAX);
+        let mut repeats = remembering(10, usize::MAX, usize::MAX);
         for key in 0..count {
             repeats.note(&a, key.to_string().into(), None, Tick(0));
         }
@@ -158,11 +186,29 @@ mod tests {
     #[test]
     fn keys_are_known_within_so_many_bytes() {
         let a = ChannelName::parse(b"a").unwrap();
-        let mut repeats = Repeats::new(10, 100, 3 * OVERHEAD_BYTES);
+        let mut repeats = remembering(10, 100, 3 * OVERHEAD_BYTES);
         for (key, forgotten) in [("1", 0), ("2", 0), ("3", 1), ("4", 1)] {
             assert_eq!(repeats.note(&a, key.into(), None, Tick(0)), forgotten, "{key}");
         }
         assert_eq!(repeats.note(&a, "x".repeat(2 * OVERHEAD_BYTES).into(), None, Tick(0)), 3);
         assert_eq!(repeats.bytes(), 0);
+    }
+
+    #[test]
+    fn what_other_bounds_leave_no_room_for_is_forgotten_in_portions() {
+        let a = ChannelName::parse(b"a").unwrap();
+        let count = 2 * FORGOTTEN_PER_TURN + 1;
+        let mut repeats = remembering(10, usize::MAX, usize::MAX);
+        for key in 0..count {
+            repeats.note(&a, key.to_string().into(), None, Tick(0));
+        }
+        repeats.configure(Bounds { window: 10, keys_max: 2, bytes_max: usize::MAX });
+        let portions = [1, 2, 3].map(|_| repeats.expire(Tick(1)));
+        let most = FORGOTTEN_PER_TURN as u64;
+        assert_eq!(portions, [most, most - 1, 0], "each was forgotten too early");
+        assert!(!repeats.is_behind(Tick(1)));
+        assert_eq!(repeats.find(&a, &(count - 1).to_string(), Tick(1)), Some(None));
+        repeats.configure(Bounds { window: 1, keys_max: 2, bytes_max: usize::MAX });
+        assert_eq!(repeats.find(&a, &(count - 1).to_string(), Tick(1)), None);
     }
 }

@@ -247,8 +247,8 @@ impl Hub {
             managed.questions += 1;
         }
         let number = self.questions.insert(Question::Command(client, id, replies));
-        let home = command.first_shard(&self.settings.homes).expect("it is about one channel");
-        let asker = Asker::place_of(self.settings.shard);
+        let home = command.first_shard(&self.site.homes).expect("it is about one channel");
+        let asker = Asker::place_of(self.site.shard);
         let ticket = Some(Ticket { asker, number: number.number() });
         self.post(home, Envelope::Command { command: Box::new(command), ticket });
     }

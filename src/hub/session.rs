@@ -94,7 +94,7 @@ impl Hub {
         issued_at: Option<u64>,
     ) {
         let client = self.identity(row);
-        let home = self.settings.homes.of(&personal);
+        let home = self.site.homes.of(&personal);
         let enter = Enter { personal, client, device, issued_at };
         self.post(home, Envelope::Enter(Box::new(enter)));
     }
@@ -144,18 +144,20 @@ impl Hub {
         let Enter { personal, client, device, .. } = enter;
         let row = self.home_row(&personal);
         let home = &mut self.homes.rows[row];
-        let is_full = home.sessions.len() >= self.settings.sessions_per_user_max;
+        let sessions_max = self.settings.sessions_per_user_max;
+        let is_full = home.sessions.len() >= sessions_max;
         let mut refusal = None;
         if is_full && !self.settings.evict_oldest {
             refusal = Some(Refusal::SessionLimit);
         } else {
             let is_first = home.sessions.is_empty();
-            let oldest = is_full.then(|| home.sessions.remove(0));
+            let too_many = (home.sessions.len() + 1).saturating_sub(sessions_max);
+            let oldest: Vec<_> = home.sessions.drain(..too_many).collect();
             home.enter(client);
             if let Some(device) = device {
                 self.session_devices.insert(client, device);
             }
-            if let Some(client) = oldest {
+            for client in oldest {
                 self.session_devices.remove(&client);
                 self.post(client.shard, Envelope::Evict { client });
             }
@@ -437,7 +439,7 @@ impl Hub {
     /// The next event of this shard.
     fn event(&mut self, client: ClientId, personal: Option<ChannelName>, kind: EventKind) -> Event {
         self.tally.events += 1;
-        let (shard, sequence) = (self.settings.shard, self.tally.events);
+        let (shard, sequence) = (self.site.shard, self.tally.events);
         Event { kind, client, personal, device: None, meta: None, shard, sequence }
     }
 

@@ -85,10 +85,10 @@ impl Hub {
     fn join(&mut self, name: ChannelName, distinction: u8) -> Id<Channel> {
         let count = self.next_generation();
         let row = self.channels.insert(Channel::new(name.clone(), count, distinction));
-        let home = self.settings.homes.of(&name);
+        let home = self.site.homes.of(&name);
         let handle = self.channels.rows[row].handle(row);
         self.waiting.insert(row, Vec::new());
-        self.post(home, Envelope::Join { channel: name, shard: self.settings.shard, handle });
+        self.post(home, Envelope::Join { channel: name, shard: self.site.shard, handle });
         self.metrics.channels.add(1);
         row
     }
@@ -282,8 +282,8 @@ impl Hub {
         self.metrics.channels.add(-1);
         let handle = channel.handle(row);
         let name = channel.channel_name().clone();
-        let home = self.settings.homes.of(&name);
-        let shard = self.settings.shard;
+        let home = self.site.homes.of(&name);
+        let shard = self.site.shard;
         self.post(home, Envelope::Leave { channel: name, shard, handle });
         for joining in self.waiting.remove(&row).unwrap_or_default() {
             self.arrive(joining);

@@ -7,6 +7,7 @@ use crate::model::{
     Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, EpochClaim, Event, Namespace,
     Overrides, Position, Push, ShardId, Target, Ticket, Variant,
 };
+use crate::settings::ShardSettings;
 
 /// Where a member shard keeps its own part of a channel: one for each wire variant that it has
 /// subscribers in, and another for those that hear of joins and leaves otherwise than the namespace
@@ -212,6 +213,9 @@ pub enum Envelope {
         /// The session's connection.
         client: ClientId,
     },
+    /// Settings to serve by from here on, which may follow those that the shard has
+    /// ([`crate::settings::HubSettings::may_follow`]).
+    Configure(Arc<ShardSettings>),
 }
 
 impl Envelope {

@@ -145,6 +145,21 @@ impl Namespaces {
             Some(name) => self.named.get(name),
         }
     }
+
+    /// Whether these rules can take the place of others while channels are in use. Who is known by
+    /// name, and who hears of that, was settled when they subscribed and must be undone when they
+    /// leave, so each namespace stays and says the same of it.
+    pub fn may_follow(&self, before: &Self) -> bool {
+        let may_follow = |after: &Namespace, before: &Namespace| {
+            after.keeps_roll() == before.keeps_roll() && after.join_leave == before.join_leave
+        };
+        let mut named = before.named.iter();
+        may_follow(&self.default, &before.default)
+            && may_follow(&self.personal, &before.personal)
+            && named.all(|(name, before)| {
+                self.named.get(name).is_some_and(|after| may_follow(after, before))
+            })
+    }
 }
 
 /// Whether a namespace may be called so.

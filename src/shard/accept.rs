@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use crate::http::{About, Refusal};
 use crate::metrics::ShardMetrics;
-use crate::shard::settings::Settings;
+use crate::settings::{ShardSettings, Ticks};
+use crate::shard::Shard;
 use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
-use crate::shard::{Shard, Ticks};
 use crate::sys::Complaints;
 use crate::sys::socket::{close, receive, send, shutdown_write};
 use crate::wheel::{TICK_MILLIS, Tick};
@@ -60,9 +60,13 @@ pub(super) struct Admission {
 /// One handshake in units of credit.
 const HANDSHAKE: u64 = 1000;
 
+fn credit_per_tick(settings: &ShardSettings) -> u64 {
+    u64::from(settings.handshakes_per_second) * u64::from(TICK_MILLIS)
+}
+
 impl Admission {
-    pub(super) fn new(settings: &Settings, complaints: Complaints) -> Self {
-        let credit_per_tick = u64::from(settings.handshakes_per_second) * u64::from(TICK_MILLIS);
+    pub(super) fn new(settings: &ShardSettings, complaints: Complaints) -> Self {
+        let credit_per_tick = credit_per_tick(settings);
         Self {
             half_open: VecDeque::new(),
             half_open_count: 0,
@@ -76,6 +80,11 @@ impl Admission {
             paused_until: None,
             complaints,
         }
+    }
+
+    /// So many handshakes are completed in a second from here on.
+    pub(super) fn configure(&mut self, settings: &ShardSettings) {
+        self.credit_per_tick = credit_per_tick(settings);
     }
 
     /// Whether another request may be read now. Zero per second means no limit.
@@ -134,7 +143,7 @@ impl Shard {
             self.metrics.accept_errors.increment();
             if let Some(suppressed) = self.admission.complaints.admit(self.work.now_nanos) {
                 let error = std::io::Error::from_raw_os_error(-result);
-                let shard = self.settings.hub.shard.0;
+                let shard = self.port.shard.0;
                 tracing::warn!(shard, %error, suppressed, "cannot accept");
             }
         }

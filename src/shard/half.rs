@@ -153,6 +153,11 @@ impl Shard {
     /// What is half read of a connection has become more.
     pub(super) fn limit_halves(&mut self, row: u32) {
         self.arm_message_deadline(row);
+        self.shed_halves();
+    }
+
+    /// While what is half read takes too much memory, closes those with most of it.
+    pub(super) fn shed_halves(&mut self) {
         while self.halves.held.sum() > self.settings.half_bytes_max
             && let Some((_, largest)) = self.halves.ranks.first()
         {

@@ -15,6 +15,7 @@
 
 mod accept;
 mod answers;
+mod configure;
 mod door;
 mod drain;
 mod half;
@@ -22,7 +23,6 @@ mod life;
 mod managed;
 mod read;
 mod report;
-mod settings;
 mod sleep;
 mod socket;
 mod turn;
@@ -31,22 +31,22 @@ mod visitor;
 mod write;
 
 pub use drain::Drain;
-pub use settings::{Settings, Ticks};
 pub use sleep::run;
 
 use std::collections::{HashSet, VecDeque};
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use crate::hub::{Batch, Hub};
+use crate::hub::{Batch, Hub, Site};
 use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::model::ShardId;
+use crate::settings::ShardSettings;
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
 use crate::shard::half::{Commands, Halves};
 use crate::shard::socket::Socket;
-use crate::sys::ring::Ring;
+use crate::sys::ring::{self, Ring};
 use crate::sys::{Clock, Complaints};
 use crate::token::Authority;
 use crate::wheel::{Tick, Wheel};
@@ -55,7 +55,13 @@ use crate::wheel::{Tick, Wheel};
 #[derive(Debug)]
 pub struct Start {
     /// Its settings.
-    pub settings: Settings,
+    pub settings: Arc<ShardSettings>,
+    /// Where its hub stands.
+    pub site: Site,
+    /// The size of its data ring.
+    pub ring: ring::Size,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
     /// Its listener, one of several on the same address.
     pub listener: TcpListener,
     /// Its links.
@@ -72,7 +78,7 @@ pub struct Start {
 
 /// One shard.
 struct Shard {
-    settings: Settings,
+    settings: Arc<ShardSettings>,
     listener: Option<TcpListener>,
     port: ShardPort,
     metrics: Arc<ShardMetrics>,
@@ -151,8 +157,8 @@ const INPUT_BYTES: usize = 64 * 1024;
 impl Shard {
     fn new(start: Start) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
-        let Start { settings, listener, port, metrics, clock, drain, authority } = start;
-        let mut ring = Ring::new(settings.ring)?;
+        let Start { settings, site, listener, port, metrics, clock, .. } = start;
+        let mut ring = Ring::new(start.ring)?;
         ring.watch_event(port.inbox.bell().as_raw_fd());
         ring.tick_after(sleep::TICK_NANOS);
         ring.accept(listener.as_raw_fd());
@@ -184,19 +190,19 @@ impl Shard {
             is_asker_touched: vec![false; port.askers.len()],
         };
         Ok(Self {
-            hub: Hub::new(settings.hub.clone(), Arc::clone(&own_metrics)),
+            hub: Hub::new(site, Arc::clone(&settings.hub), Arc::clone(&own_metrics)),
             wheel: Wheel::with_capacity(work.now, expected),
             sockets: Vec::with_capacity(expected),
             halves: Halves::default(),
             admission: Admission::new(&settings, complaints(shards)),
-            draining: drain::Progress::new(drain),
+            draining: drain::Progress::new(start.drain),
             listener: Some(listener),
             settings,
             port,
             metrics: own_metrics,
             all_metrics: metrics,
             clock,
-            authority,
+            authority: start.authority,
             complaints: complaints(shards),
             ring,
             work,

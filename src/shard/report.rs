@@ -68,7 +68,7 @@ impl Shard {
                 _ => "",
             };
             tracing::warn!(
-                shard = self.settings.hub.shard.0,
+                shard = self.port.shard.0,
                 reason = refusal.about.label(),
                 status = refusal.status,
                 path = head.map(|head| shown(head.path.as_bytes())),
@@ -98,7 +98,7 @@ impl Shard {
         }
         if let Some(suppressed) = self.complaints.admit(self.work.now_nanos) {
             tracing::warn!(
-                shard = self.settings.hub.shard.0,
+                shard = self.port.shard.0,
                 reason = "token",
                 path = head.map(|head| shown(head.path.as_bytes())),
                 origin = head.and_then(|head| head.values("Origin").next()).map(shown),

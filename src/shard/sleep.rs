@@ -35,10 +35,10 @@ pub(super) const TICK_NANOS: u64 = TICK_MILLIS as u64 * 1_000_000;
 /// Runs a shard on the calling thread until it has drained. Says through `started` whether it
 /// could be set up.
 pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()> {
-    if let Some(core) = start.settings.core
+    if let Some(core) = start.core
         && let Err(error) = monoio::utils::bind_to_cpu_set([core])
     {
-        tracing::warn!(shard = start.settings.hub.shard.0, core, %error, "cannot pin a shard");
+        tracing::warn!(shard = start.site.shard.0, core, %error, "cannot pin a shard");
     }
     let runtime = patiently(|| {
         monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()

@@ -313,6 +313,7 @@ impl Shard {
                 }
                 Effect::Audible(row) => self.handle_audible(row),
                 Effect::Blocked(row) => self.handle_blocked(row),
+                Effect::Configure(settings) => self.configure(settings),
             }
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Settings, Subscribe, Wishes};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Site, Subscribe, Wishes};
 use tidegate::mesh::{Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
     ChannelName, Command, Namespace, Namespaces, PositionClaim, Publication, ShardId, Variant,
 };
+use tidegate::settings::HubSettings;
 use tidegate::ws::CloseCode;
 
 const CHANNELS: u32 = 20;
@@ -23,13 +24,11 @@ impl Shard {
     fn new() -> Self {
         let rules = Namespace { presence: true, ..Namespace::default() };
         let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
-        let settings = Settings {
-            namespaces: namespaces.into(),
-            leave_max: 2,
-            ..Settings::unlimited(ShardId(0), Homes::new(1, 1))
-        };
+        let settings =
+            HubSettings { namespaces: namespaces.into(), leave_max: 2, ..HubSettings::unlimited() };
+        let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
         let metrics = Arc::new(ShardMetrics::default());
-        Self { hub: Hub::new(settings, Arc::clone(&metrics)), metrics }
+        Self { hub: Hub::new(site, settings.into(), Arc::clone(&metrics)), metrics }
     }
 
     /// A connection that is subscribed to all channels.

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Site, Subscribe, Wishes};
 use tidegate::mesh::{Attend, Attendance, Attended, Envelope, Homes};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
     Answer, ChannelGrant, ChannelName, Command, CommandError, Namespace, Namespaces, PositionClaim,
     Publication, ShardId, Target, Variant,
 };
+use tidegate::settings::HubSettings;
 use tidegate::ws::CloseCode;
 
 use crate::client::frame;
@@ -34,9 +35,10 @@ impl Edge {
         let (channel, personal) = (elsewhere("a"), elsewhere("#"));
         let rules = Namespace { history_size: 10, presence: true, ..Namespace::default() };
         let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
-        let unlimited = Settings::unlimited(ShardId(0), homes.clone());
-        let settings = Settings { namespaces: namespaces.into(), ..unlimited };
-        let mut hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
+        let unlimited = HubSettings::unlimited();
+        let settings = HubSettings { namespaces: namespaces.into(), ..unlimited };
+        let site = Site { shard: ShardId(0), homes, epoch_seed: 0 };
+        let mut hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
         let row = hub.attach(0);
         hub.open_managed(row, Variant::Json);
         Self { hub, row, channel, personal }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Settings, Subscribe, Wishes};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Site, Subscribe, Wishes};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
@@ -11,6 +11,7 @@ use tidegate::model::{
     Publication, ShardId, Target, Ticket, Variant,
 };
 use tidegate::protocol::centrifuge::HistoryRequest;
+use tidegate::settings::HubSettings;
 use tidegate::token::Revocations;
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
@@ -126,7 +127,7 @@ impl World {
         let named = HashMap::from([("room".into(), rules.clone())]);
         let namespaces = Arc::new(Namespaces::new(Namespace::default(), rules, named));
         let memory_max = random.pick(&[30_000, 10_000_000]);
-        let settings = Settings {
+        let settings = Arc::new(HubSettings {
             namespaces,
             lag_bytes_max: random.pick(&[2_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[4_000, 10_000_000]),
@@ -137,13 +138,13 @@ impl World {
             history_meta_ttl: random.pick(&[1, 1000]),
             recovery_publications_max: random.pick(&[5, 1000]),
             leave_max: random.pick(&[1, 2, usize::MAX]),
-            epoch_seed: random.next(),
-            ..Settings::unlimited(ShardId(0), homes.clone())
-        };
+            ..HubSettings::unlimited()
+        });
+        let epoch_seed = random.next();
         let hub = |shard| {
             let metrics = Arc::new(ShardMetrics::default());
-            let settings = Settings { shard: ShardId(shard as u8), ..settings.clone() };
-            (Hub::new(settings, Arc::clone(&metrics)), metrics)
+            let site = Site { shard: ShardId(shard as u8), homes: homes.clone(), epoch_seed };
+            (Hub::new(site, Arc::clone(&settings), Arc::clone(&metrics)), metrics)
         };
         let clients: Vec<Client> = (0..2 + random.below(6))
             .map(|_| {
@@ -467,7 +468,8 @@ impl World {
                 Effect::Tell(..)
                 | Effect::Connected(_)
                 | Effect::Expiry(_)
-                | Effect::Audible(_) => {}
+                | Effect::Audible(_)
+                | Effect::Configure(_) => {}
                 other => panic!("not of managed connections: {other:?}"),
             }
         }

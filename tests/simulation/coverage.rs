@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Coverage(BTreeMap<String, u64>);
 
 /// What a couple of hundred seeds must meet.
-const SITUATIONS: [&str; 19] = [
+const SITUATIONS: [&str; 20] = [
     "closing: Command",
     "closing: Evicted",
     "closing: Hoarding",
@@ -27,6 +27,7 @@ const SITUATIONS: [&str; 19] = [
     "unknown client",
     "confirmation by another shard",
     "parked envelope",
+    "other settings",
 ];
 
 impl Coverage {

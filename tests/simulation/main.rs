@@ -11,6 +11,7 @@ mod model;
 mod network;
 mod random;
 mod regression;
+mod settings;
 mod workload;
 mod world;
 mod wrong;

@@ -2,43 +2,47 @@
 
 use std::sync::Arc;
 
-use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Session, Settings};
+use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Session, Site};
 use tidegate::mesh::{Enter, Envelope, Homes, Outbound, Refusal};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
     Answer, ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
     Variant,
 };
+use tidegate::settings::HubSettings;
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
 use tidegate::ws::frame::{Opcode, encode_frame};
 
 /// One hub, the first of some shards, whose other shards the test plays.
-struct Edge {
-    hub: Hub,
-    metrics: Arc<ShardMetrics>,
+pub(crate) struct Edge {
+    pub(crate) hub: Hub,
+    pub(crate) metrics: Arc<ShardMetrics>,
+    pub(crate) settings: HubSettings,
     homes: Homes,
 }
 
 impl Edge {
-    fn new(shards: u8, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn new(shards: u8, change: impl FnOnce(&mut HubSettings)) -> Self {
         let homes = Homes::new(shards, 1);
-        let mut settings = Settings {
+        let mut settings = HubSettings {
             sessions_per_user_max: 1,
             evict_oldest: false,
             lag_bytes_max: 1_000_000,
             outbox_bytes_max: 1_000_000,
             connections_max: 1000,
             memory_max: 1_000_000,
-            ..Settings::unlimited(ShardId(0), homes.clone())
+            ..HubSettings::unlimited()
         };
         change(&mut settings);
         let metrics = Arc::new(ShardMetrics::default());
-        Self { hub: Hub::new(settings, Arc::clone(&metrics)), metrics, homes }
+        let site = Site { shard: ShardId(0), homes: homes.clone(), epoch_seed: 0 };
+        let hub = Hub::new(site, settings.clone().into(), Arc::clone(&metrics));
+        Self { hub, metrics, settings, homes }
     }
 
     /// A channel of a prefix that is at home on a shard.
-    fn channel(&self, prefix: &str, home: u8) -> ChannelName {
+    pub(crate) fn channel(&self, prefix: &str, home: u8) -> ChannelName {
         (0..)
             .map(|number| {
                 ChannelName::parse(format!("{prefix}{number}").as_bytes()).expect("a valid name")
@@ -47,7 +51,11 @@ impl Edge {
             .expect("some number will do")
     }
 
-    fn open(&mut self, personal: Option<&ChannelName>, channels: &[&ChannelName]) -> u32 {
+    pub(crate) fn open(
+        &mut self,
+        personal: Option<&ChannelName>,
+        channels: &[&ChannelName],
+    ) -> u32 {
         let row = self.hub.attach(0);
         let channels = channels.iter().copied().cloned().collect();
         let session = Session { personal: personal.cloned(), channels, ..Session::default() };
@@ -63,16 +71,16 @@ impl Edge {
         self.hub.handle(Envelope::Enter(Box::new(enter)));
     }
 
-    fn effects(&mut self) -> Vec<Effect> {
+    pub(crate) fn effects(&mut self) -> Vec<Effect> {
         std::iter::from_fn(|| self.hub.poll_effect()).collect()
     }
 
-    fn command(&mut self, command: Command, number: Option<u32>) {
+    pub(crate) fn command(&mut self, command: Command, number: Option<u32>) {
         let ticket = number.map(|number| Ticket { asker: 0, number });
         self.hub.handle(Envelope::Command { command: Box::new(command), ticket });
     }
 
-    fn publish(&mut self, channel: &ChannelName, size: usize) {
+    pub(crate) fn publish(&mut self, channel: &ChannelName, size: usize) {
         let publication = Arc::new(Publication::new(true, &vec![b'x'; size], 0));
         self.command(Command::Publish { channel: channel.clone(), publication, key: None }, None);
     }
@@ -83,7 +91,7 @@ impl Edge {
     }
 
     /// Sends a batch of which each socket takes at most so many bytes; returns who took any.
-    fn flush(&mut self, taken: impl Fn(u32) -> u32) -> Vec<u32> {
+    pub(crate) fn flush(&mut self, taken: impl Fn(u32) -> u32) -> Vec<u32> {
         let mut batch = Batch::default();
         self.hub.poll_batch(&mut batch);
         for entry in &mut batch.entries {
@@ -93,7 +101,7 @@ impl Edge {
         batch.entries.iter().filter(|entry| entry.sent > 0).map(|entry| entry.row).collect()
     }
 
-    fn is_closing(&mut self) -> bool {
+    pub(crate) fn is_closing(&mut self) -> bool {
         self.effects().iter().any(|effect| matches!(effect, Effect::Closing(..)))
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Run {
     /// In so many of a hundred steps, backends or clients do something.
     busy_percent: usize,
     requests: u32,
+    /// Hubs have other settings now and then.
+    is_told_anew: bool,
 }
 
 impl Run {
@@ -56,6 +58,8 @@ impl Run {
             large_percent,
             busy_percent,
             requests: 0,
+            // Seeds that once failed stay what they were.
+            is_told_anew: seed.is_multiple_of(5),
         }
     }
 
@@ -69,6 +73,9 @@ impl Run {
             self.world.audit();
             if step % 500 == 499 && self.world.random.chance(50) {
                 self.rest();
+            }
+            if step % 300 == 299 && self.is_told_anew {
+                self.world.configure();
             }
         }
         self.rest();

@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidegate::hub::{Age, BATCH_MAX, Batch, Cause, Effect, Hub, Session, Settings};
+use tidegate::hub::{Age, BATCH_MAX, Batch, Cause, Effect, Hub, Session, Site};
 use tidegate::mesh::{Asker, Envelope, Homes, Outbound};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{ChannelName, ShardId};
+use tidegate::settings::HubSettings;
 use tidegate::ws::CloseCode;
 use tidegate::ws::frame::{Opcode, encode_frame};
 
@@ -38,6 +39,10 @@ pub(crate) struct Shard {
     rows: HashMap<u32, usize>,
     /// Whether a connection went away with bytes in its outbox.
     lost_an_outbox: bool,
+    /// The settings that it has.
+    pub(crate) settings: Arc<HubSettings>,
+    /// Those that what it holds came by.
+    pub(crate) lenient: HubSettings,
 }
 
 /// One connection as its shell sees it.
@@ -93,8 +98,8 @@ pub(crate) struct World {
     pub(crate) names: Vec<ChannelName>,
     /// Where they are at home.
     pub(crate) homes: Homes,
-    /// The settings of all hubs.
-    pub(crate) settings: Settings,
+    /// The settings that hubs are told.
+    pub(crate) settings: Arc<HubSettings>,
     /// Replies so far.
     replies: u64,
 }
@@ -105,20 +110,22 @@ impl World {
         let mut random = Random::new(seed);
         let count = 1 + random.below(4);
         let homes = Homes::new(count as u8, random.next());
-        let settings = Settings {
+        let settings = Arc::new(HubSettings {
             sessions_per_user_max: 1 + random.below(6),
             evict_oldest: random.chance(60),
             lag_bytes_max: random.pick(&[1_000, 1_000, 20_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[500, 5_000, 100_000, 10_000_000]),
             connections_max: 1000,
             memory_max: random.pick(&[3_000, 100_000, 100_000_000]),
-            ..Settings::unlimited(ShardId(0), homes.clone())
-        };
+            ..HubSettings::unlimited()
+        });
         let shard = |shard| {
             let metrics = Arc::new(ShardMetrics::default());
-            let settings = Settings { shard: ShardId(shard as u8), ..settings.clone() };
-            let hub = Hub::new(settings, Arc::clone(&metrics));
-            Shard { hub, metrics, rows: HashMap::new(), lost_an_outbox: false }
+            let site = Site { shard: ShardId(shard as u8), homes: homes.clone(), epoch_seed: 0 };
+            let hub = Hub::new(site, Arc::clone(&settings), Arc::clone(&metrics));
+            let (settings, lenient) = (Arc::clone(&settings), HubSettings::clone(&settings));
+            let rows = HashMap::new();
+            Shard { hub, metrics, rows, lost_an_outbox: false, settings, lenient }
         };
         let capacity = random.pick(&[1, 4, 64]);
         Self {
@@ -292,6 +299,7 @@ impl World {
                     panic!("every connection is a raw one");
                 }
                 Effect::Audible(_) => {}
+                Effect::Configure(settings) => self.shards[shard].configure(&settings),
                 Effect::Blocked(row) => {
                     let index = self.shards[shard].rows[&row];
                     let connection = &mut self.connections[index];
@@ -330,12 +338,12 @@ impl World {
 
     /// What must hold after every batch.
     fn check_bounds(&self, shard: usize) {
-        let Shard { hub, metrics, .. } = &self.shards[shard];
+        let Shard { hub, metrics, settings, lenient, .. } = &self.shards[shard];
         if !hub.has_work() {
             // Every pass is over: what the logs hold is only held for those that lag. (During a
             // pass the bound is larger by what the pass has still to bring to everybody.)
             let held = metrics.log_bytes.value() + metrics.outbox_bytes.value();
-            assert!(held <= self.settings.memory_max as i64, "{held} bytes in logs and outboxes");
+            assert!(held <= settings.memory_max as i64, "{held} bytes in logs and outboxes");
         }
         for &index in &self.present {
             let connection = &self.connections[index];
@@ -344,10 +352,10 @@ impl World {
                 if !hub.has_work() && self.now.is_multiple_of(8) {
                     let history = &self.model.subscribers[index].history;
                     let lag = history.lag(&self.model.library).saturating_sub(waiting);
-                    let most = self.settings.lag_bytes_max + SEGMENT_BYTES_MAX;
+                    let most = lenient.lag_bytes_max + SEGMENT_BYTES_MAX;
                     assert!(lag <= most, "connection {index} lags {lag} bytes, not {most}");
                 }
-                assert!(waiting <= self.settings.outbox_bytes_max, "{waiting} bytes in an outbox");
+                assert!(waiting <= lenient.outbox_bytes_max, "{waiting} bytes in an outbox");
             }
         }
     }
@@ -448,7 +456,8 @@ impl World {
 
     /// What must hold when the world is quiet.
     pub(crate) fn check_quiet(&mut self) {
-        self.model.check_quiet(self.settings.sessions_per_user_max);
+        let sessions = self.shards.iter().map(|shard| shard.lenient.sessions_per_user_max);
+        self.model.check_quiet(sessions.max().expect("a shard"));
         for &index in &self.present {
             let subscriber = &self.model.subscribers[index];
             assert_eq!(subscriber.phase, Phase::Open);

@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["api", "keys", "ingest", "load"],
     &["shard"],
     &["mesh", "hub"],
+    &["settings"],
     &["protocol", "ws", "http", "wheel", "doctor", "log"],
     &["config"],
     &["token"],

@@ -146,7 +146,8 @@ fn help_rows(help: &str) -> Vec<(String, String)> {
 /// too. Of several tables in a list, and of sections with the same options, only the first is
 /// documented.
 fn option_rows(config: &str) -> Vec<(String, String)> {
-    let (mut section, mut about, mut takes) = (String::new(), Vec::new(), "");
+    let (mut section, mut about) = (String::new(), Vec::new());
+    let (mut takes, mut change) = ("", "");
     let mut rows: Vec<(String, String)> = Vec::new();
     for line in config.lines() {
         let line = line.trim_start_matches(['#', ' ']).trim_end();
@@ -155,6 +156,8 @@ fn option_rows(config: &str) -> Vec<(String, String)> {
             about.clear();
         } else if let Some(form) = line.strip_prefix("Takes ") {
             takes = form;
+        } else if let Some(word) = line.strip_prefix("Change: ") {
+            change = word.trim_end_matches('.');
         } else if let Some(key) = key_of(line) {
             let name = format!("{section}.{key}");
             let is_known = |(known, _): &(String, String)| match takes {
@@ -163,7 +166,7 @@ fn option_rows(config: &str) -> Vec<(String, String)> {
                 _ => *known == name,
             };
             if !rows.iter().any(is_known) {
-                let row = option_row(&name, &about.join(" "), takes);
+                let row = option_row(&name, &about.join(" "), (takes, change));
                 rows.push((name, row));
             }
             (about, takes) = (Vec::new(), "");
@@ -201,14 +204,14 @@ fn key_of(line: &str) -> Option<&str> {
     (!key.is_empty() && key.chars().all(is_key)).then_some(key)
 }
 
-fn option_row(name: &str, about: &str, takes: &str) -> String {
+fn option_row(name: &str, about: &str, (takes, change): (&str, &str)) -> String {
     let takes = takes.trim_end_matches('.');
     let (form, default) = takes.rsplit_once("; ").unwrap_or((takes, ""));
     let default = match default.strip_prefix("default ") {
         Some(value) => format!("`{value}`"),
         None => default.to_owned(),
     };
-    format!("| `{name}` | {default} | {form} | {about} |")
+    format!("| `{name}` | {default} | {form} | {change} | {about} |")
 }
 
 /// A metric, and the label that its table adds to every sample.
@@ -254,16 +257,17 @@ mod tests {
     fn options_become_rows() {
         let config = "# Prose = not lower case.\n\n# All of it.\n[websocket]\n\
                       # Longest message,\n# in bytes.\n\
-                      # Takes a size; default \"64KiB\".\nmessage_bytes_max = \"64KiB\"\n\
-                      # An origin.\n# Takes text; not set by default.\n# origin = \"\"\n\
+                      # Takes a size; default \"64KiB\".\n# Change: live.\nbytes_max = \"64KiB\"\n\
+                      # An origin.\n# Takes text; not set by default.\n# Change: restart.\n\
+                      # origin = \"\"\n\
                       [[ingest.endpoints]]\n# Kind.\n# Takes a kind; must be set.\n\
-                      kind = \"sub\"\n\n[[ingest.endpoints]]\nkind = \"pull\"\n\
+                      # Change: restart.\nkind = \"sub\"\n\n[[ingest.endpoints]]\nkind = \"pull\"\n\
                       # As above.\n[personal]\nkind = \"x\"";
         let rows: Vec<String> = option_rows(config).into_iter().map(|(_, row)| row).collect();
         let expected = [
-            "| `websocket.message_bytes_max` | `\"64KiB\"` | a size | Longest message, in bytes. |",
-            "| `websocket.origin` | not set by default | text | An origin. |",
-            "| `ingest.endpoints.kind` | must be set | a kind | Kind. |",
+            "| `websocket.bytes_max` | `\"64KiB\"` | a size | live | Longest message, in bytes. |",
+            "| `websocket.origin` | not set by default | text | restart | An origin. |",
+            "| `ingest.endpoints.kind` | must be set | a kind | restart | Kind. |",
         ];
         assert_eq!(rows, expected);
     }

@@ -55,9 +55,9 @@ impl Hub {
             let is_there = self.channels.rows.get(row).is_some_and(|channel| {
                 channel.name() == Some(name) && channel.handle(row) == handle
             });
-            hold!(is_there || shard != self.settings.shard, "this shard is not in {name}");
+            hold!(is_there || shard != self.site.shard, "this shard is not in {name}");
         }
-        for client in home.sessions.iter().filter(|it| it.shard == self.settings.shard) {
+        for client in home.sessions.iter().filter(|it| it.shard == self.site.shard) {
             hold!(self.row_of(*client).is_some(), "a session of {name} is of nobody here");
         }
         Ok(())
@@ -82,10 +82,10 @@ impl Hub {
         for row in self.channels.rows.ids().filter(|&row| !is_everyone(row)) {
             let channel = &self.channels.rows[row];
             let Some(name) = channel.name() else { continue };
-            if self.settings.homes.of(name) != self.settings.shard {
+            if self.site.homes.of(name) != self.site.shard {
                 continue;
             }
-            let stay = (self.settings.shard, channel.handle(row));
+            let stay = (self.site.shard, channel.handle(row));
             let home = self.homes.find(name).map(|home| &self.homes.rows[home]);
             let is_known = home.is_some_and(|home| home.members.contains(&stay));
             hold!(is_known, "the home of {name} has not heard of channel {row:?}");

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::*;
 use crate::hub::channel::Round;
 use crate::hub::connection::{BLOCKED, Cursor, HELD};
-use crate::hub::{Asked, Batch, Grant, Session, Settings, Subscribe, Wishes};
+use crate::hub::{Asked, Batch, Grant, Session, Site, Subscribe, Wishes};
 use crate::mesh::{Envelope, Homes};
 use crate::metrics::ShardMetrics;
 use crate::model::{
     ChannelName, ClientId, Command, Namespace, Namespaces, PositionClaim, Publication, ShardId,
     Variant,
 };
+use crate::settings::HubSettings;
 
 /// One of two shards in the middle of its work.
 struct Busy {
@@ -57,9 +58,9 @@ impl Busy {
         let (user, near, far, quiet) = (at("#", 0), at("near", 0), at("far", 1), at("quiet", 0));
         let rules = Namespace { history_size: 9, presence: true, ..Namespace::default() };
         let namespaces = Namespaces::new(rules.clone(), rules, Default::default()).into();
-        let unlimited = Settings::unlimited(ShardId(0), homes);
-        let settings = Settings { namespaces, leave_max: 1, ..unlimited };
-        let mut hub = Hub::new(settings, Arc::new(ShardMetrics::default()));
+        let settings = HubSettings { namespaces, leave_max: 1, ..HubSettings::unlimited() };
+        let site = Site { shard: ShardId(0), homes, epoch_seed: 0 };
+        let mut hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
         let enter = |hub: &mut Hub, channels: &[&ChannelName]| {
             let row = hub.attach(0);
             let channels = channels.iter().map(|&name| name.clone()).collect();

@@ -1,4 +1,4 @@
-//! What a shard is told once, in the units that it works with.
+//! Settings of a shard's shell.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,20 +6,15 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use crate::http::OriginPolicy;
-use crate::hub;
-use crate::sys::ring;
+use crate::settings::HubSettings;
 use crate::wheel::TICK_MILLIS;
 use crate::ws::Limits;
 
 /// Settings of one shard.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ShardSettings {
     /// Settings of its hub.
-    pub hub: hub::Settings,
-    /// The size of its data ring.
-    pub ring: ring::Size,
-    /// The core it is pinned to.
-    pub core: Option<usize>,
+    pub hub: Arc<HubSettings>,
     /// Which pages may connect.
     pub origins: OriginPolicy,
     /// The port of the internal address, for clients that mistake this address for it.
@@ -68,6 +63,40 @@ pub struct Settings {
     /// The close code at shutdown.
     pub drain_code: u16,
 }
+
+impl ShardSettings {
+    /// Settings that keep nobody out and limit little.
+    pub fn unlimited(hub: Arc<HubSettings>) -> Self {
+        Self {
+            hub,
+            origins: OriginPolicy::Any,
+            internal_port: 0,
+            guards_host: false,
+            subprotocols: Arc::default(),
+            echo: true,
+            has_event_endpoint: true,
+            limits: Limits { message_bytes_max: usize::MAX, fragments_max: u32::MAX },
+            half_bytes_max: usize::MAX,
+            connections_max: usize::MAX,
+            handshakes_pending_max: usize::MAX,
+            handshakes_per_second: 0,
+            handshake_deadline: HOUR,
+            ping_interval: HOUR,
+            pong_deadline: HOUR,
+            message_deadline: HOUR,
+            close_deadline: HOUR,
+            age_max: HOUR,
+            connect_deadline: HOUR,
+            anonymous: true,
+            insecure: true,
+            has_keys: false,
+            drain_window: Ticks(0),
+            drain_code: 1012,
+        }
+    }
+}
+
+const HOUR: Ticks = Ticks(3_600_000 / TICK_MILLIS);
 
 /// A duration in ticks of the timer wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
