@@ -156,14 +156,12 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
             site: Site { shard: port.shard, homes: port.homes.clone(), epoch_seed: seed },
             ring: ring_size,
             core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
-            listener,
             metrics: shard_metrics.clone(),
             port,
-            clock,
             drain: Arc::clone(&drain),
             authority: keeper.authority(),
         };
-        shards.push(start_shard(start, shard_count, words.clone())?);
+        shards.push(start_shard(start, (listener, clock), shard_count, words.clone())?);
     }
     let stop_ingest = ingest.stop_handle();
     let finished = tell(words.clone(), || Word::IngestFinished);
@@ -240,10 +238,15 @@ fn log_start(addresses: &Addresses, shards: usize) {
     );
 }
 
-fn start_shard(start: Start, count: usize, words: Sender<Word>) -> Result<JoinHandle<()>, Error> {
+fn start_shard(
+    start: Start,
+    (listener, clock): (TcpListener, Clock),
+    count: usize,
+    words: Sender<Word>,
+) -> Result<JoinHandle<()>, Error> {
     let (started, word) = sync_channel(1);
     let thread = spawn("shard", words, move || {
-        shard::run(start, &started).map_err(|error| error.to_string())
+        shard::run(start, listener, clock, &started).map_err(|error| error.to_string())
     })?;
     let word = word.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")));
     word.map_err(|source| match source.raw_os_error() {

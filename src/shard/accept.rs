@@ -12,10 +12,9 @@ use std::time::Duration;
 use crate::http::{About, Refusal};
 use crate::metrics::ShardMetrics;
 use crate::settings::{ShardSettings, Ticks};
-use crate::shard::Shard;
 use crate::shard::socket::{IS_ADMITTED, IS_READY, Socket, State};
+use crate::shard::{Net, Shard};
 use crate::sys::Complaints;
-use crate::sys::socket::{close, receive, send, shutdown_write};
 use crate::wheel::{TICK_MILLIS, Tick};
 
 /// How long accepting pauses when the process is out of descriptors or memory.
@@ -113,6 +112,11 @@ impl Admission {
         self.waiting.push_back((row, generation));
     }
 
+    /// Whether nobody is half open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.half_open_count == 0 && self.half_open.is_empty()
+    }
+
     /// Nobody is left.
     pub(super) fn forget(&mut self) {
         self.half_open = VecDeque::new();
@@ -129,7 +133,7 @@ impl Admission {
     }
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     pub(super) fn handle_accept(&mut self, result: i32, has_more: bool) {
         let is_out = matches!(-result, libc::EMFILE | libc::ENFILE);
         if result >= 0 && self.has_room_after_all() {
@@ -147,7 +151,7 @@ impl Shard {
                 tracing::warn!(shard, %error, suppressed, "cannot accept");
             }
         }
-        if !has_more && self.listener.is_some() {
+        if !has_more && self.net.is_listening() {
             if result >= 0 {
                 self.accept_again();
             } else {
@@ -158,9 +162,7 @@ impl Shard {
     }
 
     fn accept_again(&mut self) {
-        if let Some(listener) = self.listener_fd() {
-            self.ring.accept(listener);
-        }
+        self.net.accept();
     }
 
     fn admit(&mut self, fd: i32) {
@@ -180,7 +182,7 @@ impl Shard {
         self.admission.half_open_count += 1;
         self.metrics.handshakes_pending.add(1);
         self.metrics.sockets.add(1);
-        self.ring.watch_readable(fd, row, generation);
+        self.net.watch_readable(fd, row, generation);
         if self.process_connections() > self.settings.connections_max {
             self.refuse_oldest();
         } else if self.draining.has_begun() {
@@ -263,10 +265,10 @@ impl Shard {
         let mut response = Vec::with_capacity(256);
         crate::http::write_response(&FULL, &mut response);
         // What lies unread when a socket is closed makes the peer forget what it was sent.
-        let _ = receive(fd, &mut self.work.input);
-        let _ = send(fd, &response);
-        shutdown_write(fd);
-        close(fd);
+        let _ = self.net.receive(fd, &mut self.work.input);
+        let _ = self.net.send(fd, &response);
+        self.net.shutdown_write(fd);
+        self.net.close(fd);
         self.admission.spare = spare();
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::settings::ShardSettings;
-use crate::shard::Shard;
+use crate::shard::{Net, Shard};
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// Takes other settings. Open connections stay, and what they do next follows the new ones:
     /// timers that are armed first end as they were.
     pub(super) fn configure(&mut self, settings: Arc<ShardSettings>) {
@@ -79,15 +79,13 @@ mod tests {
             site: Site { shard: port.shard, homes: port.homes.clone(), epoch_seed: 7 },
             ring: ring::Size::LEAST,
             core: None,
-            listener,
             port,
             metrics: vec![Arc::new(ShardMetrics::default())],
-            clock: Clock::start(),
             drain: Arc::clone(&drain),
             authority: Arc::new(Authority::new(verifier, Revocations::new(60))),
         };
         let (started, word) = sync_channel(1);
-        let thread = std::thread::spawn(move || run(start, &started));
+        let thread = std::thread::spawn(move || run(start, listener, Clock::start(), &started));
         word.recv().unwrap().unwrap();
 
         assert_eq!(connect(address, "/echo").0, "404");

@@ -15,16 +15,16 @@ use crate::http::{About, Head, Refusal};
 use crate::hub::{Id, Session};
 use crate::mesh;
 use crate::model::Variant;
-use crate::shard::Shard;
 use crate::shard::half::{Early, Half};
 use crate::shard::life::first_ping;
 use crate::shard::report::TokenFault;
 use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
 use crate::shard::verify::Unverified;
 use crate::shard::visitor::INVALID_TOKEN;
+use crate::shard::{Net, Shard};
 use crate::token::TokenError;
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// More of an opening handshake has come.
     pub(super) fn read_head(&mut self, row: u32, input: &[u8]) {
         let half = self.sockets[row as usize].half;
@@ -194,8 +194,8 @@ impl Shard {
         let socket = &mut self.sockets[row as usize];
         socket.set(PEER_CLOSED, true);
         // A response that does not fit an empty socket buffer has no reader.
-        let _ = crate::sys::socket::send(socket.fd, &response);
-        crate::sys::socket::shutdown_write(socket.fd);
+        let _ = self.net.send(socket.fd, &response);
+        self.net.shutdown_write(socket.fd);
         let deadline = self.settings.close_deadline.0;
         self.wheel.insert_or_move(row, self.work.now.plus(deadline));
         self.make_ready(row);

@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::http::{About, Refusal};
 use crate::hub::Cause;
-use crate::shard::Shard;
 use crate::shard::socket::State;
-use crate::sys::ring::Kind;
+use crate::shard::{Net, Shard};
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
 
@@ -107,7 +106,7 @@ impl Progress {
     }
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// Once per tick of a drain: closes the share of connections that is due.
     pub(super) fn drain_some(&mut self) {
         if !self.draining.drain.has_begun() || self.draining.is_done {
@@ -146,9 +145,7 @@ impl Shard {
         self.draining.until = Some(self.work.now.plus(self.settings.drain_window.0));
         // The other shards stop to listen within a tick: nobody who is sent away comes back to one.
         self.draining.told = self.work.now.plus(2);
-        if self.listener.take().is_some() {
-            self.ring.cancel(Kind::Accept, 0, 0);
-        }
+        self.net.stop_listening();
     }
 
     /// Tells one connection to go. Returns whether it was open.

@@ -9,8 +9,8 @@
 use crate::http::handshake::Accepted;
 use crate::http::{About, Refusal};
 use crate::hub::{Cause, Id, Place, Ranked, Ranks, Rows, SIZES, size_rank};
-use crate::shard::Shard;
 use crate::shard::socket::State;
+use crate::shard::{Net, Shard};
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
 use crate::ws::inbound::Inbound;
@@ -142,7 +142,7 @@ pub(super) struct Halves {
     held: Held,
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// Keeps what is half read of a connection. If all of it is too much, those with most of it are
     /// closed.
     pub(super) fn keep_half(&mut self, row: u32, half: Half) {

@@ -8,8 +8,7 @@ use crate::hub::{Age, Cause};
 use crate::shard::socket::{
     FIRST_PING_DUE, IS_COUNTED, IS_READY, OWES, PEER_CLOSED, PINGED, Socket, State,
 };
-use crate::shard::{KEPT_ROWS, Shard};
-use crate::sys::Clock;
+use crate::shard::{KEPT_ROWS, Net, Shard};
 use crate::sys::memory::{give_back, give_back_spare};
 use crate::sys::ring::Kind;
 use crate::wheel::{Tick, Wheel};
@@ -20,7 +19,7 @@ use crate::ws::frame::{Opcode, encode_frame};
 /// connections should not keep their messages waiting.
 const TIMERS_PER_TURN: u32 = 128;
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// Runs timers that are due, in order and no more than a turn's worth of them.
     pub(super) fn run_timers(&mut self) {
         self.admit_waiting();
@@ -115,7 +114,7 @@ impl Shard {
     /// The same for a connection that may expire.
     pub(super) fn arm_expiring_timer(&mut self, row: u32, due: Tick) {
         let expiry = self.hub.expiry_of(row).map(|at| {
-            let left = at.saturating_sub(Clock::unix_seconds()).max(1);
+            let left = at.saturating_sub(self.work.unix).max(1);
             self.work.now.plus_millis(left.saturating_mul(1000))
         });
         let due = match expiry {
@@ -158,7 +157,7 @@ impl Shard {
         if socket.state == State::Free {
             return;
         }
-        self.ring.watch_writable(socket.fd, row, generation);
+        self.net.watch_writable(socket.fd, row, generation);
         if !socket.is(OWES) {
             socket.set(OWES, true);
             socket.age_due = self.work.now.plus(self.settings.age_max.0);
@@ -231,7 +230,7 @@ impl Shard {
             if !self.hub.is_clear(row) {
                 return true;
             }
-            crate::sys::socket::shutdown_write(self.sockets[row as usize].fd);
+            self.net.shutdown_write(self.sockets[row as usize].fd);
             self.sockets[row as usize].state = State::Lingering;
             self.take_half(row);
             self.make_ready(row);
@@ -300,13 +299,13 @@ impl Shard {
         if socket.state == State::Handshake {
             self.count_half_open_gone();
         }
-        self.ring.cancel(Kind::Readable, row, generation);
+        self.net.cancel(Kind::Readable, row, generation);
         if socket.is(OWES) {
-            self.ring.cancel(Kind::Writable, row, generation);
+            self.net.cancel(Kind::Writable, row, generation);
         }
         self.wheel.cancel(row);
         self.hub.detach(row, socket.close_code);
-        crate::sys::socket::close(socket.fd);
+        self.net.close(socket.fd);
         self.metrics.sockets.add(-1);
         if socket.is(IS_COUNTED) {
             self.metrics.connections.add(-1);

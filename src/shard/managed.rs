@@ -10,13 +10,12 @@ use crate::protocol::centrifuge::{
     ConnectRequest, Method, Request, Requests, SubscribeRequest, decode_requests, ping_frame,
     resume_requests,
 };
-use crate::shard::Shard;
 use crate::shard::half::Commands;
 use crate::shard::life::first_ping;
 use crate::shard::report::TokenFault;
 use crate::shard::socket::{FIRST_PING_DUE as PING_DUE, PINGED, State};
 use crate::shard::verify::Unverified;
-use crate::sys::Clock;
+use crate::shard::{Net, Shard};
 use crate::token::{ConnectionClaims, Json, SubscriptionClaims, TokenError};
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
@@ -64,7 +63,7 @@ impl From<ClientError> for Denial {
     }
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// A message of a managed client: one or more commands. Returns how to close if it breaks the
     /// rules.
     pub(super) fn hear_managed(
@@ -261,7 +260,7 @@ impl Shard {
                 Err(ClientError::Unauthorized.into())
             };
         }
-        let now = Clock::unix_seconds();
+        let now = self.work.unix;
         match self.authority.verify_connection(&request.token, device, now) {
             Ok(claims) if claims.is_of_device(device) => fill(grant, claims),
             Ok(_) => Err(self.deny(TokenFault::Foreign, Denial::End(INVALID_TOKEN))),
@@ -308,7 +307,7 @@ impl Shard {
         let device = self.hub.device(row);
         let claims = self
             .authority
-            .verify_subscription(token, device, Clock::unix_seconds())
+            .verify_subscription(token, device, self.work.unix)
             .map_err(|error| self.deny(TokenFault::Error(error), denied()))?;
         // The hub knows whose token it must be from the moment that it is asked to connect.
         let info = self.hub.info(row).ok_or_else(denied)?;
@@ -323,7 +322,7 @@ impl Shard {
     /// What a new connection token of the same user says.
     fn renewal(&self, row: u32, token: &str) -> Result<Renewal, Denial> {
         let device = self.hub.device(row);
-        let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
+        let verified = self.authority.verify_connection(token, device, self.work.unix);
         let invalid = || Denial::End(INVALID_TOKEN);
         // To SDKs an error would be final. After this code they connect again, and ask for a token
         // when they are told that theirs has expired.

@@ -6,7 +6,8 @@
 //! each would cost 27 times the memory. That ring is also what an idle shard sleeps in, because
 //! what wakes it is there. The shard never blocks but in one file (`sleep`, which says why the two
 //! rings do not miss each other), does a bounded amount of each kind of work per turn (`turn`), and
-//! owns everything that it touches except links and publications.
+//! owns everything that it touches except links and publications. What it has of the world outside
+//! is passed in ([`Net`]), so that a simulation runs the whole of it.
 //!
 //! `accept`, `door` and `visitor` take a connection in, `report` says why one stays out, `read`
 //! hears it, `half` keeps what is not whole yet, `managed` understands those that speak the client
@@ -21,6 +22,7 @@ mod drain;
 mod half;
 mod life;
 mod managed;
+mod net;
 mod read;
 mod report;
 mod sleep;
@@ -31,10 +33,11 @@ mod visitor;
 mod write;
 
 pub use drain::Drain;
+pub use net::Net;
 pub use sleep::run;
+pub use turn::Turn;
 
 use std::collections::{HashSet, VecDeque};
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use crate::hub::{Batch, Hub, Site};
@@ -45,9 +48,8 @@ use crate::settings::ShardSettings;
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
 use crate::shard::half::{Commands, Halves};
-use crate::shard::socket::Socket;
-use crate::sys::ring::{self, Ring};
-use crate::sys::{Clock, Complaints};
+use crate::shard::socket::{Socket, State};
+use crate::sys::{Complaints, ring};
 use crate::token::Authority;
 use crate::wheel::{Tick, Wheel};
 
@@ -62,14 +64,10 @@ pub struct Start {
     pub ring: ring::Size,
     /// The core it is pinned to.
     pub core: Option<usize>,
-    /// Its listener, one of several on the same address.
-    pub listener: TcpListener,
     /// Its links.
     pub port: ShardPort,
     /// The metrics of all shards; its own are those that it writes to.
     pub metrics: Vec<Arc<ShardMetrics>>,
-    /// The process's clock.
-    pub clock: Clock,
     /// The signal to end.
     pub drain: Arc<Drain>,
     /// What verifies tokens.
@@ -77,18 +75,16 @@ pub struct Start {
 }
 
 /// One shard.
-struct Shard {
+pub struct Shard<N: Net> {
     settings: Arc<ShardSettings>,
-    listener: Option<TcpListener>,
     port: ShardPort,
     metrics: Arc<ShardMetrics>,
     /// The metrics of all shards: how many connections the process has.
     all_metrics: Vec<Arc<ShardMetrics>>,
-    clock: Clock,
     authority: Arc<Authority>,
     /// Lines about clients that are refused.
     complaints: Complaints,
-    ring: Ring,
+    net: N,
     hub: Hub,
     wheel: Wheel,
     sockets: Vec<Socket>,
@@ -100,8 +96,10 @@ struct Shard {
 
 /// What waits to be done, and memory that is used again and again.
 struct Work {
+    /// The time at which the turn began: nanoseconds, the tick, and the Unix second.
     now_nanos: u64,
     now: Tick,
+    unix: u64,
     /// Sockets that are to be read although the kernel will not say so again.
     ready: VecDeque<(u32, u32)>,
     /// Connections that are not read until they have taken more of what waits for them, or their
@@ -154,21 +152,21 @@ fn complaints(shards: usize) -> Complaints {
 /// How much one read can bring.
 const INPUT_BYTES: usize = 64 * 1024;
 
-impl Shard {
-    fn new(start: Start) -> std::io::Result<Self> {
-        use std::os::fd::AsRawFd;
-        let Start { settings, site, listener, port, metrics, clock, .. } = start;
-        let mut ring = Ring::new(start.ring)?;
-        ring.watch_event(port.inbox.bell().as_raw_fd());
-        ring.tick_after(sleep::TICK_NANOS);
-        ring.accept(listener.as_raw_fd());
+impl<N: Net> Shard<N> {
+    /// A shard without connections, which listens.
+    pub fn new(start: Start, mut net: N) -> Self {
+        let Start { settings, site, port, metrics, drain, authority, .. } = start;
+        net.watch_bell();
+        net.tick_after(sleep::TICK_NANOS);
+        net.accept();
         let shards = port.shards.len();
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
         let own_metrics = Arc::clone(&metrics[port.shard.index()]);
-        let now_nanos = clock.now_nanos();
+        let now_nanos = net.now_nanos();
         let work = Work {
             now_nanos,
             now: tick_of(now_nanos),
+            unix: net.unix_seconds(),
             ready: VecDeque::new(),
             paused: HashSet::default(),
             unverified: VecDeque::new(),
@@ -189,24 +187,42 @@ impl Shard {
             is_touched: vec![false; shards],
             is_asker_touched: vec![false; port.askers.len()],
         };
-        Ok(Self {
+        Self {
             hub: Hub::new(site, Arc::clone(&settings.hub), Arc::clone(&own_metrics)),
             wheel: Wheel::with_capacity(work.now, expected),
             sockets: Vec::with_capacity(expected),
             halves: Halves::default(),
             admission: Admission::new(&settings, complaints(shards)),
-            draining: drain::Progress::new(start.drain),
-            listener: Some(listener),
+            draining: drain::Progress::new(drain),
             settings,
             port,
             metrics: own_metrics,
             all_metrics: metrics,
-            clock,
-            authority: start.authority,
+            authority,
             complaints: complaints(shards),
-            ring,
+            net,
             work,
-        })
+        }
+    }
+
+    /// What is left of connections, commands and answers, by what it is: nothing where all are gone
+    /// and what is remembered for a while is forgotten.
+    pub fn remains(&self) -> Vec<&'static str> {
+        let Work { ready, paused, unverified, farewells, .. } = &self.work;
+        let Work { held, parked, answers, failures, .. } = &self.work;
+        let parts = [
+            ("the hub", self.hub.is_empty()),
+            ("sockets", self.sockets.iter().all(|socket| socket.state == State::Free)),
+            ("what is half read", self.halves.rows.is_empty()),
+            ("timers", self.wheel.is_empty()),
+            ("half-open connections", self.admission.is_idle()),
+            ("connections to read", ready.is_empty() && paused.is_empty()),
+            ("tokens", unverified.is_empty()),
+            ("farewells", farewells.is_empty()),
+            ("envelopes", parked.is_empty() && held.iter().all(Option::is_none)),
+            ("answers", answers.iter().all(Answers::is_empty) && failures.is_empty()),
+        ];
+        parts.into_iter().filter(|&(_, is_empty)| !is_empty).map(|(what, _)| what).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::EventKind;
 use crate::shard::half::{Commands, Early, Half, Message};
 use crate::shard::socket::{IS_ADMITTED, IS_ECHO, IS_READY, PEER_CLOSED, PINGED, State};
 use crate::shard::turn::ANSWER_RESERVE;
-use crate::shard::{INPUT_BYTES, Shard};
+use crate::shard::{INPUT_BYTES, Net, Shard};
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, encode_frame};
 use crate::ws::inbound::{Inbound, Item};
@@ -43,7 +43,7 @@ const MESSAGE_BYTES_MIN: usize = 6;
 /// What the hub's close code is called when the peer gave none (RFC 6455 section 7.1.5).
 const NO_STATUS: CloseCode = CloseCode(1005);
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// A watched connection is readable, or its watch ended.
     pub(super) fn handle_readable(&mut self, row: u32, result: i32, has_more: bool) {
         if result < 0 {
@@ -51,7 +51,7 @@ impl Shard {
         }
         if !has_more {
             let generation = self.hub.client_id(row).generation;
-            self.ring.watch_readable(self.sockets[row as usize].fd, row, generation);
+            self.net.watch_readable(self.sockets[row as usize].fd, row, generation);
         }
         let may_be_at_end = result as i16 & !libc::POLLIN != 0;
         if self.are_others_ready() && self.sockets[row as usize].state == State::Open {
@@ -196,7 +196,7 @@ impl Shard {
             }
             let mut input = std::mem::take(&mut self.work.input);
             let fd = self.sockets[row as usize].fd;
-            let result = crate::sys::socket::receive(fd, &mut input[..input_max]);
+            let result = self.net.receive(fd, &mut input[..input_max]);
             let is_last = match result {
                 Ok(0) => {
                     self.handle_end(row);

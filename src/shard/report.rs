@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::http::{About, Head, Refusal};
-use crate::shard::Shard;
+use crate::shard::{Net, Shard};
 use crate::token::TokenError;
 
 /// Most characters of what a client sent that a line shows.
@@ -34,7 +34,7 @@ impl fmt::Display for TokenFault {
     }
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// Counts and logs that a request, as far as it is known, is refused. About tokens there is a
     /// line already.
     pub(super) fn report_refusal(&self, refusal: &Refusal, head: Option<&Head<'_, '_>>) {

@@ -13,13 +13,16 @@
 //! ([`crate::mesh::Inbox::sleep`]).
 
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use crate::mesh::Asker;
+use crate::shard::net::Sockets;
 use crate::shard::turn::Turn;
-use crate::shard::{Shard, Start};
+use crate::shard::{Net, Shard, Start};
+use crate::sys::Clock;
 use crate::sys::memlock::patiently;
 use crate::wheel::TICK_MILLIS;
 
@@ -34,7 +37,12 @@ pub(super) const TICK_NANOS: u64 = TICK_MILLIS as u64 * 1_000_000;
 
 /// Runs a shard on the calling thread until it has drained. Says through `started` whether it
 /// could be set up.
-pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()> {
+pub fn run(
+    start: Start,
+    listener: TcpListener,
+    clock: Clock,
+    started: &SyncSender<io::Result<()>>,
+) -> io::Result<()> {
     if let Some(core) = start.core
         && let Err(error) = monoio::utils::bind_to_cpu_set([core])
     {
@@ -46,7 +54,9 @@ pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()>
             .enable_timer()
             .build()
     });
-    let (mut runtime, mut shard) = match runtime.and_then(|rt| Ok((rt, Shard::new(start)?))) {
+    let bell = start.port.inbox.bell().as_raw_fd();
+    let sockets = |rt| Ok((rt, Sockets::new(start.ring, listener, bell, clock)?));
+    let (mut runtime, sockets) = match runtime.and_then(sockets) {
         Ok(parts) => parts,
         Err(error) => {
             // Whoever started this thread waits for the word; if it is gone, so are we.
@@ -54,39 +64,40 @@ pub fn run(start: Start, started: &SyncSender<io::Result<()>>) -> io::Result<()>
             return Ok(());
         }
     };
+    let mut shard = Shard::new(start, sockets);
     let _ = started.send(Ok(()));
     runtime.block_on(async { shard.run().await })
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     async fn run(&mut self) -> io::Result<()> {
         loop {
             match self.turn()? {
                 Turn::More => {}
                 Turn::Retry => monoio::time::sleep(RETRY).await,
-                Turn::Idle => self.port.inbox.sleep(|| self.ring.sleep())?,
+                Turn::Idle => self.sleep()?,
                 Turn::Drained => return Ok(()),
             }
         }
     }
 
+    /// Sleeps until something happens, unless something has come over a link.
+    pub fn sleep(&mut self) -> io::Result<()> {
+        self.port.inbox.sleep(|| self.net.sleep())
+    }
+
     /// The bell has rung, which was all: links are looked at in every turn.
     pub(super) fn handle_event(&mut self, has_more: bool) {
         if !has_more {
-            self.ring.watch_event(self.port.inbox.bell().as_raw_fd());
+            self.net.watch_bell();
         }
     }
 
     /// The wheel's tick has completed: arm the next one.
     pub(super) fn handle_tick(&mut self) {
-        self.ring.tick_after(TICK_NANOS - self.work.now_nanos % TICK_NANOS);
+        self.net.tick_after(TICK_NANOS - self.work.now_nanos % TICK_NANOS);
         self.metrics.link_bytes.set(self.port.inbox.bytes() as i64);
         let events = &self.port.askers[usize::from(Asker::Ingest.place())];
         self.metrics.event_bytes.set(events.bytes() as i64);
-    }
-
-    /// The descriptor of the shard's listener, while it has one.
-    pub(super) fn listener_fd(&self) -> Option<i32> {
-        self.listener.as_ref().map(AsRawFd::as_raw_fd)
     }
 }

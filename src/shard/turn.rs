@@ -5,13 +5,12 @@ use std::io;
 use crate::hub::{Effect, Now};
 use crate::mesh::{Asker, Envelope, Outbound};
 use crate::model::ShardId;
-use crate::shard::Shard;
-use crate::sys::Clock;
+use crate::shard::{Net, Shard, Work};
 use crate::sys::ring::{Completion, Kind};
 
 /// What a shard does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
     /// Something is left to do: another turn.
     More,
     /// What is left to do waits for room on another thread's link: another turn in a moment.
@@ -58,16 +57,18 @@ const BATCHES_PER_TURN: usize = 8;
 /// milliseconds.
 const FLUSH_NANOS: u64 = 3_000_000;
 
-impl Shard {
-    pub(super) fn turn(&mut self) -> io::Result<Turn> {
-        self.work.now_nanos = self.clock.now_nanos();
+impl<N: Net> Shard<N> {
+    /// Does what there is to do, as far as one turn has time for it.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        self.work.now_nanos = self.net.now_nanos();
         self.work.now = super::tick_of(self.work.now_nanos);
-        let unix = Clock::unix_seconds();
-        self.hub.advance(Now { nanos: self.work.now_nanos, tick: self.work.now, unix });
+        self.work.unix = self.net.unix_seconds();
+        let Work { now_nanos: nanos, now: tick, unix, .. } = self.work;
+        self.hub.advance(Now { nanos, tick, unix });
         self.begin_hearing(self.work.now_nanos);
-        self.ring.enter()?;
+        self.net.enter()?;
         for _ in 0..COMPLETIONS_PER_TURN {
-            let Some(completion) = self.ring.poll_completion() else { break };
+            let Some(completion) = self.net.poll_completion() else { break };
             self.handle_completion(completion);
         }
         self.hear_waiting();
@@ -90,7 +91,7 @@ impl Shard {
     fn next_turn(&self) -> Turn {
         if self.draining.is_over() && !self.has_answers() && !self.has_envelopes() {
             Turn::Drained
-        } else if self.ring.has_completions()
+        } else if self.net.has_completions()
             || self.hub.has_work()
             || self.hub.has_latecomers()
             || self.hub.has_leavers() && !self.are_links_full()
@@ -137,7 +138,7 @@ impl Shard {
     /// Whether this stage of the turn has time for more of what clients ask.
     pub(super) fn has_time(&mut self) -> bool {
         if self.hub.is_late() && self.work.is_time_left {
-            self.work.is_time_left = self.clock.now_nanos() < self.work.clients_until;
+            self.work.is_time_left = self.net.now_nanos() < self.work.clients_until;
             if self.work.is_time_left {
                 self.hub.allow(COMMANDS_PER_LOOK);
             }
@@ -152,7 +153,7 @@ impl Shard {
         if ready == 0 && late == 0 {
             return;
         }
-        self.begin_hearing(self.clock.now_nanos());
+        self.begin_hearing(self.net.now_nanos());
         let mut first = Vec::new();
         while (ready > 0 || late > 0) && self.has_time() {
             if late > 0 {
@@ -192,11 +193,11 @@ impl Shard {
         if !self.hub.has_leavers() {
             return;
         }
-        let end = self.clock.now_nanos() + LEAVE_NANOS;
+        let end = self.net.now_nanos() + LEAVE_NANOS;
         while self.hub.has_leavers() && !self.are_links_full() {
             self.hub.leave_some();
             self.perform_effects();
-            if self.clock.now_nanos() >= end {
+            if self.net.now_nanos() >= end {
                 return;
             }
         }

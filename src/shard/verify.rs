@@ -9,9 +9,9 @@
 //! connection has sent waits with it, and it is not read any further.
 
 use crate::protocol::centrifuge::Request;
-use crate::shard::Shard;
 use crate::shard::half::Half;
 use crate::shard::socket::State;
+use crate::shard::{Net, Shard};
 
 /// A turn begins to check another token for so long. Elliptic curves of 384 bits take a turn for
 /// each; of the others some are checked in one.
@@ -32,7 +32,7 @@ pub(super) enum Unverified {
     Command(Box<Request>),
 }
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// A connection's token is checked when its turn comes.
     pub(super) fn await_verification(&mut self, row: u32, unverified: Unverified) {
         let generation = self.hub.client_id(row).generation;
@@ -46,7 +46,7 @@ impl Shard {
         if self.work.unverified.is_empty() {
             return;
         }
-        let end = self.clock.now_nanos() + VERIFY_NANOS;
+        let end = self.net.now_nanos() + VERIFY_NANOS;
         while let Some(waiting) = self.work.unverified.pop_front() {
             self.metrics.tokens_waiting.add(-1);
             let Waiting { row, generation, unverified } = waiting;
@@ -63,7 +63,7 @@ impl Shard {
                 _ => continue,
             }
             self.perform_effects();
-            if self.clock.now_nanos() >= end {
+            if self.net.now_nanos() >= end {
                 return;
             }
         }

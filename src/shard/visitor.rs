@@ -10,9 +10,8 @@ use crate::http::{About, Head, Refusal};
 use crate::hub::Session;
 use crate::limits::{CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX};
 use crate::model::{ChannelName, Overrides};
-use crate::shard::Shard;
 use crate::shard::report::TokenFault;
-use crate::sys::Clock;
+use crate::shard::{Net, Shard};
 use crate::token::{ConnectionClaims, TokenError};
 
 pub(super) const INVALID_TOKEN: Refusal = Refusal::unauthorized("The token is not valid.");
@@ -23,7 +22,7 @@ const TOKEN_SUBPROTOCOL: &[u8] = b"token.";
 /// What stands before a token in the header `Authorization`, in any case (RFC 9110 section 11.1).
 const BEARER: &[u8] = b"bearer ";
 
-impl Shard {
+impl<N: Net> Shard<N> {
     /// The session of a raw connection, as far as its token and the namespaces allow it.
     pub(super) fn session(
         &self,
@@ -97,7 +96,7 @@ impl Shard {
                 _ => Err(refuse(TokenFault::Missing, refusal)),
             };
         };
-        let verified = self.authority.verify_connection(token, device, Clock::unix_seconds());
+        let verified = self.authority.verify_connection(token, device, self.work.unix);
         let claims = verified.map_err(|error| {
             let refusal = match error {
                 TokenError::Expired => Refusal::unauthorized("The token has expired."),

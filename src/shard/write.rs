@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::hub::Entry;
-use crate::shard::Shard;
+use crate::shard::{Net, Shard};
 
-impl Shard {
+impl<N: Net> Shard<N> {
     // HOT PATH 6/6: flush. One send brings a connection everything that it lacks of a channel, and
     // one system call makes a batch of such sends. A lone send is cheaper as a call of its own.
     // Returns when it was done.
@@ -20,7 +20,7 @@ impl Shard {
             }
         };
         if let [entry] = &mut batch.entries[..] {
-            let result = crate::sys::socket::send(entry.token, self.hub.bytes(entry));
+            let result = self.net.send(entry.token, self.hub.bytes(entry));
             let result = result.map_or_else(
                 |error| -error.raw_os_error().unwrap_or(libc::EIO),
                 |count| count as i32,
@@ -30,12 +30,12 @@ impl Shard {
             let mut refusals = Vec::new();
             let hub = &self.hub;
             let sends = batch.entries.iter().map(|entry| (entry.token, hub.bytes(entry)));
-            self.ring.send(sends, |place, result| refusals.push((place, result)))?;
+            self.net.send_batch(sends, |place, result| refusals.push((place, result)))?;
             for (place, result) in refusals {
                 refused(&mut batch.entries[place], result);
             }
         }
-        let now_nanos = self.clock.now_nanos();
+        let now_nanos = self.net.now_nanos();
         self.hub.finish_batch(&mut batch, now_nanos);
         self.work.batch = batch;
         self.perform_effects();
@@ -55,7 +55,7 @@ impl Shard {
         }
         let fd = self.sockets[row as usize].fd;
         self.metrics.sends.increment();
-        match crate::sys::socket::send(fd, bytes) {
+        match self.net.send(fd, bytes) {
             Ok(count) => {
                 self.metrics.bytes_sent.add(count as u64);
                 if count < bytes.len() {
