@@ -80,7 +80,8 @@
 //! - [`ingest`]: all ZeroMQ sockets and their peers, CURVE, gaps in publishers' counters, answers,
 //!   events.
 //! - [`keys`]: the keys of tokens in a running edge; key sets read and fetched again and again.
-//! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors.
+//! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors. Its
+//!   network and its clock are passed in ([`shard::Net`]).
 //! - [`mesh`]: links, homes and what travels between threads ([`mesh::Envelope`]).
 //! - [`hub`]: who is subscribed to what and owed what; logs, cursors, outboxes, sessions.
 //! - [`model`]: channels and their rules, clients, publications and pushes, commands and what they
@@ -162,7 +163,8 @@
 //! Unit tests stand at the end of each file. Below `tests/`:
 //!
 //! - `behaviour`: a real server from outside, one file for each promise of the documents;
-//! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte;
+//! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte, and
+//!   whole shards with a network and a clock of its own ([`shard::Net`]);
 //! - `centrifuge`: the client protocol against bytes of the official packages;
 //! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;

@@ -1,7 +1,8 @@
 //! A deterministic simulation of several shards: whole runs that follow from a seed each.
 //!
 //! Real hubs, with links, sockets, a clock and a workload that are simulated and full of faults;
-//! a model that knows who is owed what; and a checker that reads every byte a socket took.
+//! a model that knows who is owed what; and a checker that reads every byte a socket took. In
+//! `shell` whole shards, of which only the network and the clock are simulated.
 //! `SIMULATION_SEEDS=1000 cargo test --test simulation` runs more seeds, `SIMULATION_SEED=42` only
 //! that one, and `SIMULATION_STEPS` changes the length of each run.
 
@@ -12,6 +13,7 @@ mod network;
 mod random;
 mod regression;
 mod settings;
+mod shell;
 mod workload;
 mod world;
 mod wrong;
@@ -19,7 +21,8 @@ mod wrong;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, SITUATIONS};
+use crate::shell::{Course, SHELL_SITUATIONS};
 use crate::workload::Run;
 
 /// Seeds that once showed a bug, real or planted, that few seeds show (see also `regression`). At
@@ -31,15 +34,25 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn run(seed: u64) -> Coverage {
-    let steps = number("SIMULATION_STEPS").unwrap_or(2000);
-    let result = catch_unwind(AssertUnwindSafe(|| Run::new(seed).go(steps as usize)));
-    result.unwrap_or_else(|_| {
+    let steps = number("SIMULATION_STEPS").unwrap_or(2000) as usize;
+    named(seed, || Run::new(seed).go(steps))
+}
+
+/// Whole shards.
+fn run_shell(seed: u64) -> Coverage {
+    let steps = number("SIMULATION_STEPS").unwrap_or(1500) as usize;
+    named(seed, || Course::new(seed).go(steps))
+}
+
+/// Says which seed it was that failed.
+fn named(seed: u64, go: impl FnOnce() -> Coverage) -> Coverage {
+    catch_unwind(AssertUnwindSafe(go)).unwrap_or_else(|_| {
         panic!("seed {seed} fails: SIMULATION_SEED={seed} cargo test --test simulation")
     })
 }
 
 /// Runs seeds from zero on two threads; what they met is added up.
-fn run_many(count: u64) -> Coverage {
+fn run_many(count: u64, run: fn(u64) -> Coverage) -> Coverage {
     let next = AtomicU64::new(0);
     let work = || {
         let mut coverage = Coverage::default();
@@ -72,10 +85,24 @@ fn every_seed_keeps_every_promise() {
         return;
     }
     let count = number("SIMULATION_SEEDS").unwrap_or(200);
-    let coverage = run_many(count);
+    let coverage = run_many(count, run);
     println!("{coverage:#?}");
     if count >= 200 {
-        coverage.check();
+        coverage.check(&SITUATIONS);
+    }
+}
+
+#[test]
+fn every_seed_of_whole_shards_keeps_every_promise() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        println!("{:?}", run_shell(seed));
+        return;
+    }
+    let count = number("SIMULATION_SEEDS").unwrap_or(150);
+    let coverage = run_many(count, run_shell);
+    println!("{coverage:#?}");
+    if count >= 150 {
+        coverage.check(&SHELL_SITUATIONS);
     }
 }
 
