@@ -4,8 +4,7 @@ use crate::hub::channel::{Channel, Round};
 use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, HELD, Phase};
 use crate::hub::outbox::Outbox;
 use crate::hub::rows::Id;
-use crate::hub::{Cause, Effect, Hub, everyone_in, is_everyone};
-use crate::ws::close::CloseCode;
+use crate::hub::{Effect, Hub, everyone_in, is_everyone};
 
 /// A peer that has so much unread of its outbox is not read any further.
 const PAUSE_BYTES: usize = 64 * 1024;
@@ -69,14 +68,6 @@ impl Hub {
         self.rank_outbox(place);
         self.queue_catching_up(row);
         self.limit_outbox(row);
-    }
-
-    fn limit_outbox(&mut self, row: Id<Connection>) {
-        let reserved = self.outboxes[self.connections[row].outbox].reserved;
-        let bytes_max = self.settings.outbox_bytes_max.saturating_add(reserved);
-        if self.waiting_bytes(row) > bytes_max {
-            self.begin_close(row, CloseCode::SLOW, "slow: too much is waiting", Cause::Slow);
-        }
     }
 
     /// How many bytes a long reply may have.
@@ -183,11 +174,8 @@ impl Hub {
         }
     }
 
-    /// Owes a connection nothing more of a channel, if it is still there.
+    /// Owes a connection nothing more of a channel.
     pub(super) fn skip_to_head(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
-        if self.connections[row].phase != Phase::Open {
-            return;
-        }
         let member = self.member_of(row, channel_row);
         let channel = &mut self.channels.rows[channel_row];
         let cursor = &mut channel.members[member as usize].cursor;

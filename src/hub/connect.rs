@@ -130,9 +130,6 @@ impl Hub {
         };
         self.connections[row].set(HELD, false);
         self.reply(row, connecting.id, &Reply::Connect(&result));
-        if self.connections[row].phase != Phase::Open {
-            return;
-        }
         let connection = &mut self.connections[row];
         connection.set(IS_DETACHED_FROM_ALL, false);
         connection.set(ANNOUNCED, true);

@@ -234,12 +234,13 @@ impl Hub {
                 self.block(entry.connection());
             }
         }
-        if has_replies {
-            self.unpark_answered(batch);
-        }
         self.metrics.sends.add(batch.entries.len() as u64);
         for channel in batch.ended.drain(..) {
             self.end_pass(channel, now_nanos);
+        }
+        // Whatever is begun now may end a round.
+        if has_replies {
+            self.unpark_answered(batch);
         }
         self.run_local();
     }
@@ -323,9 +324,8 @@ impl Hub {
     }
 
     fn end_pass(&mut self, row: Id<Channel>, now_nanos: u64) {
-        // Another pass that ended in this batch may have closed its last member.
         let channel = &mut self.channels.rows[row];
-        let Some(round) = &mut channel.round else { return };
+        let round = channel.round.as_mut().expect("a pass that has ended has a round");
         if round.oldest_nanos != u64::MAX {
             self.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
         }
@@ -341,7 +341,7 @@ impl Hub {
             round.is_queued = false;
             self.release_round(row);
         }
-        self.enforce_lag(row);
+        self.limit_log(row);
     }
 
     /// Frees a channel's log if nobody lacks anything.

@@ -40,6 +40,7 @@ mod managed;
 mod membership;
 mod named;
 mod outbox;
+mod overrun;
 mod payers;
 mod publish;
 mod ranks;
@@ -79,6 +80,7 @@ use crate::hub::managed::{Managed, Question};
 use crate::hub::membership::Indexes;
 use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
+use crate::hub::overrun::Overrun;
 use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
 use crate::mesh::Envelope;
@@ -156,6 +158,8 @@ struct Queues {
     dirty: VecDeque<(Id<Channel>, u32)>,
     /// Connections that are writable and lack something of their own.
     catching_up: VecDeque<Id<Connection>>,
+    /// Where more waits than may.
+    overruns: VecDeque<Overrun>,
 }
 
 /// Numbers of the shard as a whole.
@@ -321,6 +325,7 @@ impl Hub {
             && self.raw_expiries.is_empty()
             && self.queues.local.is_empty()
             && self.queues.effects.is_empty()
+            && self.queues.overruns.is_empty()
             && !self.has_work()
             && !self.has_waiting_publishers()
             && !self.has_latecomers()
@@ -366,10 +371,10 @@ impl Hub {
 
     fn run_local(&mut self) {
         loop {
-            while let Some(envelope) = self.queues.local.pop_front() {
+            self.settle_overruns();
+            if let Some(envelope) = self.queues.local.pop_front() {
                 self.handle_one(envelope);
-            }
-            if !self.is_over_budget() || !self.reclaim() {
+            } else if !self.is_over_budget() || !self.reclaim() {
                 return;
             }
         }

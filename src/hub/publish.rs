@@ -250,7 +250,7 @@ impl Hub {
         let part = Id::new(handle.row);
         // Raw subscribers hear of publications alone.
         let Some(frame) = push.frame(handle.variant) else { return 0 };
-        let mut excluded = match push.publication() {
+        let excluded = match push.publication() {
             Some(publication)
                 if publication.except().is_some() || publication.device().is_some() =>
             {
@@ -263,16 +263,13 @@ impl Hub {
         }
         let received = push.publication().map_or(self.now.nanos, |it| it.received_nanos());
         self.broadcast(part, frame, received);
-        // Those whose outbox overflowed, or who fell too far behind, are closed by now, or no
-        // longer subscribed.
-        excluded.retain(|&row| {
-            self.connections[row].phase == Phase::Open && self.is_subscribed(row, part)
-        });
         for &row in &excluded {
             self.skip_to_head(row, part);
         }
-        let Some(channel) = self.channel_of(handle) else { return 0 };
-        channel.open_count() - excluded.len() as u32
+        self.settle_overruns();
+        // Whoever was closed for this one is not counted among those who got it.
+        let excluded = excluded.iter().filter(|&&row| self.is_subscribed(row, part)).count();
+        self.channel_of(handle).map_or(0, |channel| channel.open_count() - excluded as u32)
     }
 
     /// The open members that a publication leaves out.
@@ -325,41 +322,8 @@ impl Hub {
             self.queues.dirty.push_back((row, channel.generation));
         }
         self.note_log_bytes(before, after);
-        self.enforce_lag(row);
+        self.limit_log(row);
         self.rank_log(row);
-    }
-
-    /// Drops what no round needs any more and what exceeds the limit for connections that lag;
-    /// those whose cursor would be lost are closed first, so that nobody misses a frame unawares.
-    pub(super) fn enforce_lag(&mut self, row: Id<Channel>) {
-        let keep = self.settings.lag_bytes_max;
-        let channel = &self.channels.rows[row];
-        let Some(round) = &channel.round else { return };
-        let keep = if round.lagging == 0 { 0 } else { keep };
-        let tail = round.log.tail_for(keep);
-        if tail <= round.log.tail() {
-            return;
-        }
-        if round.lagging > 0 {
-            let lost: Vec<Id<Connection>> = channel
-                .members
-                .iter()
-                .filter(|member| member.cursor.lags() && member.cursor.position() < tail)
-                .map(|member| member.connection)
-                .collect();
-            for connection in lost {
-                self.cut_off(connection, row, Cause::Slow);
-            }
-        }
-        let Some(round) = self.channels.rows.get(row).and_then(|channel| channel.round.as_ref())
-        else {
-            return;
-        };
-        let (before, tail) = (round.log.bytes(), round.log.tail_for(keep));
-        let round = self.channels.rows[row].round.as_mut().expect("just seen");
-        round.log.trim(tail);
-        let after = round.log.bytes();
-        self.note_log_bytes(before, after);
     }
 
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
@@ -394,7 +358,7 @@ impl Hub {
     ) -> u32 {
         let channel = everyone_in(variant);
         let except = publication.except().and_then(|client| self.row_of(client));
-        let mut except = except.filter(|&row| self.is_in_everyone(row, variant));
+        let except = except.filter(|&row| self.is_in_everyone(row, variant));
         if let Some(row) = except
             && !self.channels.rows[channel].members.is_empty()
         {
@@ -407,11 +371,11 @@ impl Hub {
             everyone.members = self.connections.ids().map(member).collect();
         }
         self.broadcast(channel, frame, publication.received_nanos());
-        // Its outbox may have overflowed, or it may have fallen too far behind.
-        except = except.filter(|&row| self.is_in_everyone(row, variant));
         if let Some(row) = except {
             self.skip_to_head(row, channel);
         }
+        self.settle_overruns();
+        let except = except.filter(|&row| self.is_in_everyone(row, variant));
         self.tally.everyone[variant as usize] - u32::from(except.is_some())
     }
 

@@ -187,10 +187,6 @@ impl Hub {
     pub(super) fn unsubscribe_by_command(&mut self, row: Id<Connection>, channels: &[ChannelName]) {
         for channel in channels {
             self.move_rest_of(row, channel);
-            if self.connections[row].phase != Phase::Open {
-                // The outbox overflowed: the connection has left all its channels.
-                return;
-            }
             if self.subscription_of(row, channel).is_some() {
                 self.take_away(row, channel, &UNSUBSCRIBED, Cause::Command);
             }

@@ -35,6 +35,7 @@ impl Hub {
     /// Whether the tables agree with each other, or where they do not.
     pub fn audit(&self) -> Result<(), String> {
         hold!(self.queues.local.is_empty(), "a shard has not heard what it told itself");
+        hold!(self.queues.overruns.is_empty(), "nobody has ended what has more waiting than may");
         self.audit_connections()?;
         let subscriptions = self.audit_rings()?;
         self.audit_delivery()?;
