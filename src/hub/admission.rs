@@ -121,7 +121,7 @@ impl Hub {
             terms.pending = None;
         }
         if subscription.grant.expires_at.is_some() {
-            self.queues.effects.push_back(Effect::Expiry(row.number()));
+            self.context.effects.push_back(Effect::Expiry(row.number()));
         }
         let claim = &subscription.claim;
         if claim.recover && conditions.is_recoverable {
@@ -154,11 +154,11 @@ impl Hub {
         };
         let bytes = attendance.missed.iter().map(length).sum();
         if attendance.recovered && self.reserve(row, bytes) {
-            self.metrics.recoveries.increment();
-            self.metrics.recovered.add(attendance.missed.len() as u64);
+            self.context.metrics.recoveries.increment();
+            self.context.metrics.recovered.add(attendance.missed.len() as u64);
         } else {
             (attendance.recovered, attendance.missed) = (false, Vec::new());
-            self.metrics.recoveries_failed.increment();
+            self.context.metrics.recoveries_failed.increment();
         }
     }
 

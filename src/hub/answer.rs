@@ -1,10 +1,11 @@
 //! Answers to commands: each part goes to whoever asked, a shard or another thread.
 
-use crate::hub::{Effect, Hub};
+use crate::hub::Effect;
+use crate::hub::context::Context;
 use crate::mesh::{Asker, Envelope, Failure, Outbound};
 use crate::model::{Answer, ChannelName, CommandError, Outcome, Ticket};
 
-impl Hub {
+impl Context {
     /// Answers a part of a command, if anybody waits for it.
     pub(super) fn answer(
         &mut self,
@@ -38,7 +39,7 @@ impl Hub {
     /// it and says so.
     pub(super) fn report_failure(&mut self, error: CommandError, channel: Option<ChannelName>) {
         let failed = Outbound::Failed(Failure { error, channel }, 1);
-        self.queues.effects.push_back(Effect::Tell(Asker::Ingest.place(), failed));
+        self.effects.push_back(Effect::Tell(Asker::Ingest.place(), failed));
     }
 
     /// Answers the first part of a command with more than numbers.
@@ -59,7 +60,7 @@ impl Hub {
         match Asker::shard_at(asker) {
             Some(shard) => self.post(shard, Envelope::Answered(Box::new(answer))),
             None => {
-                self.queues.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
+                self.effects.push_back(Effect::Tell(asker, Outbound::Answer(answer)));
             }
         }
     }

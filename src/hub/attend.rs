@@ -33,13 +33,14 @@ impl Hub {
         let number = self.questions.insert(question);
         let handle = self.channels.rows[part].handle(part);
         let channel = self.channels.rows[part].channel_name().clone();
-        let home = self.site.homes.of(&channel);
-        let is_exceptional = attendee.standing.is_announced && !self.is_on_roll(&channel, false);
+        let home = self.context.site.homes.of(&channel);
+        let is_exceptional =
+            attendee.standing.is_announced && !self.context.is_on_roll(&channel, false);
         if is_exceptional && let Some(subscription) = self.subscription_in(row, part) {
             self.enrolled.insert(subscription);
         }
         let attend = Attend { channel, handle, attendee, number: number.number() };
-        self.post(home, Envelope::Attend(Box::new(attend)));
+        self.context.post(home, Envelope::Attend(Box::new(attend)));
         number
     }
 
@@ -49,14 +50,14 @@ impl Hub {
         let number = attend.number;
         let result = self.admit(&attend);
         let is_admitted = result.is_ok();
-        self.post(shard, Envelope::Attended(Box::new(Attended { number, result })));
+        self.context.post(shard, Envelope::Attended(Box::new(Attended { number, result })));
         if is_admitted {
             self.enroll(&attend.channel, attend.attendee.info, attend.attendee.standing);
         }
     }
 
     fn admit(&mut self, attend: &Attend) -> Result<Attendance, CommandError> {
-        let rules = self.rules_of(&attend.channel)?;
+        let rules = self.context.rules_of(&attend.channel)?;
         let home = self.home_row(&attend.channel);
         let clients = self.roll_of(home).map_or(0, Roll::clients);
         if rules.subscribers_max > 0 && clients >= rules.subscribers_max {
@@ -70,9 +71,9 @@ impl Hub {
         let mut attendance =
             Attendance { position: Some(stream.position()), ..Attendance::default() };
         if let Some(position) = attend.attendee.recover {
-            let count_max = self.settings.recovery_publications_max;
-            let bytes_max = self.settings.reply_bytes_max;
-            let age = (self.now.tick, rules.history_ttl.saturating_mul(SECOND));
+            let count_max = self.context.settings.recovery_publications_max;
+            let bytes_max = self.context.settings.reply_bytes_max;
+            let age = (self.context.now.tick, rules.history_ttl.saturating_mul(SECOND));
             let missed = stream.missed(position, age, (count_max, bytes_max));
             attendance.recovered = missed.is_some();
             attendance.missed = missed.unwrap_or_default();
@@ -81,7 +82,7 @@ impl Hub {
     }
 
     fn enroll(&mut self, channel: &ChannelName, info: Arc<ClientInfo>, standing: Standing) {
-        let Ok(rules) = self.rules_of(channel) else { return };
+        let Ok(rules) = self.context.rules_of(channel) else { return };
         if !standing.is_on_roll(&rules) {
             return;
         }
@@ -94,10 +95,10 @@ impl Hub {
         let exception = (standing != usual).then_some(standing);
         let is_new = self.rolls[roll].add(Arc::clone(&info), exception);
         if is_new {
-            self.metrics.enrolled.add(1);
+            self.context.metrics.enrolled.add(1);
         }
         if is_new && standing.is_announced {
-            self.raise_of(&info, EventKind::Joined { channel: channel.clone() });
+            self.context.raise_of(&info, EventKind::Joined { channel: channel.clone() });
             let push = Push::new(channel.clone(), PushBody::Join(info));
             self.announce(home, &rules, &push.into());
         }
@@ -117,33 +118,26 @@ impl Hub {
             return;
         }
         let Some((info, exception)) = self.rolls[roll].remove(client) else { return };
-        self.metrics.enrolled.add(-1);
+        self.context.metrics.enrolled.add(-1);
         if self.rolls[roll].clients() == 0 {
             self.rolls.remove(roll);
             self.homes.rows[home].roll = Id::NONE;
         }
-        if let Ok(rules) = self.rules_of(channel)
+        if let Ok(rules) = self.context.rules_of(channel)
             && exception.map_or(rules.join_leave, |standing| standing.is_announced)
         {
-            self.raise_of(&info, EventKind::Left { channel: channel.clone() });
+            self.context.raise_of(&info, EventKind::Left { channel: channel.clone() });
             let push = Push::new(channel.clone(), PushBody::Leave(info));
             self.announce(home, &rules, &push.into());
         }
         self.forget_empty_home(home);
     }
 
-    /// Whether the home of a channel knows a subscriber by name. An exception is on a roll that its
-    /// namespace does not keep.
-    pub(super) fn is_on_roll(&self, channel: &ChannelName, is_exception: bool) -> bool {
-        let rules = self.settings.namespaces.of(channel);
-        is_exception || rules.is_some_and(|rules| rules.keeps_roll())
-    }
-
     /// Tells the home that a connection that came is gone.
     pub(super) fn depart(&mut self, channel: &ChannelName, client: ClientId, is_exception: bool) {
-        if self.is_on_roll(channel, is_exception) {
-            let home = self.site.homes.of(channel);
-            self.post(home, Envelope::Depart { channel: channel.clone(), client });
+        if self.context.is_on_roll(channel, is_exception) {
+            let home = self.context.site.homes.of(channel);
+            self.context.post(home, Envelope::Depart { channel: channel.clone(), client });
         }
     }
 }

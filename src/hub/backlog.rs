@@ -26,7 +26,7 @@ impl Hub {
         let row = Id::new(row);
         if self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, false);
-            self.metrics.lagging.add(-1);
+            self.context.metrics.lagging.add(-1);
             self.queue_catching_up(row);
         }
     }
@@ -74,7 +74,7 @@ impl Hub {
     pub(super) fn reply_room(&self, row: Id<Connection>) -> usize {
         let place = self.connections[row].outbox;
         let reserved = self.outboxes.get(place).map_or(0, |outbox| outbox.reserved);
-        self.settings.reply_bytes_max.saturating_sub(reserved)
+        self.context.settings.reply_bytes_max.saturating_sub(reserved)
     }
 
     /// Keeps room for a long reply, which has to follow. Returns whether there is enough.
@@ -108,7 +108,7 @@ impl Hub {
     /// An outbox has become smaller.
     pub(super) fn note_audible(&mut self, row: Id<Connection>, before: usize, after: usize) {
         if before > PAUSE_BYTES && after <= PAUSE_BYTES {
-            self.queues.effects.push_back(Effect::Audible(row.number()));
+            self.context.effects.push_back(Effect::Audible(row.number()));
         }
     }
 
@@ -163,7 +163,7 @@ impl Hub {
         let boundary = self.boundary_of(row, channel_row, member);
         let log = channel.log();
         let is_begun = self.unfinished_in(row, channel_row).is_some();
-        self.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_begun));
+        self.context.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_begun));
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
         if is_begun {
@@ -201,7 +201,7 @@ impl Hub {
         let rest = channel_row.log().slice(position)[..rest as usize].to_vec();
         let cursor = &mut channel_row.members[member as usize].cursor;
         cursor.move_to(position + rest.len() as u64);
-        self.metrics.deliveries.increment();
+        self.context.metrics.deliveries.increment();
         self.push_front(row, &rest, rest.len());
     }
 
@@ -212,7 +212,7 @@ impl Hub {
         let member = self.member_of(row, channel);
         let cursor = &mut self.channels.rows[channel].members[member as usize].cursor;
         cursor.move_to(cursor.position() + u64::from(rest));
-        self.metrics.deliveries_abandoned.increment();
+        self.context.metrics.deliveries_abandoned.increment();
     }
 
     fn push_front(&mut self, row: Id<Connection>, bytes: &[u8], rest: usize) {

@@ -57,7 +57,7 @@ impl Conditions {
 impl Hub {
     /// What holds for a subscription, whose channel is of a namespace that exists.
     pub(super) fn conditions_of(&self, subscription: &Subscription) -> Conditions {
-        let rules = self.settings.namespaces.of(&subscription.channel);
+        let rules = self.context.settings.namespaces.of(&subscription.channel);
         let rules = rules.expect("it was looked at before");
         Conditions::new(rules, subscription.grant.overrides, subscription.wishes)
     }

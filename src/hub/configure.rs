@@ -30,21 +30,24 @@ impl Hub {
     /// Takes other settings, and hands the shell those of its own.
     pub(super) fn configure(&mut self, settings: Arc<ShardSettings>) {
         let hub = &settings.hub;
-        assert!(hub.may_follow(&self.settings), "what is known of subscribers rests on them");
+        assert!(
+            hub.may_follow(&self.context.settings),
+            "what is known of subscribers rests on them"
+        );
         self.repeats.configure(bounds_of_keys(hub));
         self.history.epochs.end_all();
-        self.settings = Arc::clone(hub);
-        self.queues.effects.push_back(Effect::Configure(settings));
+        self.context.settings = Arc::clone(hub);
+        self.context.effects.push_back(Effect::Configure(settings));
     }
 
     /// Whether history has still to become less, as its budget has.
     pub(super) fn is_history_over(&self) -> bool {
-        self.history.bytes_max > self.settings.history_bytes_max
+        self.history.bytes_max > self.context.settings.history_bytes_max
     }
 
     /// Brings the bound of history nearer to its budget, or to it.
     pub(super) fn follow_history_budget(&mut self) {
-        let most = self.settings.history_bytes_max;
+        let most = self.context.settings.history_bytes_max;
         let held = self.history.bytes_max.min(self.history_bytes());
         self.history.bytes_max = most.max(held.saturating_sub(SHED_PER_TURN));
         self.enforce_history_budget(Id::NONE);

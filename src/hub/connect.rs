@@ -91,8 +91,8 @@ impl Hub {
             wanted.push((personal, ChannelGrant::default()));
         }
         wanted.extend(channels);
-        for (channel, grant) in wanted.into_iter().take(self.settings.channels_max) {
-            let rules = self.settings.namespaces.of(&channel);
+        for (channel, grant) in wanted.into_iter().take(self.context.settings.channels_max) {
+            let rules = self.context.settings.namespaces.of(&channel);
             let may_join =
                 rules.is_some_and(|rules| is_insecure || rules.subscribe != Permission::Nobody);
             if may_join && self.subscription_of(row, &channel).is_none() {
@@ -124,7 +124,7 @@ impl Hub {
             client,
             version: env!("CARGO_PKG_VERSION"),
             ttl: expires_at.map(|at| self.seconds_until(at)),
-            ping: self.settings.ping_seconds,
+            ping: self.context.settings.ping_seconds,
             pong: true,
             subs: connecting.subs,
         };
@@ -135,7 +135,7 @@ impl Hub {
         connection.set(ANNOUNCED, true);
         self.join_everyone(row);
         self.report(row, EventKind::Connected);
-        self.queues.effects.push_back(Effect::Connected(row.number()));
+        self.context.effects.push_back(Effect::Connected(row.number()));
         for (command, ticket) in connecting.commands {
             self.apply(client, command, ticket);
         }
@@ -175,9 +175,9 @@ impl Hub {
         let was_parked = self.has_parked(row);
         let Some(managed) = self.managed.get_mut(&row) else { return };
         if was_parked {
-            self.queues.effects.push_back(Effect::Audible(row.number()));
+            self.context.effects.push_back(Effect::Audible(row.number()));
         }
-        self.metrics.commands_parked.add(-(managed.parked.len() as i64));
+        self.context.metrics.commands_parked.add(-(managed.parked.len() as i64));
         managed.parked = VecDeque::new();
         managed.is_verifying = false;
         if let Stage::Connecting(connecting) = std::mem::take(&mut managed.stage) {
@@ -195,13 +195,13 @@ impl Hub {
 
     /// How many seconds are left.
     pub(super) fn seconds_until(&self, at: u64) -> u32 {
-        to_seconds(at.saturating_sub(self.now.unix)).max(1)
+        to_seconds(at.saturating_sub(self.context.now.unix)).max(1)
     }
 
     pub(super) fn client_refresh(&mut self, row: Id<Connection>, id: u32, renewal: &Renewal) {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.expires_at = renewal.expires_at.and_then(NonZeroU64::new);
-            self.queues.effects.push_back(Effect::Expiry(row.number()));
+            self.context.effects.push_back(Effect::Expiry(row.number()));
         }
         if let Some(info) = &renewal.info {
             self.change_info(row, info);
@@ -238,12 +238,12 @@ impl Hub {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.note_end(expires_at);
         }
-        self.queues.effects.push_back(Effect::Expiry(row.number()));
+        self.context.effects.push_back(Effect::Expiry(row.number()));
     }
 
     /// A backend moves the end of a connection; the past ends it at once.
     pub(super) fn refresh_by_command(&mut self, row: Id<Connection>, expires_at: Option<u64>) {
-        if expires_at.is_some_and(|at| at <= self.now.unix) {
+        if expires_at.is_some_and(|at| at <= self.context.now.unix) {
             return self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Command);
         }
         match (self.managed.get_mut(&row), expires_at) {
@@ -255,7 +255,7 @@ impl Hub {
                 self.raw_expiries.remove(&row);
             }
         }
-        self.queues.effects.push_back(Effect::Expiry(row.number()));
+        self.context.effects.push_back(Effect::Expiry(row.number()));
     }
 
     /// The Unix second at which something of a connection may end unless it is renewed: nothing
@@ -266,7 +266,7 @@ impl Hub {
             Some(managed) => managed.first_end(),
             None => self.end_of(row),
         };
-        first.map(|at| at + u64::from(self.settings.refresh_grace))
+        first.map(|at| at + u64::from(self.context.settings.refresh_grace))
     }
 
     /// The Unix second at which the connection itself expires.
@@ -280,7 +280,8 @@ impl Hub {
     /// Ends what has expired for longer than the grace.
     pub fn expire(&mut self, row: u32) {
         let row = Id::new(row);
-        let limit = self.now.unix.saturating_sub(u64::from(self.settings.refresh_grace));
+        let limit =
+            self.context.now.unix.saturating_sub(u64::from(self.context.settings.refresh_grace));
         if self.end_of(row).is_some_and(|at| at <= limit) {
             self.begin_close(row, CloseCode::EXPIRED, "expired", Cause::Expired);
         } else if let Some(managed) = self.managed.get_mut(&row)
@@ -356,14 +357,14 @@ impl Hub {
             let code = CloseCode::INSUFFICIENT_STATE;
             return self.begin_close(connection, code, INSUFFICIENT_STATE.reason, cause);
         }
-        self.metrics.subscribers_cut_off.increment();
+        self.context.metrics.subscribers_cut_off.increment();
         self.take_away(connection, &channel, &INSUFFICIENT_STATE, cause);
     }
 
     /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.
     fn resubscribes(&self, row: Id<Channel>) -> Option<ChannelName> {
         let name = self.channels.rows.get(row)?.name()?;
-        let rules = self.settings.namespaces.of(name)?;
+        let rules = self.context.settings.namespaces.of(name)?;
         (rules.when_slow == WhenSlow::Resubscribe).then(|| name.clone())
     }
 }

@@ -152,8 +152,8 @@ impl Hub {
     /// Whether a command is a publication whose home is crowded.
     pub(super) fn is_crowded_for(&self, asked: &Asked) -> bool {
         let Asked::Publish(_, channel, _) = asked else { return false };
-        let home = self.site.homes.of(channel);
-        self.crowds.shards[home.index()] || home == self.site.shard && self.is_congested()
+        let home = self.context.site.homes.of(channel);
+        self.crowds.shards[home.index()] || home == self.context.site.shard && self.is_congested()
     }
 
     /// If the next command of a connection waits for a crowded shard or another turn, so does the

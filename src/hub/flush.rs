@@ -216,7 +216,7 @@ impl Hub {
     pub fn finish_batch(&mut self, batch: &mut Batch, now_nanos: u64) {
         let mut has_replies = false;
         for entry in &batch.entries {
-            self.metrics.bytes_sent.add(u64::from(entry.sent));
+            self.context.metrics.bytes_sent.add(u64::from(entry.sent));
             match entry.source {
                 Source::Outbox => {
                     self.outbox_sent(entry);
@@ -234,7 +234,7 @@ impl Hub {
                 self.block(entry.connection());
             }
         }
-        self.metrics.sends.add(batch.entries.len() as u64);
+        self.context.metrics.sends.add(batch.entries.len() as u64);
         for channel in batch.ended.drain(..) {
             self.end_pass(channel, now_nanos);
         }
@@ -282,12 +282,12 @@ impl Hub {
         let round = self.channels.rows[channel].round.as_mut().expect("it was sent from");
         if entry.sent == entry.length {
             let frames = round.log.count_frames(start, whole as usize);
-            self.metrics.deliveries.add(frames + u64::from(lead > 0));
+            self.context.metrics.deliveries.add(frames + u64::from(lead > 0));
             return;
         }
         let rest = round.log.slice(start);
         let (frames, end) = frames_within(&rest[..whole as usize]);
-        self.metrics.deliveries.add(frames + u64::from(lead > 0));
+        self.context.metrics.deliveries.add(frames + u64::from(lead > 0));
         let begun = whole as usize - end;
         if begun > 0 {
             let frame = frame_bytes(&rest[end..]).expect("a log holds whole frames");
@@ -313,13 +313,13 @@ impl Hub {
 
     /// The socket is full.
     pub(super) fn block(&mut self, row: Id<Connection>) {
-        self.metrics.sends_refused.increment();
+        self.context.metrics.sends_refused.increment();
         let place = self.outbox_of(row);
         if !self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, true);
             self.rank_outbox(place);
-            self.metrics.lagging.add(1);
-            self.queues.effects.push_back(Effect::Blocked(row.number()));
+            self.context.metrics.lagging.add(1);
+            self.context.effects.push_back(Effect::Blocked(row.number()));
         }
     }
 
@@ -327,7 +327,7 @@ impl Hub {
         let channel = &mut self.channels.rows[row];
         let round = channel.round.as_mut().expect("a pass that has ended has a round");
         if round.oldest_nanos != u64::MAX {
-            self.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
+            self.context.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
         }
         round.end_pass();
         let unserved = round.log.unserved_bytes();

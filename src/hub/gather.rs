@@ -25,7 +25,7 @@ impl Hub {
     /// Brings an open connection without an outbox everything that it lacks of its channels, if
     /// they are several and it is not too much. Returns whether it did.
     pub(super) fn gather(&mut self, row: Id<Connection>, batch: &mut Batch) -> bool {
-        let most = GATHER_BYTES_MAX.min(self.settings.outbox_bytes_max as u64);
+        let most = GATHER_BYTES_MAX.min(self.context.settings.outbox_bytes_max as u64);
         let (mut channels, mut bytes) = (0, 0);
         let mut next = self.connections[row].subscriptions;
         while next != Id::NONE {
@@ -36,7 +36,7 @@ impl Hub {
             next = self.next_of(row, next);
         }
         let held = (self.tally.log_bytes + self.tally.outbox_bytes) as u64;
-        if channels < 2 || bytes > most || held + bytes > self.settings.memory_max as u64 {
+        if channels < 2 || bytes > most || held + bytes > self.context.settings.memory_max as u64 {
             return false;
         }
         let mut gathered = Vec::with_capacity(bytes as usize);
@@ -48,7 +48,7 @@ impl Hub {
             if let Some(round) = &channel.round
                 && cursor.position() < channel.head
             {
-                self.metrics.deliveries.add(round.log.frames_after(cursor.position()));
+                self.context.metrics.deliveries.add(round.log.frames_after(cursor.position()));
                 round.log.slices(cursor.position()).for_each(|slice| gathered.extend(slice));
                 cursor.move_to(channel.head);
             }

@@ -112,7 +112,7 @@ impl Hub {
     /// The stream of a channel with history, which begins if there is none. Publications are
     /// remembered for `ttl` seconds.
     pub(super) fn stream_of(&mut self, home: Id<Home>, ttl: u32) -> Id<Stream> {
-        let now = self.now.tick;
+        let now = self.context.now.tick;
         let row = self.homes.rows[home].stream;
         if row != Id::NONE {
             self.history.touch(row, now);
@@ -125,7 +125,7 @@ impl Hub {
         let due = now.plus(ttl.saturating_mul(SECOND));
         let row = self.history.insert(Stream::new((home, group), epoch, is_heard, now), due);
         self.homes.rows[home].stream = row;
-        self.metrics.streams.add(1);
+        self.context.metrics.streams.add(1);
         row
     }
 
@@ -142,7 +142,7 @@ impl Hub {
 
     /// Publishes into a stream, which remembers at most `size` publications.
     pub(super) fn remember(&mut self, row: Id<Stream>, push: &Arc<Push>, size: usize) -> Position {
-        let now = self.now.tick;
+        let now = self.context.now.tick;
         let push = Arc::clone(push);
         self.history.change(row, |stream| stream.append(push, now, size));
         let position = self.history.streams[row].position();
@@ -172,7 +172,7 @@ impl Hub {
                 if row == in_use {
                     return;
                 }
-                self.metrics.positions_evicted.increment();
+                self.context.metrics.positions_evicted.increment();
                 self.end_stream(row);
                 continue;
             }
@@ -184,9 +184,9 @@ impl Hub {
             }
             let stream = &self.history.streams[row];
             let (after, is_heard) = (stream.len(), stream.is_heard);
-            self.metrics.publications_evicted.add((before - after) as u64);
+            self.context.metrics.publications_evicted.add((before - after) as u64);
             if after == 0 {
-                self.metrics.streams_evicted.increment();
+                self.context.metrics.streams_evicted.increment();
                 if !is_heard && row != in_use {
                     self.end_stream(row);
                 }
@@ -213,7 +213,7 @@ impl Hub {
 
     fn end_stream(&mut self, row: Id<Stream>) {
         let stream = self.history.remove(row);
-        self.metrics.streams.add(-1);
+        self.context.metrics.streams.add(-1);
         let home = &mut self.homes.rows[stream.home];
         home.stream = Id::NONE;
         if stream.position().offset > 0 {
@@ -229,7 +229,7 @@ impl Hub {
 
     /// Forgets publications that are too old, and streams that nobody has used for long.
     pub(super) fn expire_history(&mut self) {
-        let now = self.now.tick;
+        let now = self.context.now.tick;
         let (mut steps, mut most) = (STEPS_PER_TURN, FORGOTTEN_PER_TURN);
         let unfinished = std::mem::replace(&mut self.history.unfinished, Id::NONE);
         if unfinished != Id::NONE {
@@ -251,12 +251,12 @@ impl Hub {
     }
 
     fn expire_stream(&mut self, row: Id<Stream>, most: &mut u32) {
-        let now = self.now.tick;
+        let now = self.context.now.tick;
         let home = self.history.streams[row].home;
         let name = self.homes.rows[home].channel_name();
-        let rules = self.settings.namespaces.of(name);
+        let rules = self.context.settings.namespaces.of(name);
         let ttl = rules.map_or(0, |rules| rules.history_ttl).saturating_mul(SECOND);
-        let meta_ttl = self.settings.history_meta_ttl.saturating_mul(SECOND);
+        let meta_ttl = self.context.settings.history_meta_ttl.saturating_mul(SECOND);
         let due = self.history.change(row, |stream| stream.expire(now, ttl, most));
         let stream = &self.history.streams[row];
         let end = stream.used.plus(meta_ttl);
@@ -275,7 +275,7 @@ impl Hub {
     }
 
     pub(super) fn note_history(&self) {
-        self.metrics.history_bytes.set(self.history_bytes() as i64);
+        self.context.metrics.history_bytes.set(self.history_bytes() as i64);
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Hoards {
 impl Hub {
     /// Whether logs and outboxes hold more than they may.
     pub(super) fn is_over_budget(&self) -> bool {
-        self.tally.log_bytes + self.tally.outbox_bytes > self.settings.memory_max
+        self.tally.log_bytes + self.tally.outbox_bytes > self.context.settings.memory_max
     }
 
     /// Takes memory from one of those who hold most. Returns whether there was any to take.
@@ -90,7 +90,7 @@ impl Hub {
         if is_in_frame {
             self.abandon_partial_frame(row);
         }
-        self.metrics.outbox_bytes_dropped.add((before - after) as u64);
+        self.context.metrics.outbox_bytes_dropped.add((before - after) as u64);
         self.note_outbox_bytes(before, after);
         self.rank_outbox(self.connections[row].outbox);
         self.note_audible(row, before, after);

@@ -84,10 +84,10 @@ impl Hub {
         let subscription = self.subscription_in(row, channel);
         let is_exception = subscription.is_some_and(|at| self.enrolled.contains(&at));
         let channel = self.channels.rows[channel].channel_name().clone();
-        if self.is_on_roll(&channel, is_exception) {
-            let home = self.site.homes.of(&channel);
+        if self.context.is_on_roll(&channel, is_exception) {
+            let home = self.context.site.homes.of(&channel);
             let info = Arc::clone(self.info_in(row, &channel));
-            self.post(home, Envelope::Inform { channel, info });
+            self.context.post(home, Envelope::Inform { channel, info });
         }
     }
 

@@ -44,17 +44,13 @@ impl Hub {
             | Command::Refresh { .. } => return,
         };
         match result {
-            Ok(outcome) => self.answer_with(ticket, 0, 0, outcome),
-            Err(error) => self.answer(ticket, true, 0, Err(error)),
+            Ok(outcome) => self.context.answer_with(ticket, 0, 0, outcome),
+            Err(error) => self.context.answer(ticket, true, 0, Err(error)),
         }
     }
 
-    pub(super) fn rules_of(&self, channel: &ChannelName) -> Result<Arc<Namespace>, CommandError> {
-        self.settings.namespaces.of(channel).cloned().ok_or(CommandError::UnknownNamespace)
-    }
-
     fn rules_with_history(&self, channel: &ChannelName) -> Result<Arc<Namespace>, CommandError> {
-        let rules = self.rules_of(channel)?;
+        let rules = self.context.rules_of(channel)?;
         if rules.has_history() { Ok(rules) } else { Err(CommandError::NoHistory) }
     }
 
@@ -64,16 +60,16 @@ impl Hub {
         filter: &HistoryFilter,
     ) -> Result<Outcome, CommandError> {
         let ttl = self.rules_with_history(channel)?.history_ttl.saturating_mul(SECOND);
-        let age = (self.now.tick, ttl);
+        let age = (self.context.now.tick, ttl);
         let home = self.homes.find(channel);
         let row = home.map_or(Id::NONE, |home| self.homes.rows[home].stream);
         let unborn;
         let stream = if row == Id::NONE {
             let epoch = self.history.epochs.next_of(channel);
-            unborn = Stream::new((Id::NONE, 0), epoch, false, self.now.tick);
+            unborn = Stream::new((Id::NONE, 0), epoch, false, self.context.now.tick);
             &unborn
         } else {
-            self.history.touch(row, self.now.tick);
+            self.history.touch(row, self.context.now.tick);
             &self.history.streams[row]
         };
         let position = stream.position();
@@ -83,11 +79,11 @@ impl Hub {
     }
 
     fn presence_of(&self, channel: &ChannelName) -> Result<Outcome, CommandError> {
-        if !self.rules_of(channel)?.presence {
+        if !self.context.rules_of(channel)?.presence {
             return Err(CommandError::NoPresence);
         }
         let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));
-        if roll.is_some_and(|roll| roll.listed() > self.settings.presence_clients_max) {
+        if roll.is_some_and(|roll| roll.listed() > self.context.settings.presence_clients_max) {
             return Err(CommandError::TooLarge);
         }
         let list: Vec<Arc<ClientInfo>> = roll.map_or_else(Vec::new, super::roll::Roll::list);
@@ -95,7 +91,7 @@ impl Hub {
     }
 
     fn presence_stats_of(&self, channel: &ChannelName) -> Result<Outcome, CommandError> {
-        if !self.rules_of(channel)?.presence {
+        if !self.context.rules_of(channel)?.presence {
             return Err(CommandError::NoPresence);
         }
         let roll = self.homes.find(channel).and_then(|home| self.roll_of(home));

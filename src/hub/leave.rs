@@ -61,15 +61,15 @@ impl Hub {
         }
         if let Some(personal) = self.personal_of(row) {
             let client = self.identity(row);
-            let home = self.site.homes.of(&personal);
-            self.post(home, Envelope::Exit { personal, client });
+            let home = self.context.site.homes.of(&personal);
+            self.context.post(home, Envelope::Exit { personal, client });
         }
         self.connections[row].set(HAS_USER, false);
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.terms = SmallVec::new();
         }
         let count = usize::from(self.connections[row].subscription_count);
-        if count <= self.settings.leave_max {
+        if count <= self.context.settings.leave_max {
             // Whoever leaves all channels needs none of them found.
             self.drop_index(row);
         }
@@ -96,7 +96,7 @@ impl Hub {
 
     /// Returns whether no channel is left.
     fn leave_portion(&mut self, row: Id<Connection>, cause: Cause) -> bool {
-        for _ in 0..self.settings.leave_max {
+        for _ in 0..self.context.settings.leave_max {
             let first = self.connections[row].subscriptions;
             if first == Id::NONE {
                 break;

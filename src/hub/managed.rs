@@ -287,7 +287,7 @@ impl Hub {
         match self.managed.get_mut(&row) {
             Some(managed) if must_wait => {
                 managed.parked.push_back(asked);
-                self.metrics.commands_parked.add(1);
+                self.context.metrics.commands_parked.add(1);
                 self.await_room(row);
             }
             _ => {
@@ -302,7 +302,7 @@ impl Hub {
     pub(super) fn verify(&mut self, row: Id<Connection>, request: Box<Request>) {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.is_verifying = true;
-            self.queues.effects.push_back(Effect::Verify(row.number(), request));
+            self.context.effects.push_back(Effect::Verify(row.number(), request));
         }
     }
 
@@ -312,7 +312,7 @@ impl Hub {
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.is_verifying = false;
             managed.parked.push_front(asked);
-            self.metrics.commands_parked.add(1);
+            self.context.metrics.commands_parked.add(1);
             self.unpark(row);
         }
         self.run_local();
@@ -395,7 +395,8 @@ impl Hub {
     fn lacks_room(&self, row: Id<Connection>, asked: &Asked) -> bool {
         let may_be_long = asked.may_take_long() && !matches!(asked, Asked::Connect(..));
         let has_questions = self.managed.get(&row).is_some_and(|managed| managed.questions > 0);
-        let is_crowded = has_questions || self.reply_room(row) < self.settings.reply_bytes_max;
+        let is_crowded =
+            has_questions || self.reply_room(row) < self.context.settings.reply_bytes_max;
         may_be_long && is_crowded
     }
 
@@ -414,7 +415,7 @@ impl Hub {
         let was_parked = self.has_parked(row);
         self.unpark_some(row);
         if was_parked && !self.has_parked(row) {
-            self.queues.effects.push_back(Effect::Audible(row.number()));
+            self.context.effects.push_back(Effect::Audible(row.number()));
         }
     }
 
@@ -428,7 +429,7 @@ impl Hub {
                 }
                 return self.await_room(row);
             }
-            self.metrics.commands_parked.add(-1);
+            self.context.metrics.commands_parked.add(-1);
             self.count_begun(row, &asked);
             self.begin(row, asked);
         }
@@ -440,7 +441,7 @@ impl Hub {
             return;
         }
         if let Reply::Error(_) = reply {
-            self.metrics.commands_refused.increment();
+            self.context.metrics.commands_refused.increment();
         }
         let frame = self.encode(row, id, reply);
         self.append(row, &frame);

@@ -23,6 +23,7 @@ mod conditions;
 mod configure;
 mod connect;
 mod connection;
+mod context;
 mod crowd;
 mod effect;
 mod epochs;
@@ -69,6 +70,7 @@ use std::sync::Arc;
 
 use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Phase, Subscription};
+use crate::hub::context::Context;
 use crate::hub::crowd::Crowds;
 use crate::hub::epochs::Epochs;
 use crate::hub::history::History;
@@ -85,7 +87,7 @@ use crate::hub::repeats::Repeats;
 use crate::hub::roll::Roll;
 use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
-use crate::model::{ChannelName, ClientId, ClientInfo, ShardId, Variant};
+use crate::model::{ChannelName, ClientId, ClientInfo, Variant};
 use crate::settings::HubSettings;
 use crate::token::Revocations;
 use crate::wheel::Tick;
@@ -104,9 +106,7 @@ pub struct Now {
 /// The state of one shard.
 #[derive(Debug)]
 pub struct Hub {
-    site: Site,
-    settings: Arc<HubSettings>,
-    metrics: Arc<ShardMetrics>,
+    context: Context,
     connections: Rows<Connection>,
     subscriptions: Rows<Subscription>,
     indexes: Indexes,
@@ -142,7 +142,6 @@ pub struct Hub {
     history: History,
     repeats: Repeats,
     user_rates: rate::UserRates,
-    now: Now,
     queues: Queues,
     tally: Tally,
 }
@@ -150,9 +149,6 @@ pub struct Hub {
 /// Everything that waits to be done.
 #[derive(Debug, Default)]
 struct Queues {
-    /// Envelopes from this shard to itself.
-    local: VecDeque<Envelope>,
-    effects: VecDeque<Effect>,
     /// Channels with a round to do, and in which of their row's stays. One that has ended is passed
     /// by.
     dirty: VecDeque<(Id<Channel>, u32)>,
@@ -174,7 +170,6 @@ struct Tally {
     everyone: [u32; 3],
     log_bytes: usize,
     outbox_bytes: usize,
-    events: u64,
     /// How many turns ago a debug build audited itself.
     turns_unaudited: usize,
 }
@@ -213,9 +208,7 @@ impl Hub {
         let history = History::new(Epochs::new(site.epoch_seed), settings.history_bytes_max);
         let crowds = Crowds::new(site.homes.shards());
         Self {
-            site,
-            settings,
-            metrics,
+            context: Context::new(site, settings, metrics),
             connections: Rows::with_capacity(expected),
             subscriptions: Rows::with_capacity(expected),
             indexes: Indexes::default(),
@@ -241,7 +234,6 @@ impl Hub {
             history,
             repeats,
             user_rates: rate::UserRates::default(),
-            now: Now::default(),
             queues: Queues::default(),
             tally: Tally::default(),
         }
@@ -249,19 +241,19 @@ impl Hub {
 
     /// Time goes on: publications and keys that are too old are forgotten.
     pub fn advance(&mut self, now: Now) {
-        let is_new_tick = now.tick != self.now.tick;
-        self.now = now;
+        let is_new_tick = now.tick != self.context.now.tick;
+        self.context.now = now;
         self.begin_turn();
         self.audit_at_times();
         if is_new_tick || self.is_history_behind() {
             self.expire_history();
         }
-        if self.history.bytes_max != self.settings.history_bytes_max {
+        if self.history.bytes_max != self.context.settings.history_bytes_max {
             self.follow_history_budget();
         }
         if is_new_tick || self.repeats.is_behind(now.tick) {
             let forgotten = self.repeats.expire(now.tick);
-            self.metrics.keys_forgotten.add(forgotten);
+            self.context.metrics.keys_forgotten.add(forgotten);
         }
         if is_new_tick {
             self.revocations.sweep(now.unix);
@@ -270,7 +262,9 @@ impl Hub {
 
     /// Whether something is too old that [`Hub::advance`] has still to forget.
     pub fn is_behind(&self) -> bool {
-        self.is_history_behind() || self.is_history_over() || self.repeats.is_behind(self.now.tick)
+        self.is_history_behind()
+            || self.is_history_over()
+            || self.repeats.is_behind(self.context.now.tick)
     }
 
     /// Takes an envelope from a link.
@@ -281,7 +275,7 @@ impl Hub {
 
     /// The next thing to do outside.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.queues.effects.pop_front()
+        self.context.effects.pop_front()
     }
 
     /// Whether some log is so long that the shell should leave further envelopes on their links
@@ -323,8 +317,8 @@ impl Hub {
             && self.devices.is_empty()
             && self.metas.is_empty()
             && self.raw_expiries.is_empty()
-            && self.queues.local.is_empty()
-            && self.queues.effects.is_empty()
+            && self.context.local.is_empty()
+            && self.context.effects.is_empty()
             && self.queues.overruns.is_empty()
             && !self.has_work()
             && !self.has_waiting_publishers()
@@ -339,7 +333,7 @@ impl Hub {
             Envelope::Command { command, ticket } => self.handle_command(*command, ticket),
             Envelope::Deliver { handle, push, ticket } => {
                 let sessions = self.deliver(handle, &push);
-                self.answer(ticket, false, 0, Ok(sessions));
+                self.context.answer(ticket, false, 0, Ok(sessions));
             }
             Envelope::Join { channel, shard, handle } => self.handle_join(channel, shard, handle),
             Envelope::Joined { handle } => self.handle_joined(handle),
@@ -360,19 +354,10 @@ impl Hub {
         }
     }
 
-    /// Sends an envelope to a shard, which may be this one.
-    fn post(&mut self, shard: ShardId, envelope: Envelope) {
-        if shard == self.site.shard {
-            self.queues.local.push_back(envelope);
-        } else {
-            self.queues.effects.push_back(Effect::Send(shard, envelope));
-        }
-    }
-
     fn run_local(&mut self) {
         loop {
             self.settle_overruns();
-            if let Some(envelope) = self.queues.local.pop_front() {
+            if let Some(envelope) = self.context.local.pop_front() {
                 self.handle_one(envelope);
             } else if !self.is_over_budget() || !self.reclaim() {
                 return;
@@ -393,7 +378,7 @@ impl Hub {
         let connection = self.connections.get(row)?;
         let is_there = !matches!(connection.phase, Phase::Free | Phase::Gone)
             && connection.generation == client.generation
-            && client.shard == self.site.shard;
+            && client.shard == self.context.site.shard;
         is_there.then_some(row)
     }
 
@@ -404,7 +389,7 @@ impl Hub {
 
     fn identity(&self, row: Id<Connection>) -> ClientId {
         let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
-        ClientId { shard: self.site.shard, row: row.number(), generation }
+        ClientId { shard: self.context.site.shard, row: row.number(), generation }
     }
 
     /// How many connections there are, from the moment they are attached.
@@ -419,11 +404,11 @@ impl Hub {
 
     fn note_log_bytes(&mut self, before: usize, after: usize) {
         self.tally.log_bytes = self.tally.log_bytes + after - before;
-        self.metrics.log_bytes.set(self.tally.log_bytes as i64);
+        self.context.metrics.log_bytes.set(self.tally.log_bytes as i64);
     }
 
     fn note_outbox_bytes(&mut self, before: usize, after: usize) {
         self.tally.outbox_bytes = self.tally.outbox_bytes + after - before;
-        self.metrics.outbox_bytes.set(self.tally.outbox_bytes as i64);
+        self.context.metrics.outbox_bytes.set(self.tally.outbox_bytes as i64);
     }
 }

@@ -44,7 +44,7 @@ impl Hub {
     fn is_overfull(&self, row: Id<Connection>) -> bool {
         let outbox = self.connections.get(row).and_then(|it| self.outboxes.get(it.outbox));
         outbox.is_some_and(|outbox| {
-            let bytes_max = self.settings.outbox_bytes_max.saturating_add(outbox.reserved);
+            let bytes_max = self.context.settings.outbox_bytes_max.saturating_add(outbox.reserved);
             outbox.waiting().len() > bytes_max
         })
     }
@@ -68,7 +68,7 @@ impl Hub {
 
     /// How many bytes are kept for so many that lag.
     fn lag_bytes_max(&self, lagging: u32) -> usize {
-        if lagging == 0 { 0 } else { self.settings.lag_bytes_max }
+        if lagging == 0 { 0 } else { self.context.settings.lag_bytes_max }
     }
 
     fn cut_off_lost(&mut self, row: Id<Channel>) {

@@ -42,8 +42,10 @@ impl Hub {
                         self.answer_published(vec![(channel, published)], None, ticket);
                     }
                     Ok(_) => {}
-                    Err(error) if ticket.is_some() => self.answer(ticket, true, 0, Err(error)),
-                    Err(error) => self.report_failure(error, Some(channel)),
+                    Err(error) if ticket.is_some() => {
+                        self.context.answer(ticket, true, 0, Err(error));
+                    }
+                    Err(error) => self.context.report_failure(error, Some(channel)),
                 }
             }
             Command::Broadcast { channels, publication, key } => {
@@ -51,7 +53,7 @@ impl Hub {
             }
             Command::PublishAll { publication } => {
                 let sessions = self.publish_to_everyone(&publication);
-                self.answer(ticket, true, 0, Ok(sessions));
+                self.context.answer(ticket, true, 0, Ok(sessions));
             }
             Command::History { .. }
             | Command::HistoryRemove { .. }
@@ -70,19 +72,24 @@ impl Hub {
                 }
                 if let Command::Subscribe { ref channels, .. }
                 | Command::Unsubscribe { ref channels, .. } = command
-                    && channels.iter().any(|channel| self.rules_of(channel).is_err())
+                    && channels.iter().any(|channel| self.context.rules_of(channel).is_err())
                 {
-                    return self.answer(ticket, true, 0, Err(CommandError::UnknownNamespace));
+                    return self.context.answer(
+                        ticket,
+                        true,
+                        0,
+                        Err(CommandError::UnknownNamespace),
+                    );
                 }
                 let mut sessions = self.sessions_of(target);
                 if let Command::Disconnect { ref except, .. } = command {
                     sessions.retain(|client| !except.contains(client));
                 }
                 let command = Arc::new(command);
-                self.answer(ticket, true, sessions.len() as u32, Ok(0));
+                self.context.answer(ticket, true, sessions.len() as u32, Ok(0));
                 for client in sessions {
                     let command = Arc::clone(&command);
-                    self.post(client.shard, Envelope::Apply { client, command, ticket });
+                    self.context.post(client.shard, Envelope::Apply { client, command, ticket });
                 }
             }
         }
@@ -115,7 +122,9 @@ impl Hub {
             }
         }
         match error {
-            Some((error, channel)) if ticket.is_none() => self.report_failure(error, Some(channel)),
+            Some((error, channel)) if ticket.is_none() => {
+                self.context.report_failure(error, Some(channel));
+            }
             error => self.answer_published(published, error.map(|(error, _)| error), ticket),
         }
     }
@@ -133,7 +142,7 @@ impl Hub {
         let outcome = Outcome::Published(all.into_iter().map(position).collect());
         let (awaiting, outcome) = (awaiting as i32, Some(Box::new(outcome)));
         let answer = Answer { number, firsts: 1, awaiting, sessions, error, outcome };
-        self.post_answer(asker, answer);
+        self.context.post_answer(asker, answer);
     }
 
     // HOT PATH 4/6: the home publishes. Every shard with a subscriber gets a reference to the same
@@ -148,11 +157,11 @@ impl Hub {
         // Borrowed, not cloned: all shards would count the same references.
         let rules = self.rules_for(channel, publication)?;
         let (size, ttl, has_history) = (rules.history_size, rules.history_ttl, rules.has_history());
-        let now = self.now.tick;
+        let now = self.context.now.tick;
         if let Some(key) = &key
             && let Some(position) = self.repeats.find(channel, key, now)
         {
-            self.metrics.publications_repeated.increment();
+            self.context.metrics.publications_repeated.increment();
             return Ok(Published { position, ..Published::default() });
         }
         let has_offset = has_history && publication.is_remembered();
@@ -164,7 +173,7 @@ impl Hub {
         if let Some(stream) = stream.map(|row| &self.history.streams[row])
             && stream.outdates(publication)
         {
-            self.metrics.publications_outdated.increment();
+            self.context.metrics.publications_outdated.increment();
             return Ok(Published { position: Some(stream.position()), ..Published::default() });
         }
         if !has_history && self.forget_stream(home) {
@@ -188,14 +197,14 @@ impl Hub {
                 let counted = ticket.filter(|ticket| Asker::shard_at(ticket.asker).is_none());
                 (published.awaiting, published.sessions) = self.route(home, &push, counted);
             }
-            None => self.metrics.publications_unheard.increment(),
+            None => self.context.metrics.publications_unheard.increment(),
         }
         Ok(published)
     }
 
     fn note_key(&mut self, channel: &ChannelName, key: Box<str>, position: Option<Position>) {
-        let forgotten = self.repeats.note(channel, key, position, self.now.tick);
-        self.metrics.keys_forgotten.add(forgotten);
+        let forgotten = self.repeats.note(channel, key, position, self.context.now.tick);
+        self.context.metrics.keys_forgotten.add(forgotten);
         self.enforce_history_budget(Id::NONE);
         self.note_history();
     }
@@ -207,7 +216,8 @@ impl Hub {
         channel: &ChannelName,
         publication: &Publication,
     ) -> Result<&Namespace, CommandError> {
-        let rules = self.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
+        let rules =
+            self.context.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
         let is_remembered = rules.has_history() && publication.is_remembered();
         if publication.version().is_some() && !is_remembered {
             return Err(CommandError::NoHistory);
@@ -220,11 +230,11 @@ impl Hub {
         let (mut awaiting, mut sessions) = (0, 0);
         for place in 0..self.homes.rows[home].members.len() {
             let (shard, handle) = self.homes.rows[home].members[place];
-            if shard == self.site.shard {
+            if shard == self.context.site.shard {
                 sessions += self.deliver(handle, push);
             } else {
                 let push = Arc::clone(push);
-                self.post(shard, Envelope::Deliver { handle, push, ticket });
+                self.context.post(shard, Envelope::Deliver { handle, push, ticket });
                 awaiting += 1;
             }
         }
@@ -237,7 +247,7 @@ impl Hub {
             let (shard, handle) = self.homes.rows[home].members[place];
             if rules.join_leave != handle.hears_otherwise {
                 let push = Arc::clone(push);
-                self.post(shard, Envelope::Deliver { handle, push, ticket: None });
+                self.context.post(shard, Envelope::Deliver { handle, push, ticket: None });
             }
         }
     }
@@ -261,7 +271,7 @@ impl Hub {
         for &row in &excluded {
             self.move_rest_to_outbox(row, part);
         }
-        let received = push.publication().map_or(self.now.nanos, |it| it.received_nanos());
+        let received = push.publication().map_or(self.context.now.nanos, |it| it.received_nanos());
         self.broadcast(part, frame, received);
         for &row in &excluded {
             self.skip_to_head(row, part);
@@ -305,7 +315,7 @@ impl Hub {
         if channel.members.is_empty() {
             return;
         }
-        self.metrics.publications.increment();
+        self.context.metrics.publications.increment();
         let head = channel.head;
         let round = channel.round.get_or_insert_with(|| Box::new(Round::new(head)));
         let before = round.log.bytes();
@@ -328,7 +338,7 @@ impl Hub {
 
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
         if self.tally.everyone == [0; 3] {
-            self.metrics.publications_unheard.increment();
+            self.context.metrics.publications_unheard.increment();
             return 0;
         }
         let (payload, text) = (publication.payload(), publication.is_text());
@@ -403,7 +413,7 @@ impl Hub {
         if let Some(Target::User { device: Some(device), .. }) = command.target()
             && self.devices.get(&row) != Some(device)
         {
-            return self.answer(ticket, false, 0, Ok(0));
+            return self.context.answer(ticket, false, 0, Ok(0));
         }
         if let Command::Disconnect { code, reason, revoke, .. } = &*command {
             if self.connections[row].phase == Phase::Joining {
@@ -411,7 +421,7 @@ impl Hub {
             } else {
                 self.begin_close(row, CloseCode(*code), reason, Cause::Command);
             }
-            return self.answer(ticket, false, 0, Ok(1));
+            return self.context.answer(ticket, false, 0, Ok(1));
         }
         let Some(command) = self.hold(row, command, ticket) else { return };
         match &*command {
@@ -427,7 +437,7 @@ impl Hub {
             }
             _ => {}
         }
-        self.answer(ticket, false, 0, Ok(1));
+        self.context.answer(ticket, false, 0, Ok(1));
     }
 
     /// Answers a command whose session is gone.
@@ -436,6 +446,6 @@ impl Hub {
             Some(Target::Client(_)) => Err(CommandError::UnknownClient),
             Some(Target::User { .. }) | None => Ok(0),
         };
-        self.answer(ticket, false, 0, result);
+        self.context.answer(ticket, false, 0, result);
     }
 }

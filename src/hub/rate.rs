@@ -53,11 +53,11 @@ impl Hub {
     /// Whether a client may send one command more in this second, which is counted. The shell asks
     /// before it does anything for the command: to verify a token costs much more than to send it.
     pub fn spend(&mut self, row: u32, published: u32) -> Result<(), ClientError> {
-        let rates = self.settings.rates;
+        let rates = self.context.settings.rates;
         if rates == Rates::default() {
             return Ok(());
         }
-        let second = self.now.tick.0 / SECOND;
+        let second = self.context.now.tick.0 / SECOND;
         if self.user_rates.second != second {
             self.user_rates = UserRates { second, ..UserRates::default() };
         }
@@ -74,7 +74,7 @@ impl Hub {
         if is_allowed {
             return Ok(());
         }
-        self.metrics.commands_over_rate.increment();
+        self.context.metrics.commands_over_rate.increment();
         Err(ClientError::TooManyRequests)
     }
 }

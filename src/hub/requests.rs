@@ -93,7 +93,7 @@ impl Hub {
     ) -> Result<(), ClientFault> {
         let Subscribe { channel, position, wishes, rejects_unrecovered, grant } = subscribe;
         self.has_room_for(row, &channel)?;
-        let rules = self.rules_of(&channel).map_err(client_error)?;
+        let rules = self.context.rules_of(&channel).map_err(client_error)?;
         let managed = &self.managed[&row];
         let user = managed.info.as_ref().map_or("", |info| &info.user);
         let is_granted = grant.is_some();
@@ -120,12 +120,12 @@ impl Hub {
         row: Id<Connection>,
         channel: &ChannelName,
     ) -> Result<(), ClientFault> {
-        if self.settings.namespaces.of(channel).is_none() {
+        if self.context.settings.namespaces.of(channel).is_none() {
             Err(ClientError::UnknownChannel.with(Lack::Namespace.remedy(channel)))
         } else if self.subscription_of(row, channel).is_some() {
             Err(ClientError::AlreadySubscribed.into())
         } else if usize::from(self.connections[row].subscription_count)
-            >= self.settings.channels_max
+            >= self.context.settings.channels_max
         {
             Err(ClientError::LimitExceeded.into())
         } else {
@@ -192,7 +192,7 @@ impl Hub {
         let info = Arc::clone(self.info_in(row, &channel));
         let text = self.connections[row].variant() == Variant::Json
             || simdutf8::basic::from_utf8(data).is_ok();
-        let publication = Publication::new(text, data, self.now.nanos);
+        let publication = Publication::new(text, data, self.context.now.nanos);
         let publication = Arc::new(publication.with_publisher(info));
         let command = Command::Publish { channel, publication, key: None };
         self.question(row, id, Replies::Publish, command);
@@ -224,7 +224,7 @@ impl Hub {
         of: impl Fn(&Namespace) -> Result<Permission, Lack>,
     ) -> Result<(), ClientFault> {
         let lacks = |error: ClientError, lack: Lack| error.with(lack.remedy(channel));
-        let rules = self.settings.namespaces.of(channel);
+        let rules = self.context.settings.namespaces.of(channel);
         let rules = rules.ok_or_else(|| lacks(ClientError::UnknownChannel, Lack::Namespace))?;
         let permission = of(rules).map_err(|lack| lacks(ClientError::NotAvailable, lack))?;
         let managed = &self.managed[&row];
@@ -247,10 +247,10 @@ impl Hub {
             managed.questions += 1;
         }
         let number = self.questions.insert(Question::Command(client, id, replies));
-        let home = command.first_shard(&self.site.homes).expect("it is about one channel");
-        let asker = Asker::place_of(self.site.shard);
+        let home = command.first_shard(&self.context.site.homes).expect("it is about one channel");
+        let asker = Asker::place_of(self.context.site.shard);
         let ticket = Some(Ticket { asker, number: number.number() });
-        self.post(home, Envelope::Command { command: Box::new(command), ticket });
+        self.context.post(home, Envelope::Command { command: Box::new(command), ticket });
     }
 
     /// Member side: the home has answered a command of a client.

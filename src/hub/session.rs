@@ -7,10 +7,8 @@ use crate::hub::connection::{
 };
 use crate::hub::rows::Id;
 use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
-use crate::mesh::{Asker, Enter, Envelope, Outbound, Refusal};
-use crate::model::{
-    ChannelGrant, ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind, Overrides,
-};
+use crate::mesh::{Enter, Envelope, Refusal};
+use crate::model::{ChannelGrant, ChannelName, ClientId, CommandError, EventKind, Overrides};
 use crate::ws::close::{CloseCode, encode_close};
 use crate::ws::frame::{Opcode, encode_frame};
 
@@ -94,9 +92,9 @@ impl Hub {
         issued_at: Option<u64>,
     ) {
         let client = self.identity(row);
-        let home = self.site.homes.of(&personal);
+        let home = self.context.site.homes.of(&personal);
         let enter = Enter { personal, client, device, issued_at };
-        self.post(home, Envelope::Enter(Box::new(enter)));
+        self.context.post(home, Envelope::Enter(Box::new(enter)));
     }
 
     /// One answer that somebody waited for has come.
@@ -110,7 +108,7 @@ impl Hub {
             Then::Nothing => {}
             Then::Open(row) => self.open(row),
             Then::Connect(row) => self.complete_connect(row),
-            Then::Answer(ticket) => self.answer(ticket, false, 0, error.map_or(Ok(1), Err)),
+            Then::Answer(ticket) => self.context.answer(ticket, false, 0, error.map_or(Ok(1), Err)),
         }
     }
 
@@ -129,7 +127,7 @@ impl Hub {
         if !is_apart {
             self.join_everyone(row);
         }
-        self.queues.effects.push_back(Effect::Opened(row.number()));
+        self.context.effects.push_back(Effect::Opened(row.number()));
         if !is_apart {
             self.report(row, EventKind::Connected);
         }
@@ -139,15 +137,15 @@ impl Hub {
     pub(super) fn handle_enter(&mut self, enter: Enter) {
         if self.is_revoked(&enter) {
             let (client, refusal) = (enter.client, Some(Refusal::Revoked));
-            return self.post(client.shard, Envelope::Entered { client, refusal });
+            return self.context.post(client.shard, Envelope::Entered { client, refusal });
         }
         let Enter { personal, client, device, .. } = enter;
         let row = self.home_row(&personal);
         let home = &mut self.homes.rows[row];
-        let sessions_max = self.settings.sessions_per_user_max;
+        let sessions_max = self.context.settings.sessions_per_user_max;
         let is_full = home.sessions.len() >= sessions_max;
         let mut refusal = None;
-        if is_full && !self.settings.evict_oldest {
+        if is_full && !self.context.settings.evict_oldest {
             refusal = Some(Refusal::SessionLimit);
         } else {
             let is_first = home.sessions.is_empty();
@@ -159,14 +157,14 @@ impl Hub {
             }
             for client in oldest {
                 self.session_devices.remove(&client);
-                self.post(client.shard, Envelope::Evict { client });
+                self.context.post(client.shard, Envelope::Evict { client });
             }
             if is_first {
-                self.metrics.users.add(1);
+                self.context.metrics.users.add(1);
                 self.raise_for(client, Some(personal), EventKind::UserOnline);
             }
         }
-        self.post(client.shard, Envelope::Entered { client, refusal });
+        self.context.post(client.shard, Envelope::Entered { client, refusal });
     }
 
     /// Home side: whether a session's token was revoked after its shard had verified it. From the
@@ -179,10 +177,10 @@ impl Hub {
 
     /// Home side: tokens of a user that were made up to now are to be refused.
     pub(super) fn revoke(&mut self, personal: &ChannelName, device: Option<&str>) {
-        let (user, second) = (personal.user().unwrap_or_default(), self.now.unix);
+        let (user, second) = (personal.user().unwrap_or_default(), self.context.now.unix);
         self.revocations.revoke(user, device, second);
         let effect = Effect::Revoke(personal.clone(), device.map(Box::from), second);
-        self.queues.effects.push_back(effect);
+        self.context.effects.push_back(effect);
     }
 
     /// Home side: a session of the user has ended.
@@ -190,7 +188,7 @@ impl Hub {
         let Some(row) = self.homes.find(personal) else { return };
         let home = &mut self.homes.rows[row];
         if home.exit(client) && home.sessions.is_empty() {
-            self.metrics.users.add(-1);
+            self.context.metrics.users.add(-1);
             self.raise_for(client, Some(personal.clone()), EventKind::UserOffline);
         }
         self.session_devices.remove(&client);
@@ -262,7 +260,7 @@ impl Hub {
     /// A raw connection that is still opening is not admitted.
     pub(super) fn refuse(&mut self, row: Id<Connection>, refusal: Refusal) {
         self.abandon_joining(row);
-        self.queues.effects.push_back(Effect::Refused(row.number(), refusal));
+        self.context.effects.push_back(Effect::Refused(row.number(), refusal));
     }
 
     fn abandon_joining(&mut self, row: Id<Connection>) {
@@ -305,7 +303,7 @@ impl Hub {
 
     /// Ends an open connection without a word: it is owed nothing more.
     pub(super) fn end(&mut self, row: Id<Connection>, code: CloseCode, cause: Cause) {
-        self.queues.effects.push_back(Effect::Closing(row.number(), code, cause));
+        self.context.effects.push_back(Effect::Closing(row.number(), code, cause));
         self.abandon_connect(row);
         self.announce_end(row, code.0);
         self.drop_subscriptions(row, cause);
@@ -321,7 +319,7 @@ impl Hub {
         self.abandon_connect(row);
         let outbox = self.connections[row].outbox;
         if self.outboxes.get(outbox).is_some_and(|outbox| outbox.unfinished.is_some()) {
-            self.metrics.deliveries_abandoned.increment();
+            self.context.metrics.deliveries_abandoned.increment();
         }
         self.announce_end(row, code);
         self.drop_subscriptions(row, Cause::Lost);
@@ -334,7 +332,7 @@ impl Hub {
         self.raw_expiries.remove(&row);
         self.managed.remove(&row);
         if self.connections[row].is(BLOCKED) {
-            self.metrics.lagging.add(-1);
+            self.context.metrics.lagging.add(-1);
         }
         if self.leavers.has(row) {
             self.connections[row].phase = Phase::Gone;
@@ -386,7 +384,7 @@ impl Hub {
         let round = everyone.round.as_mut().expect("seen above");
         let cursor = &mut everyone.members[member as usize].cursor;
         if let Some(cause) = leaves {
-            cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
+            cause.count_dropped(&self.context.metrics, round.log.frames_after(boundary));
         }
         round.lagging -= u32::from(cursor.lags());
         *cursor = Cursor::at(head);
@@ -412,10 +410,10 @@ impl Hub {
         if self.connections[row].is(IS_DETACHED_FROM_ALL) {
             return;
         }
-        let mut event = self.event(self.identity(row), self.personal_of(row), kind);
+        let mut event = self.context.event(self.identity(row), self.personal_of(row), kind);
         event.device = self.devices.get(&row).cloned();
         event.meta = self.metas.get(&row).cloned();
-        self.tell(event);
+        self.context.tell(event);
     }
 
     /// Tells backends about something that a home knows of a session.
@@ -425,26 +423,8 @@ impl Hub {
         personal: Option<ChannelName>,
         kind: EventKind,
     ) {
-        let mut event = self.event(client, personal, kind);
+        let mut event = self.context.event(client, personal, kind);
         event.device = self.session_devices.get(&client).cloned();
-        self.tell(event);
-    }
-
-    /// Tells backends about something that a home knows of a subscriber.
-    pub(super) fn raise_of(&mut self, info: &ClientInfo, kind: EventKind) {
-        let event = self.event(info.client, ChannelName::personal(&info.user).ok(), kind);
-        self.tell(event);
-    }
-
-    /// The next event of this shard.
-    fn event(&mut self, client: ClientId, personal: Option<ChannelName>, kind: EventKind) -> Event {
-        self.tally.events += 1;
-        let (shard, sequence) = (self.site.shard, self.tally.events);
-        Event { kind, client, personal, device: None, meta: None, shard, sequence }
-    }
-
-    fn tell(&mut self, event: Event) {
-        let tell = Effect::Tell(Asker::Ingest.place(), Outbound::Event(Box::new(event)));
-        self.queues.effects.push_back(tell);
+        self.context.tell(event);
     }
 }

@@ -26,7 +26,7 @@ impl Hub {
     ) {
         let part = self.add_subscription(row, name, false);
         let name = self.channels.rows[part].channel_name().clone();
-        let rules = self.settings.namespaces.of(&name);
+        let rules = self.context.settings.namespaces.of(&name);
         let standing = rules.map(|rules| (rules, Standing::new(rules, grant.overrides)));
         if let Some((_, standing)) = standing.filter(|(rules, it)| it.is_on_roll(rules)) {
             let client = self.identity(row);
@@ -70,7 +70,7 @@ impl Hub {
         channel.joining += 1;
         // The personal channel comes first and stays so: that is how the user is known.
         self.link(row, subscription, channel_row, member);
-        self.metrics.subscriptions.add(1);
+        self.context.metrics.subscriptions.add(1);
         channel_row
     }
 
@@ -85,11 +85,12 @@ impl Hub {
     fn join(&mut self, name: ChannelName, distinction: u8) -> Id<Channel> {
         let count = self.next_generation();
         let row = self.channels.insert(Channel::new(name.clone(), count, distinction));
-        let home = self.site.homes.of(&name);
+        let home = self.context.site.homes.of(&name);
         let handle = self.channels.rows[row].handle(row);
         self.waiting.insert(row, Vec::new());
-        self.post(home, Envelope::Join { channel: name, shard: self.site.shard, handle });
-        self.metrics.channels.add(1);
+        self.context
+            .post(home, Envelope::Join { channel: name, shard: self.context.site.shard, handle });
+        self.context.metrics.channels.add(1);
         row
     }
 
@@ -98,7 +99,7 @@ impl Hub {
         let row = self.home_row(&channel);
         self.homes.rows[row].join(shard, handle);
         self.note_audience(row);
-        self.post(shard, Envelope::Joined { handle });
+        self.context.post(shard, Envelope::Joined { handle });
     }
 
     /// Home side: a shard's last subscriber is gone.
@@ -148,14 +149,14 @@ impl Hub {
         let is_managed = self.connections[row].variant().is_managed();
         // A raw client could not be told of the end, and what is over cannot begin.
         let expires_at = options.grant.expires_at;
-        if expires_at.is_some_and(|at| !is_managed || at <= self.now.unix) {
-            return self.answer(ticket, false, 0, Ok(0));
+        if expires_at.is_some_and(|at| !is_managed || at <= self.context.now.unix) {
+            return self.context.answer(ticket, false, 0, Ok(0));
         }
         let is_new = |name: &&ChannelName| self.subscription_of(row, name).is_none();
         let wanted = channels.iter().filter(is_new).count();
         let count = usize::from(self.connections[row].subscription_count) + wanted;
-        if count > self.settings.channels_max {
-            return self.answer(ticket, false, 0, Err(CommandError::ChannelLimit));
+        if count > self.context.settings.channels_max {
+            return self.context.answer(ticket, false, 0, Err(CommandError::ChannelLimit));
         }
         let joining = self.joinings.insert(Joining::new(Then::Answer(ticket)));
         for name in channels {
@@ -250,7 +251,7 @@ impl Hub {
         self.infos.remove(&subscription);
         self.forget_terms(row, channel_row);
         self.unlink(row, subscription);
-        self.metrics.subscriptions.add(-1);
+        self.context.metrics.subscriptions.add(-1);
         let channel = &mut self.channels.rows[channel_row];
         let name = channel.channel_name().clone();
         let has_begun = channel.members[member as usize].cursor != Cursor::BEYOND;
@@ -261,7 +262,7 @@ impl Hub {
         });
         if let Some(round) = &mut channel.round {
             if has_begun {
-                cause.count_dropped(&self.metrics, round.log.frames_after(boundary));
+                cause.count_dropped(&self.context.metrics, round.log.frames_after(boundary));
             }
             round.lagging -= u32::from(gone.cursor.lags());
             self.release_round(channel_row);
@@ -275,12 +276,12 @@ impl Hub {
     fn leave(&mut self, row: Id<Channel>) {
         self.drop_round(row);
         let channel = self.channels.remove(row);
-        self.metrics.channels.add(-1);
+        self.context.metrics.channels.add(-1);
         let handle = channel.handle(row);
         let name = channel.channel_name().clone();
-        let home = self.site.homes.of(&name);
-        let shard = self.site.shard;
-        self.post(home, Envelope::Leave { channel: name, shard, handle });
+        let home = self.context.site.homes.of(&name);
+        let shard = self.context.site.shard;
+        self.context.post(home, Envelope::Leave { channel: name, shard, handle });
         for joining in self.waiting.remove(&row).unwrap_or_default() {
             self.arrive(joining);
         }

@@ -48,7 +48,7 @@ impl Hub {
         hold!(members == self.subscriptions.len(), "{members} members have no subscription each");
         hold!(bytes == self.tally.log_bytes, "logs hold {bytes} bytes, other than counted");
         hold!(congested == self.tally.congested, "{congested} logs are too long");
-        let gauge = self.metrics.channels.value() + i64::from(EVERYONE);
+        let gauge = self.context.metrics.channels.value() + i64::from(EVERYONE);
         hold!(gauge == parts as i64, "{gauge} channels are counted, {parts} there");
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Hub {
         }
         hold!(count == self.outboxes.len(), "{count} outboxes belong to somebody");
         hold!(bytes == self.tally.outbox_bytes, "outboxes hold {bytes} bytes, other than counted");
-        let gauge = self.metrics.lagging.value();
+        let gauge = self.context.metrics.lagging.value();
         hold!(gauge == blocked, "{gauge} full sockets are counted, {blocked} there");
         Ok(())
     }

@@ -27,7 +27,8 @@ impl Hub {
         hold!(streams == self.history.streams.len(), "{streams} streams have a home");
         hold!(rolls == self.rolls.len(), "{rolls} rolls have a home");
         hold!(devices == self.session_devices.len(), "{devices} devices are of sessions");
-        let gauges = [&self.metrics.users, &self.metrics.streams].map(|gauge| gauge.value());
+        let gauges =
+            [&self.context.metrics.users, &self.context.metrics.streams].map(|gauge| gauge.value());
         hold!(gauges == [users, streams as i64], "users and streams are counted {gauges:?}");
         let bytes = self.history.streams.ids().map(|row| self.history.streams[row].bytes());
         let bytes: usize = bytes.sum();
@@ -36,7 +37,7 @@ impl Hub {
         let bytes = bytes - free * crate::hub::stream::STREAM_BYTES;
         hold!(bytes == self.history.bytes(), "streams take {bytes} bytes, other than counted");
         let listed: usize = self.rolls.ids().map(|row| self.rolls[row].clients()).sum();
-        let enrolled = self.metrics.enrolled.value();
+        let enrolled = self.context.metrics.enrolled.value();
         hold!(enrolled == listed as i64, "{listed} are on rolls, {enrolled} counted");
         self.audit_own_stays()
     }
@@ -55,9 +56,9 @@ impl Hub {
             let is_there = self.channels.rows.get(row).is_some_and(|channel| {
                 channel.name() == Some(name) && channel.handle(row) == handle
             });
-            hold!(is_there || shard != self.site.shard, "this shard is not in {name}");
+            hold!(is_there || shard != self.context.site.shard, "this shard is not in {name}");
         }
-        for client in home.sessions.iter().filter(|it| it.shard == self.site.shard) {
+        for client in home.sessions.iter().filter(|it| it.shard == self.context.site.shard) {
             hold!(self.row_of(*client).is_some(), "a session of {name} is of nobody here");
         }
         Ok(())
@@ -82,10 +83,10 @@ impl Hub {
         for row in self.channels.rows.ids().filter(|&row| !is_everyone(row)) {
             let channel = &self.channels.rows[row];
             let Some(name) = channel.name() else { continue };
-            if self.site.homes.of(name) != self.site.shard {
+            if self.context.site.homes.of(name) != self.context.site.shard {
                 continue;
             }
-            let stay = (self.site.shard, channel.handle(row));
+            let stay = (self.context.site.shard, channel.handle(row));
             let home = self.homes.find(name).map(|home| &self.homes.rows[home]);
             let is_known = home.is_some_and(|home| home.members.contains(&stay));
             hold!(is_known, "the home of {name} has not heard of channel {row:?}");

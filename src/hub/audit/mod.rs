@@ -34,7 +34,7 @@ type Verdict = Result<(), String>;
 impl Hub {
     /// Whether the tables agree with each other, or where they do not.
     pub fn audit(&self) -> Result<(), String> {
-        hold!(self.queues.local.is_empty(), "a shard has not heard what it told itself");
+        hold!(self.context.local.is_empty(), "a shard has not heard what it told itself");
         hold!(self.queues.overruns.is_empty(), "nobody has ended what has more waiting than may");
         self.audit_connections()?;
         let subscriptions = self.audit_rings()?;
@@ -112,7 +112,7 @@ impl Hub {
             hold!(at == connection.subscriptions, "the ring of connection {row:?} does not close");
         }
         hold!(all.len() == self.subscriptions.len(), "{} subscriptions are in rings", all.len());
-        let gauge = self.metrics.subscriptions.value();
+        let gauge = self.context.metrics.subscriptions.value();
         hold!(gauge == all.len() as i64, "{gauge} subscriptions are counted, {} there", all.len());
         Ok(all)
     }

@@ -29,7 +29,7 @@ impl Hub {
                 parked += managed.parked.len() as i64;
             }
         }
-        let gauge = self.metrics.commands_parked.value();
+        let gauge = self.context.metrics.commands_parked.value();
         hold!(gauge == parked, "{gauge} commands are counted that wait, {parked} there");
         Ok(())
     }

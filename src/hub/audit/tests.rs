@@ -209,7 +209,7 @@ fn faults_between_rows_are_found() {
         ("which is gone", |it| drop(it.hub.devices.insert(Id::new(99), "phone".into()))),
         ("is gone for good", |it| it.hub.connections[it.slow].phase = Phase::Gone),
         ("are queued", |it| it.hub.leavers.queue.clear()),
-        ("subscriptions are counted", |it| it.hub.metrics.subscriptions.add(1)),
+        ("subscriptions are counted", |it| it.hub.context.metrics.subscriptions.add(1)),
         ("belongs to no subscription", |it| {
             it.hub.enrolled.insert(Id::new(99));
         }),
@@ -246,7 +246,7 @@ fn faults_of_those_that_wait_are_found() {
         }),
         ("is held, or is not", |it| it.hub.connections[it.managed].set(HELD, true)),
         ("terms of", |it| it.hub.managed.get_mut(&it.managed).unwrap().terms.clear()),
-        ("commands are counted", |it| it.hub.metrics.commands_parked.add(1)),
+        ("commands are counted", |it| it.hub.context.metrics.commands_parked.add(1)),
     ]);
 }
 
@@ -268,9 +268,9 @@ fn faults_of_homes_are_found() {
             let stream = it.home().stream;
             it.hub.history.streams[stream].home = Id::NONE;
         }),
-        ("users and streams", |it| it.hub.metrics.users.add(1)),
+        ("users and streams", |it| it.hub.context.metrics.users.add(1)),
         ("streams have a home", |it| it.home().stream = Id::NONE),
-        ("on rolls", |it| it.hub.metrics.enrolled.add(1)),
+        ("on rolls", |it| it.hub.context.metrics.enrolled.add(1)),
         ("devices are of sessions", |it| {
             it.hub.session_devices.insert(ClientId::NOBODY, "phone".into());
         }),
