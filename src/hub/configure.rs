@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::hub::history::SECOND;
-use crate::hub::repeats::Bounds;
+use crate::hub::home::history::SECOND;
+use crate::hub::home::repeats::Bounds;
 use crate::hub::{Effect, Hub, Id};
 use crate::settings::{HubSettings, ShardSettings};
 

@@ -90,12 +90,4 @@ impl Hub {
             self.context.post(home, Envelope::Inform { channel, info });
         }
     }
-
-    /// Home side: others see something else of somebody who came.
-    pub(super) fn inform(&mut self, channel: &ChannelName, info: Arc<ClientInfo>) {
-        let roll = self.homes.find(channel).map_or(Id::NONE, |home| self.homes.rows[home].roll);
-        if roll != Id::NONE {
-            self.rolls[roll].inform(info);
-        }
-    }
 }

@@ -26,10 +26,8 @@ mod connection;
 mod context;
 mod crowd;
 mod effect;
-mod epochs;
 mod flush;
 mod gather;
-mod history;
 mod hoard;
 mod home;
 mod info;
@@ -42,17 +40,13 @@ mod membership;
 mod named;
 mod outbox;
 mod overrun;
-mod payers;
 mod publish;
 mod ranks;
 mod rate;
-mod repeats;
 mod requests;
-mod roll;
 mod rows;
 mod session;
 mod site;
-mod stream;
 mod subscribe;
 
 pub use backlog::Age;
@@ -72,10 +66,12 @@ use crate::hub::channel::Channel;
 use crate::hub::connection::{Connection, Phase, Subscription};
 use crate::hub::context::Context;
 use crate::hub::crowd::Crowds;
-use crate::hub::epochs::Epochs;
-use crate::hub::history::History;
 use crate::hub::hoard::Hoards;
-use crate::hub::home::Home;
+use crate::hub::home::Record;
+use crate::hub::home::epochs::Epochs;
+use crate::hub::home::history::History;
+use crate::hub::home::repeats::Repeats;
+use crate::hub::home::roll::Roll;
 use crate::hub::joining::{Joining, Then};
 use crate::hub::leave::Leavers;
 use crate::hub::managed::{Managed, Question};
@@ -83,8 +79,6 @@ use crate::hub::membership::Indexes;
 use crate::hub::named::NamedRows;
 use crate::hub::outbox::Outbox;
 use crate::hub::overrun::Overrun;
-use crate::hub::repeats::Repeats;
-use crate::hub::roll::Roll;
 use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
 use crate::model::{ChannelName, ClientId, ClientInfo, Variant};
@@ -111,7 +105,7 @@ pub struct Hub {
     subscriptions: Rows<Subscription>,
     indexes: Indexes,
     channels: NamedRows<Channel>,
-    homes: NamedRows<Home>,
+    homes: NamedRows<Record>,
     outboxes: Rows<Outbox>,
     hoards: Hoards,
     crowds: Crowds,
@@ -229,7 +223,7 @@ impl Hub {
             infos: HashMap::default(),
             questions: Rows::default(),
             session_devices: HashMap::default(),
-            revocations: Revocations::new(session::REVOCATION_SECONDS),
+            revocations: Revocations::new(home::session::REVOCATION_SECONDS),
             rolls: Rows::default(),
             history,
             repeats,
@@ -362,13 +356,6 @@ impl Hub {
             } else if !self.is_over_budget() || !self.reclaim() {
                 return;
             }
-        }
-    }
-
-    /// Forgets the home side of a channel if nothing is left there.
-    fn forget_empty_home(&mut self, row: Id<Home>) {
-        if self.homes.rows[row].is_empty() {
-            self.homes.remove(row);
         }
     }
 

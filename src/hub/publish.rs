@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use crate::hub::channel::{Channel, Round};
 use crate::hub::connection::{Connection, Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
-use crate::hub::home::Home;
+use crate::hub::home::Record;
 use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle, Refusal};
 use crate::model::{
-    Answer, ChannelName, ClientId, Command, CommandError, Namespace, Outcome, PersonalPush,
-    Position, Publication, Push, PushBody, Target, Ticket, Variant,
+    Answer, ChannelName, ClientId, Command, CommandError, Outcome, PersonalPush, Position,
+    Publication, Push, PushBody, Target, Ticket, Variant,
 };
 use crate::protocol::centrifuge::encode_personal_push;
 use crate::ws::close::CloseCode;
@@ -92,16 +92,6 @@ impl Hub {
                     self.context.post(client.shard, Envelope::Apply { client, command, ticket });
                 }
             }
-        }
-    }
-
-    fn sessions_of(&self, target: &Target) -> Vec<ClientId> {
-        match target {
-            Target::Client(client) => vec![*client],
-            Target::User { personal, .. } => self
-                .homes
-                .find(personal)
-                .map_or_else(Vec::new, |row| self.homes.rows[row].sessions.to_vec()),
         }
     }
 
@@ -202,31 +192,8 @@ impl Hub {
         Ok(published)
     }
 
-    fn note_key(&mut self, channel: &ChannelName, key: Box<str>, position: Option<Position>) {
-        let forgotten = self.repeats.note(channel, key, position, self.context.now.tick);
-        self.context.metrics.keys_forgotten.add(forgotten);
-        self.enforce_history_budget(Id::NONE);
-        self.note_history();
-    }
-
-    /// The rules of a channel that can take a publication: where nothing is remembered, its version
-    /// could be compared with nothing.
-    fn rules_for(
-        &self,
-        channel: &ChannelName,
-        publication: &Publication,
-    ) -> Result<&Namespace, CommandError> {
-        let rules =
-            self.context.settings.namespaces.of(channel).ok_or(CommandError::UnknownNamespace)?;
-        let is_remembered = rules.has_history() && publication.is_remembered();
-        if publication.version().is_some() && !is_remembered {
-            return Err(CommandError::NoHistory);
-        }
-        Ok(rules)
-    }
-
     /// Passes a push on to the shards that have subscribers.
-    fn route(&mut self, home: Id<Home>, push: &Arc<Push>, ticket: Option<Ticket>) -> (u32, u32) {
+    fn route(&mut self, home: Id<Record>, push: &Arc<Push>, ticket: Option<Ticket>) -> (u32, u32) {
         let (mut awaiting, mut sessions) = (0, 0);
         for place in 0..self.homes.rows[home].members.len() {
             let (shard, handle) = self.homes.rows[home].members[place];
@@ -239,17 +206,6 @@ impl Hub {
             }
         }
         (awaiting, sessions)
-    }
-
-    /// Passes on a join or leave, which nobody counts, to those who are told.
-    pub(super) fn announce(&mut self, home: Id<Home>, rules: &Namespace, push: &Arc<Push>) {
-        for place in 0..self.homes.rows[home].members.len() {
-            let (shard, handle) = self.homes.rows[home].members[place];
-            if rules.join_leave != handle.hears_otherwise {
-                let push = Arc::clone(push);
-                self.context.post(shard, Envelope::Deliver { handle, push, ticket: None });
-            }
-        }
     }
 
     /// Member side: hands a push to the channel's subscribers; returns how many they are.

@@ -3,15 +3,12 @@
 use crate::hub::channel::Channel;
 use crate::hub::connect::UNSUBSCRIBED;
 use crate::hub::connection::{Connection, Cursor, Member, Phase, Subscription};
-use crate::hub::home::Home;
 use crate::hub::managed::{Origin, Question};
 use crate::hub::named::Named;
 use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub, Joining, Then, Wishes};
 use crate::mesh::{Attendee, Envelope, Handle, Standing};
-use crate::model::{
-    ChannelGrant, ChannelName, ClientInfo, CommandError, ShardId, SubscribeOptions, Ticket,
-};
+use crate::model::{ChannelGrant, ChannelName, ClientInfo, CommandError, SubscribeOptions, Ticket};
 
 impl Hub {
     /// Subscribes a raw connection that is not subscribed yet, as far as a grant means something
@@ -94,25 +91,6 @@ impl Hub {
         row
     }
 
-    /// Home side: a shard has its first subscriber.
-    pub(super) fn handle_join(&mut self, channel: ChannelName, shard: ShardId, handle: Handle) {
-        let row = self.home_row(&channel);
-        self.homes.rows[row].join(shard, handle);
-        self.note_audience(row);
-        self.context.post(shard, Envelope::Joined { handle });
-    }
-
-    /// Home side: a shard's last subscriber is gone.
-    pub(super) fn handle_leave(&mut self, channel: &ChannelName, shard: ShardId, handle: Handle) {
-        let Some(row) = self.homes.find(channel) else { return };
-        self.homes.rows[row].leave(shard, handle);
-        if self.homes.rows[row].stream == Id::NONE {
-            self.forget_empty_home(row);
-        } else {
-            self.note_audience(row);
-        }
-    }
-
     /// Member side: the home knows of this shard's stay.
     pub(super) fn handle_joined(&mut self, handle: Handle) {
         if self.channel_of(handle).is_none() {
@@ -130,12 +108,6 @@ impl Hub {
         let channel = &mut self.channels.rows[row];
         let is_same = channel.name().is_some() && channel.generation == handle.generation;
         is_same.then_some(channel)
-    }
-
-    /// The home side of a channel, which begins to exist.
-    pub(super) fn home_row(&mut self, channel: &ChannelName) -> Id<Home> {
-        let found = self.homes.find(channel);
-        found.unwrap_or_else(|| self.homes.insert(Home::new(channel.clone())))
     }
 
     /// A backend subscribes an open connection. The answer comes when every home has confirmed.

@@ -1,7 +1,7 @@
 //! A home exists while there is something to know, and knows what this shard is in.
 
 use super::Verdict;
-use crate::hub::home::Home;
+use crate::hub::home::Record;
 use crate::hub::named::Named;
 use crate::hub::rows::Id;
 use crate::hub::{Hub, is_everyone};
@@ -34,7 +34,7 @@ impl Hub {
         let bytes: usize = bytes.sum();
         // A free row reads as a stream that nobody hears.
         let free = self.history.streams.height() as usize - streams;
-        let bytes = bytes - free * crate::hub::stream::STREAM_BYTES;
+        let bytes = bytes - free * crate::hub::home::stream::STREAM_BYTES;
         hold!(bytes == self.history.bytes(), "streams take {bytes} bytes, other than counted");
         let listed: usize = self.rolls.ids().map(|row| self.rolls[row].clients()).sum();
         let enrolled = self.context.metrics.enrolled.value();
@@ -43,7 +43,7 @@ impl Hub {
     }
 
     /// Each part of the channel in a shard is known once, and those of this shard are there.
-    fn audit_members(&self, home: &Home) -> Verdict {
+    fn audit_members(&self, home: &Record) -> Verdict {
         let name = home.channel_name();
         for (place, &(shard, handle)) in home.members.iter().enumerate() {
             let is_same = |&(other, known): &(_, crate::mesh::Handle)| {
@@ -64,7 +64,7 @@ impl Hub {
         Ok(())
     }
 
-    fn audit_stream(&self, row: Id<Home>, home: &Home) -> Verdict {
+    fn audit_stream(&self, row: Id<Record>, home: &Record) -> Verdict {
         let name = home.channel_name();
         if home.stream != Id::NONE {
             let stream = self.history.streams.get(home.stream);

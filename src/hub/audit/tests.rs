@@ -120,7 +120,7 @@ impl Busy {
         self.near().round.as_mut().unwrap()
     }
 
-    fn home(&mut self) -> &mut crate::hub::home::Home {
+    fn home(&mut self) -> &mut crate::hub::home::Record {
         let row = self.hub.homes.find(&self.near).unwrap();
         &mut self.hub.homes.rows[row]
     }

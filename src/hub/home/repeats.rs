@@ -17,7 +17,7 @@ type Key = Arc<(ChannelName, Box<str>)>;
 
 /// What is known of publications that had a key, for a window of time and within a bound.
 #[derive(Debug)]
-pub(super) struct Repeats {
+pub(in crate::hub) struct Repeats {
     /// When each came, and where its publication went.
     first: HashMap<Key, (Tick, Option<Position>), ahash::RandomState>,
     /// The keys in the order in which they came.
@@ -28,27 +28,27 @@ pub(super) struct Repeats {
 
 /// For how long keys are known, and how many.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(in crate::hub) struct Bounds {
     /// Ticks for which a key is known.
-    pub(super) window: u32,
-    pub(super) keys_max: usize,
-    pub(super) bytes_max: usize,
+    pub(in crate::hub) window: u32,
+    pub(in crate::hub) keys_max: usize,
+    pub(in crate::hub) bytes_max: usize,
 }
 
 impl Repeats {
     /// Remembers nothing yet.
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(in crate::hub) fn new(bounds: Bounds) -> Self {
         let (first, order) = (HashMap::default(), VecDeque::new());
         Self { first, order, bytes: 0, bounds }
     }
 
     /// Has other bounds from here on. What is over them is forgotten in portions.
-    pub(super) fn configure(&mut self, bounds: Bounds) {
+    pub(in crate::hub) fn configure(&mut self, bounds: Bounds) {
         self.bounds = bounds;
     }
 
     /// Where the publication with this key went, if it came before.
-    pub(super) fn find(
+    pub(in crate::hub) fn find(
         &self,
         channel: &ChannelName,
         key: &str,
@@ -60,7 +60,7 @@ impl Repeats {
     }
 
     /// Notes where a publication went. Returns how many older keys were forgotten too early.
-    pub(super) fn note(
+    pub(in crate::hub) fn note(
         &mut self,
         channel: &ChannelName,
         key: Box<str>,
@@ -75,7 +75,7 @@ impl Repeats {
     }
 
     /// Whether some are older than the window, or more than there may be.
-    pub(super) fn is_behind(&self, now: Tick) -> bool {
+    pub(in crate::hub) fn is_behind(&self, now: Tick) -> bool {
         self.is_over() || self.is_oldest_due(now)
     }
 
@@ -89,7 +89,7 @@ impl Repeats {
 
     /// Forgets some of those that are older than the window, or more than there may be. Returns
     /// how many were forgotten too early.
-    pub(super) fn expire(&mut self, now: Tick) -> u64 {
+    pub(in crate::hub) fn expire(&mut self, now: Tick) -> u64 {
         let early = self.forget_while(now, |repeats| repeats.is_behind(now));
         if self.order.is_empty() && self.order.capacity() > 0 {
             (self.order, self.first) = (VecDeque::new(), HashMap::default());
@@ -120,12 +120,12 @@ impl Repeats {
     }
 
     /// How much memory the keys take.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::hub) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// How many keys are remembered.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::hub) fn len(&self) -> usize {
         self.order.len()
     }
 }

@@ -14,16 +14,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::Hub;
-use crate::hub::epochs::Epochs;
-use crate::hub::home::Home;
-use crate::hub::payers::{IDLE, LARGE, Payers};
+use crate::hub::home::Record;
+use crate::hub::home::epochs::Epochs;
+use crate::hub::home::payers::{IDLE, LARGE, Payers};
+use crate::hub::home::stream::{Forgotten, Stream};
 use crate::hub::rows::{Id, Rows};
-use crate::hub::stream::{Forgotten, Stream};
 use crate::model::{ChannelName, Position, Push};
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
 /// Ticks of a second.
-pub(super) const SECOND: u32 = 1000 / TICK_MILLIS;
+pub(in crate::hub) const SECOND: u32 = 1000 / TICK_MILLIS;
 
 const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
 
@@ -33,14 +33,14 @@ const STEPS_PER_TURN: u32 = 256;
 const FORGOTTEN_PER_TURN: u32 = 1024;
 
 /// The streams of a shard.
-pub(super) struct History {
-    pub(super) streams: Rows<Stream>,
-    pub(super) epochs: Epochs,
+pub(in crate::hub) struct History {
+    pub(in crate::hub) streams: Rows<Stream>,
+    pub(in crate::hub) epochs: Epochs,
     /// Who makes room first.
     payers: Payers,
     /// What streams and keys may take together. Where that has become less, it goes down in
     /// portions.
-    pub(super) bytes_max: usize,
+    pub(in crate::hub) bytes_max: usize,
     expiry: Wheel,
     /// Something is too old that the last turn did not come to.
     is_behind: bool,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for History {
 
 impl History {
     /// No streams.
-    pub(super) fn new(epochs: Epochs, bytes_max: usize) -> Self {
+    pub(in crate::hub) fn new(epochs: Epochs, bytes_max: usize) -> Self {
         Self {
             streams: Rows::default(),
             epochs,
@@ -72,7 +72,7 @@ impl History {
     }
 
     /// What all streams take.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::hub) fn bytes(&self) -> usize {
         self.payers.bytes()
     }
 
@@ -102,7 +102,7 @@ impl History {
     }
 
     /// Makes a stream the one that was used last.
-    pub(super) fn touch(&mut self, row: Id<Stream>, now: Tick) {
+    pub(in crate::hub) fn touch(&mut self, row: Id<Stream>, now: Tick) {
         self.streams[row].used = now;
         self.payers.renew(&mut self.streams, row);
     }
@@ -111,7 +111,7 @@ impl History {
 impl Hub {
     /// The stream of a channel with history, which begins if there is none. Publications are
     /// remembered for `ttl` seconds.
-    pub(super) fn stream_of(&mut self, home: Id<Home>, ttl: u32) -> Id<Stream> {
+    pub(in crate::hub) fn stream_of(&mut self, home: Id<Record>, ttl: u32) -> Id<Stream> {
         let now = self.context.now.tick;
         let row = self.homes.rows[home].stream;
         if row != Id::NONE {
@@ -130,8 +130,8 @@ impl Hub {
     }
 
     /// A channel got its first subscribers, or lost its last.
-    pub(super) fn note_audience(&mut self, home: Id<Home>) {
-        let Home { stream, ref members, .. } = self.homes.rows[home];
+    pub(in crate::hub) fn note_audience(&mut self, home: Id<Record>) {
+        let Record { stream, ref members, .. } = self.homes.rows[home];
         let is_heard = !members.is_empty();
         if stream != Id::NONE && self.history.streams[stream].is_heard != is_heard {
             self.history.change(stream, |stream| stream.is_heard = is_heard);
@@ -141,7 +141,12 @@ impl Hub {
     }
 
     /// Publishes into a stream, which remembers at most `size` publications.
-    pub(super) fn remember(&mut self, row: Id<Stream>, push: &Arc<Push>, size: usize) -> Position {
+    pub(in crate::hub) fn remember(
+        &mut self,
+        row: Id<Stream>,
+        push: &Arc<Push>,
+        size: usize,
+    ) -> Position {
         let now = self.context.now.tick;
         let push = Arc::clone(push);
         self.history.change(row, |stream| stream.append(push, now, size));
@@ -152,7 +157,7 @@ impl Hub {
     }
 
     /// Forgets what a channel remembers.
-    pub(super) fn forget_history(&mut self, channel: &ChannelName) {
+    pub(in crate::hub) fn forget_history(&mut self, channel: &ChannelName) {
         let Some(home) = self.homes.find(channel) else { return };
         let row = self.homes.rows[home].stream;
         if row != Id::NONE {
@@ -165,7 +170,7 @@ impl Hub {
 
     /// Takes from those who pay first until the rest fits: as many steps as there are publications
     /// in as many bytes as came. The stream of a channel that is in use does not end.
-    pub(super) fn enforce_history_budget(&mut self, in_use: Id<Stream>) {
+    pub(in crate::hub) fn enforce_history_budget(&mut self, in_use: Id<Stream>) {
         while self.history_bytes() > self.history.bytes_max {
             let Some((rank, row)) = self.history.payers.first() else { return };
             if rank == IDLE {
@@ -195,13 +200,13 @@ impl Hub {
     }
 
     /// What streams and the keys of publications take together.
-    pub(super) fn history_bytes(&self) -> usize {
+    pub(in crate::hub) fn history_bytes(&self) -> usize {
         self.history.bytes() + self.repeats.bytes()
     }
 
     /// A channel that has lost its history gets a publication which its stream will not have: if
     /// the history comes back, nobody may take the stream for whole. Returns whether there was one.
-    pub(super) fn forget_stream(&mut self, home: Option<Id<Home>>) -> bool {
+    pub(in crate::hub) fn forget_stream(&mut self, home: Option<Id<Record>>) -> bool {
         let stream = home.map_or(Id::NONE, |home| self.homes.rows[home].stream);
         if stream == Id::NONE {
             return false;
@@ -223,12 +228,12 @@ impl Hub {
     }
 
     /// Whether something is too old, or forgotten, that no turn came to yet.
-    pub(super) fn is_history_behind(&self) -> bool {
+    pub(in crate::hub) fn is_history_behind(&self) -> bool {
         self.history.is_behind
     }
 
     /// Forgets publications that are too old, and streams that nobody has used for long.
-    pub(super) fn expire_history(&mut self) {
+    pub(in crate::hub) fn expire_history(&mut self) {
         let now = self.context.now.tick;
         let (mut steps, mut most) = (STEPS_PER_TURN, FORGOTTEN_PER_TURN);
         let unfinished = std::mem::replace(&mut self.history.unfinished, Id::NONE);
@@ -274,7 +279,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn note_history(&self) {
+    pub(in crate::hub) fn note_history(&self) {
         self.context.metrics.history_bytes.set(self.history_bytes() as i64);
     }
 }

@@ -15,7 +15,7 @@ const GROUP_BITS: u32 = 10;
 
 /// The epochs of the streams that are still to come.
 #[derive(Debug)]
-pub(super) struct Epochs {
+pub(in crate::hub) struct Epochs {
     hasher: ahash::RandomState,
     /// How many streams of each group have ended.
     ended: Box<[u64]>,
@@ -23,14 +23,14 @@ pub(super) struct Epochs {
 
 impl Epochs {
     /// Epochs that a run with another seed does not have.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::hub) fn new(seed: u64) -> Self {
         let hasher =
             ahash::RandomState::with_seeds(seed, seed.rotate_left(16), !seed, seed.rotate_left(48));
         Self { hasher, ended: vec![0; GROUPS].into() }
     }
 
     /// The epoch that the channel's stream has if it begins now.
-    pub(super) fn next_of(&self, channel: &ChannelName) -> Epoch {
+    pub(in crate::hub) fn next_of(&self, channel: &ChannelName) -> Epoch {
         let hash = self.hasher.hash_one(channel.as_str());
         let ended = self.ended[group_of(hash)];
         // A permutation of the sum (splitmix64), which differs for each life of the channel.
@@ -41,14 +41,14 @@ impl Epochs {
     }
 
     /// A stream of the channel that had publications has ended: no later one is taken for it.
-    pub(super) fn end(&mut self, channel: &ChannelName) {
+    pub(in crate::hub) fn end(&mut self, channel: &ChannelName) {
         let group = group_of(self.hasher.hash_one(channel.as_str()));
         self.ended[group] += 1;
     }
 
     /// Channels may lose their history, and have other publications until they have one again: no
     /// stream that begins from here on is taken for one that somebody knows.
-    pub(super) fn end_all(&mut self) {
+    pub(in crate::hub) fn end_all(&mut self) {
         self.ended.iter_mut().for_each(|ended| *ended += 1);
     }
 }

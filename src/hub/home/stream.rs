@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::home::Home;
+use crate::hub::home::Record;
 use crate::hub::rows::Id;
 use crate::hub::{Place, Ranked};
 use crate::model::{Epoch, EpochClaim, HistoryFilter, Position, Publication, Push, Version};
@@ -13,16 +13,16 @@ use crate::wheel::Tick;
 const OVERHEAD_BYTES: usize = 256;
 
 /// What a stream without publications costs: itself, its channel's home and name, their places.
-pub(super) const STREAM_BYTES: usize = 512;
+pub(in crate::hub) const STREAM_BYTES: usize = 512;
 
 /// For so many publications a stream that forgets them keeps the room.
 const ROOM_KEPT: usize = 64;
 
 /// One life of a channel's stream. What it remembers has consecutive offsets up to the last.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::hub) struct Stream {
     /// The home row of its channel.
-    pub(super) home: Id<Home>,
+    pub(in crate::hub) home: Id<Record>,
     epoch: Epoch,
     last: u64,
     /// The newest state that its publications told.
@@ -30,11 +30,11 @@ pub(super) struct Stream {
     remembered: VecDeque<Remembered>,
     bytes: usize,
     /// When something last happened in it.
-    pub(super) used: Tick,
+    pub(in crate::hub) used: Tick,
     /// Whether its channel has subscribers.
-    pub(super) is_heard: bool,
+    pub(in crate::hub) is_heard: bool,
     /// The group of its namespace.
-    pub(super) group: u16,
+    pub(in crate::hub) group: u16,
     /// When it makes room for others.
     place: Place<Self>,
 }
@@ -49,17 +49,17 @@ impl Ranked for Stream {
 
 /// Publications of a stream that nobody asks for any more.
 #[derive(Debug)]
-pub(super) struct Forgotten(VecDeque<Remembered>);
+pub(in crate::hub) struct Forgotten(VecDeque<Remembered>);
 
 impl Forgotten {
     /// How many they are.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::hub) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Drops some of them, at most so many. Returns whether none is left.
-    pub(super) fn drop_some(&mut self, most: &mut u32) -> bool {
+    pub(in crate::hub) fn drop_some(&mut self, most: &mut u32) -> bool {
         let count = self.0.len().min(*most as usize);
         self.0.truncate(self.0.len() - count);
         *most -= count as u32;
@@ -81,8 +81,8 @@ impl Default for Stream {
 
 impl Stream {
     /// A stream without publications, of a home row's channel and the group of its namespace.
-    pub(super) fn new(
-        (home, group): (Id<Home>, u16),
+    pub(in crate::hub) fn new(
+        (home, group): (Id<Record>, u16),
         epoch: Epoch,
         is_heard: bool,
         now: Tick,
@@ -102,23 +102,23 @@ impl Stream {
     }
 
     /// Where it stands.
-    pub(super) fn position(&self) -> Position {
+    pub(in crate::hub) fn position(&self) -> Position {
         Position { offset: self.last, epoch: self.epoch }
     }
 
     /// The offset of the publication that comes next.
-    pub(super) fn next_offset(&self) -> u64 {
+    pub(in crate::hub) fn next_offset(&self) -> u64 {
         self.last + 1
     }
 
     /// Whether a newer state was published than the one that a publication tells.
-    pub(super) fn outdates(&self, publication: &Publication) -> bool {
+    pub(in crate::hub) fn outdates(&self, publication: &Publication) -> bool {
         let (new, last) = (publication.version(), &self.version);
         new.zip(last.as_deref()).is_some_and(|(new, last)| new.is_outdated(last))
     }
 
     /// Remembers the publication with the next offset, and forgets the oldest beyond `size`.
-    pub(super) fn append(&mut self, push: Arc<Push>, now: Tick, size: usize) {
+    pub(in crate::hub) fn append(&mut self, push: Arc<Push>, now: Tick, size: usize) {
         debug_assert!(push.offset() == self.next_offset(), "offsets are consecutive");
         self.last += 1;
         if let Some(version) = push.publication().and_then(|it| it.version()) {
@@ -132,7 +132,7 @@ impl Stream {
     }
 
     /// Forgets the oldest publication, and the room that so many would need again.
-    pub(super) fn forget_oldest(&mut self) {
+    pub(in crate::hub) fn forget_oldest(&mut self) {
         if let Some(oldest) = self.remembered.pop_front() {
             self.bytes -= cost(&oldest.push);
         }
@@ -144,7 +144,7 @@ impl Stream {
 
     /// Forgets what was remembered for `ttl` ticks or longer, at most so much of it; returns when
     /// the next will be.
-    pub(super) fn expire(&mut self, now: Tick, ttl: u32, most: &mut u32) -> Option<Tick> {
+    pub(in crate::hub) fn expire(&mut self, now: Tick, ttl: u32, most: &mut u32) -> Option<Tick> {
         while let Some(oldest) = self.remembered.front() {
             let due = oldest.since.plus(ttl);
             if due.is_after(now) || *most == 0 {
@@ -162,18 +162,18 @@ impl Stream {
     }
 
     /// Forgets every publication. Offsets go on. To drop many takes its time: they are returned.
-    pub(super) fn forget_all(&mut self) -> Forgotten {
+    pub(in crate::hub) fn forget_all(&mut self) -> Forgotten {
         self.bytes = 0;
         Forgotten(std::mem::take(&mut self.remembered))
     }
 
     /// How many publications it remembers.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::hub) fn len(&self) -> usize {
         self.remembered.len()
     }
 
     /// About how much memory it takes of what is for history: nothing while it is empty and heard.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::hub) fn bytes(&self) -> usize {
         if self.remembered.is_empty() && self.is_heard {
             return 0;
         }
@@ -183,7 +183,7 @@ impl Stream {
 
     /// Everything behind a position, if nothing of it is forgotten, and it is not more than
     /// `count_max` publications with `bytes_max` bytes of payload.
-    pub(super) fn missed(
+    pub(in crate::hub) fn missed(
         &self,
         (epoch, offset): (EpochClaim, u64),
         (now, ttl): (Tick, u32),
@@ -203,7 +203,7 @@ impl Stream {
     /// The publications that a filter asks for: at most `count_max` of them, and fewer when they
     /// are more than `bytes_max` bytes. The first is given however long it is, because nobody gets
     /// at those behind it otherwise. `None` if the position is of another stream.
-    pub(super) fn select(
+    pub(in crate::hub) fn select(
         &self,
         filter: &HistoryFilter,
         (now, ttl): (Tick, u32),

@@ -11,7 +11,7 @@ use crate::model::{ClientId, ClientInfo};
 
 /// The subscribers of one channel on all shards. Both tables find their keys in what they point to.
 #[derive(Debug, Default)]
-pub(super) struct Roll {
+pub(in crate::hub) struct Roll {
     clients: HashTable<Arc<ClientInfo>>,
     /// How many of them each user has that are not hidden, beside one of them or of those that
     /// were: statistics are asked for more often than lists.
@@ -25,7 +25,11 @@ pub(super) struct Roll {
 
 impl Roll {
     /// Adds a connection, which may be an exception. Returns false if it was there already.
-    pub(super) fn add(&mut self, info: Arc<ClientInfo>, exception: Option<Standing>) -> bool {
+    pub(in crate::hub) fn add(
+        &mut self,
+        info: Arc<ClientInfo>,
+        exception: Option<Standing>,
+    ) -> bool {
         let Self { clients, users, hasher, .. } = self;
         let hash_of = |info: &Arc<ClientInfo>| hasher.hash_one(info.client);
         let is_it = |other: &Arc<ClientInfo>| other.client == info.client;
@@ -49,7 +53,7 @@ impl Roll {
     }
 
     /// Others see something else of a connection, if it is there.
-    pub(super) fn inform(&mut self, info: Arc<ClientInfo>) {
+    pub(in crate::hub) fn inform(&mut self, info: Arc<ClientInfo>) {
         let hash = self.hasher.hash_one(info.client);
         if let Some(known) = self.clients.find_mut(hash, |known| known.client == info.client) {
             *known = info;
@@ -57,7 +61,7 @@ impl Roll {
     }
 
     /// Removes a connection, and says how it was an exception if it was one.
-    pub(super) fn remove(
+    pub(in crate::hub) fn remove(
         &mut self,
         client: ClientId,
     ) -> Option<(Arc<ClientInfo>, Option<Standing>)> {
@@ -80,22 +84,22 @@ impl Roll {
     }
 
     /// How many connections are on it, hidden ones among them.
-    pub(super) fn clients(&self) -> usize {
+    pub(in crate::hub) fn clients(&self) -> usize {
         self.clients.len()
     }
 
     /// How many connections are on it that are not hidden.
-    pub(super) fn listed(&self) -> usize {
+    pub(in crate::hub) fn listed(&self) -> usize {
         self.clients.len() - self.hidden
     }
 
     /// How many different users are on it that are not hidden.
-    pub(super) fn users(&self) -> usize {
+    pub(in crate::hub) fn users(&self) -> usize {
         self.users.len()
     }
 
     /// All of them that are not hidden.
-    pub(super) fn list(&self) -> Vec<Arc<ClientInfo>> {
+    pub(in crate::hub) fn list(&self) -> Vec<Arc<ClientInfo>> {
         let is_hidden = |info: &Arc<ClientInfo>| {
             self.exceptions.get(&info.client).is_some_and(|standing| standing.is_hidden)
         };

@@ -13,16 +13,16 @@
 
 use std::collections::HashMap;
 
+use crate::hub::home::stream::Stream;
 use crate::hub::rows::{Id, Rows};
-use crate::hub::stream::Stream;
 use crate::hub::{Ranked, Ranks, SIZES, size_rank};
 use crate::model::ChannelName;
 
 /// What a channel may remember without paying before others that remember more.
-pub(super) const SHARE_BYTES: usize = 8 << 10;
+pub(in crate::hub) const SHARE_BYTES: usize = 8 << 10;
 
 /// The rank of streams that remember nothing and that nobody hears.
-pub(super) const IDLE: u8 = 0;
+pub(in crate::hub) const IDLE: u8 = 0;
 
 /// The rank of small streams that somebody hears, in their namespace.
 const HEARD: u8 = 1;
@@ -31,7 +31,7 @@ const HEARD: u8 = 1;
 const UNHEARD: u8 = 2;
 
 /// The lowest rank of large streams; it and those above are powers of two.
-pub(super) const LARGE: u8 = SHARE_BYTES.ilog2() as u8;
+pub(in crate::hub) const LARGE: u8 = SHARE_BYTES.ilog2() as u8;
 
 const _: () = assert!(SHARE_BYTES.is_power_of_two() && LARGE > UNHEARD, "ranks are distinct");
 
@@ -45,7 +45,7 @@ struct Group {
 
 /// All streams in the order in which they pay.
 #[derive(Debug, Default)]
-pub(super) struct Payers {
+pub(in crate::hub) struct Payers {
     bytes: usize,
     /// Those that are idle or large.
     others: Ranks<Stream, SIZES>,
@@ -57,12 +57,12 @@ pub(super) struct Payers {
 
 impl Payers {
     /// What all streams take.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::hub) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The group of a channel's namespace.
-    pub(super) fn group_of(&mut self, channel: &ChannelName) -> u16 {
+    pub(in crate::hub) fn group_of(&mut self, channel: &ChannelName) -> u16 {
         let personal = channel.user().map_or("", |_| "#");
         let name = channel.namespace().unwrap_or(personal);
         if let Some(&number) = self.numbers.get(name) {
@@ -77,7 +77,12 @@ impl Payers {
     }
 
     /// A stream has begun, or takes another number of bytes than before, or is heard or no longer.
-    pub(super) fn settle(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>, before: usize) {
+    pub(in crate::hub) fn settle(
+        &mut self,
+        streams: &mut Rows<Stream>,
+        row: Id<Stream>,
+        before: usize,
+    ) {
         let stream = &mut streams[row];
         let (group, after) = (usize::from(stream.group), stream.bytes());
         let was = stream.place().rank();
@@ -108,7 +113,7 @@ impl Payers {
     }
 
     /// A stream ends.
-    pub(super) fn remove(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
+    pub(in crate::hub) fn remove(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
         let Stream { group, .. } = streams[row];
         let bytes = streams[row].bytes();
         self.bytes -= bytes;
@@ -127,7 +132,7 @@ impl Payers {
     }
 
     /// Makes a stream the one that was used last.
-    pub(super) fn renew(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
+    pub(in crate::hub) fn renew(&mut self, streams: &mut Rows<Stream>, row: Id<Stream>) {
         let group = usize::from(streams[row].group);
         match streams[row].place().rank() {
             Some(HEARD | UNHEARD) => self.groups[group].small.renew(streams, row),
@@ -136,7 +141,7 @@ impl Payers {
     }
 
     /// Who pays first, and its rank.
-    pub(super) fn first(&self) -> Option<(u8, Id<Stream>)> {
+    pub(in crate::hub) fn first(&self) -> Option<(u8, Id<Stream>)> {
         let large = self.others.first().filter(|&(rank, _)| rank >= LARGE);
         let idle = self.others.oldest(IDLE).map(|row| (IDLE, row));
         let is_more = |(rank, _): &(u8, Id<Stream>)| Some(*rank) >= size_rank(self.idle_bytes);
@@ -157,7 +162,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::hub::stream::STREAM_BYTES;
+    use crate::hub::home::stream::STREAM_BYTES;
     use crate::hub::{Hub, Site};
     use crate::mesh::{Envelope, Homes};
     use crate::metrics::ShardMetrics;
