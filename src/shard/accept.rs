@@ -112,9 +112,14 @@ impl Admission {
         self.waiting.push_back((row, generation));
     }
 
-    /// Whether nobody is half open.
-    pub(super) fn is_idle(&self) -> bool {
-        self.half_open_count == 0 && self.half_open.is_empty()
+    /// Whether so many are half open, as far as is counted here.
+    pub(super) fn has_half_open(&self, count: usize) -> bool {
+        self.half_open_count == count && (count > 0 || self.half_open.is_empty())
+    }
+
+    /// Those whose request waits until more handshakes are due.
+    pub(super) fn waiting(&self) -> &VecDeque<(u32, u32)> {
+        &self.waiting
     }
 
     /// Nobody is left.
@@ -272,7 +277,7 @@ impl<N: Net> Shard<N> {
         self.admission.spare = spare();
     }
 
-    fn is_half_open(&self, row: u32, generation: u32) -> bool {
+    pub(super) fn is_half_open(&self, row: u32, generation: u32) -> bool {
         self.sockets[row as usize].state == State::Handshake
             && self.hub.client_id(row).generation == generation
     }

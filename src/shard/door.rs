@@ -18,7 +18,9 @@ use crate::model::Variant;
 use crate::shard::half::{Early, Half};
 use crate::shard::life::first_ping;
 use crate::shard::report::TokenFault;
-use crate::shard::socket::{FIRST_PING_DUE, IS_COUNTED, IS_ECHO, PEER_CLOSED, State};
+use crate::shard::socket::{
+    FIRST_PING_DUE, IS_ADMITTED, IS_COUNTED, IS_ECHO, IS_READY, PEER_CLOSED, State,
+};
 use crate::shard::verify::Unverified;
 use crate::shard::visitor::INVALID_TOKEN;
 use crate::shard::{Net, Shard};
@@ -193,6 +195,10 @@ impl<N: Net> Shard<N> {
         crate::http::write_response(refusal, &mut response);
         let socket = &mut self.sockets[row as usize];
         socket.set(PEER_CLOSED, true);
+        if !socket.is(IS_ADMITTED) {
+            // It may stand among those whose request waits, where nobody looks for it any more.
+            socket.set(IS_READY, false);
+        }
         // A response that does not fit an empty socket buffer has no reader.
         let _ = self.net.send(socket.fd, &response);
         self.net.shutdown_write(socket.fd);

@@ -9,7 +9,7 @@
 use crate::http::handshake::Accepted;
 use crate::http::{About, Refusal};
 use crate::hub::{Cause, Id, Place, Ranked, Ranks, Rows, SIZES, size_rank};
-use crate::shard::socket::State;
+use crate::shard::socket::{Socket, State};
 use crate::shard::{Net, Shard};
 use crate::wheel::Tick;
 use crate::ws::close::CloseCode;
@@ -140,6 +140,25 @@ pub(super) struct Halves {
     ranks: Ranks<Kept, SIZES>,
     /// How much memory all of them take.
     held: Held,
+}
+
+impl Halves {
+    /// Whether each is of a connection that knows of it, and counted.
+    pub(super) fn audit(&self, sockets: &[Socket]) -> Result<(), String> {
+        let (mut count, mut held) = (0, 0);
+        for (row, socket) in (0..).zip(sockets).filter(|(_, it)| it.half != Id::NONE) {
+            let kept = self.rows.get(socket.half).filter(|kept| kept.connection == row);
+            let Some(kept) = kept else {
+                return Err(format!("connection {row} has what is half read of another"));
+            };
+            count += 1;
+            held += kept.half.held().sum();
+        }
+        if (count, held) == (self.rows.len(), self.held.sum()) {
+            return Ok(());
+        }
+        Err(format!("{held} bytes are half read of {count}, and others are counted"))
+    }
 }
 
 impl<N: Net> Shard<N> {

@@ -16,6 +16,7 @@
 
 mod accept;
 mod answers;
+mod audit;
 mod configure;
 mod door;
 mod drain;
@@ -48,7 +49,7 @@ use crate::settings::ShardSettings;
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
 use crate::shard::half::{Commands, Halves};
-use crate::shard::socket::{Socket, State};
+use crate::shard::socket::Socket;
 use crate::sys::{Complaints, ring};
 use crate::token::Authority;
 use crate::wheel::{Tick, Wheel};
@@ -203,26 +204,6 @@ impl<N: Net> Shard<N> {
             net,
             work,
         }
-    }
-
-    /// What is left of connections, commands and answers, by what it is: nothing where all are gone
-    /// and what is remembered for a while is forgotten.
-    pub fn remains(&self) -> Vec<&'static str> {
-        let Work { ready, paused, unverified, farewells, .. } = &self.work;
-        let Work { held, parked, answers, failures, .. } = &self.work;
-        let parts = [
-            ("the hub", self.hub.is_empty()),
-            ("sockets", self.sockets.iter().all(|socket| socket.state == State::Free)),
-            ("what is half read", self.halves.rows.is_empty()),
-            ("timers", self.wheel.is_empty()),
-            ("half-open connections", self.admission.is_idle()),
-            ("connections to read", ready.is_empty() && paused.is_empty()),
-            ("tokens", unverified.is_empty()),
-            ("farewells", farewells.is_empty()),
-            ("envelopes", parked.is_empty() && held.iter().all(Option::is_none)),
-            ("answers", answers.iter().all(Answers::is_empty) && failures.is_empty()),
-        ];
-        parts.into_iter().filter(|&(_, is_empty)| !is_empty).map(|(what, _)| what).collect()
     }
 }
 
