@@ -25,9 +25,11 @@ const CLIENTS_MAX: usize = 12;
 const ROUNDS_MAX: usize = 2_000;
 
 /// What some tens of seeds must meet.
-pub(crate) const SITUATIONS: [&str; 21] = [
+pub(crate) const SITUATIONS: [&str; 24] = [
     "all have left",
+    "closed: 1002",
     "closed: 1008",
+    "closed: 1009",
     "closed: 1013",
     "closed: 3001",
     "closed: 3005",
@@ -46,6 +48,7 @@ pub(crate) const SITUATIONS: [&str; 21] = [
     "refused: 429",
     "refused: 503",
     "sent away",
+    "told anew",
     "unsubscribed: 2500",
 ];
 
@@ -56,6 +59,10 @@ pub(crate) struct Course {
     positions: Vec<HashMap<Channel, (String, u64)>>,
     /// When the tokens of users were revoked last.
     revoked: HashMap<usize, u64>,
+    /// Whether backends dawdle at times.
+    has_jams: bool,
+    /// Whether shards are told other settings.
+    is_told_anew: bool,
 }
 
 impl Course {
@@ -67,9 +74,10 @@ impl Course {
     /// The same, with something wrong in it.
     pub(crate) fn with(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let shards = 1 + Random::new(seed).below(3);
-        let world = World::new(seed, shards, setup::seeded);
+        let mut world = World::new(seed, shards, setup::seeded);
+        let (has_jams, is_told_anew) = (world.random.chance(30), world.random.chance(30));
         world.kernel.borrow_mut().sabotage = sabotage;
-        Self { world, positions: Vec::new(), revoked: HashMap::new() }
+        Self { world, positions: Vec::new(), revoked: HashMap::new(), has_jams, is_told_anew }
     }
 
     /// All of it; returns what it met.
@@ -93,6 +101,7 @@ impl Course {
             }
         }
         self.drain();
+        self.check_ends();
         self.world.coverage
     }
 
@@ -123,7 +132,7 @@ impl Course {
                 let millis = world.random.pick(&[1, 40, 300]);
                 world.pass(millis);
             }
-            96 if world.random.chance(40) => self.dismiss(),
+            96 => self.interfere(),
             _ => world.pass(2),
         }
     }
@@ -148,7 +157,8 @@ impl Course {
         let second = world.second();
         let seconds = world.random.pick(&[2, 4, 600, 600]);
         let issued = second - world.random.pick(&[0, 0, 0, 1, 5]);
-        let shown = user.map(|user| token(user, issued, seconds));
+        let is_costly = world.random.chance(40);
+        let shown = user.map(|user| token(user, (issued, seconds), is_costly));
         let mut joins: Vec<_> = ROOMS.filter(|_| world.random.chance(50)).collect();
         match dialect {
             Dialect::Echo => joins.clear(),
@@ -168,8 +178,10 @@ impl Course {
             joins,
             answers: world.random.chance(85),
             says_goodbye: world.random.chance(80),
+            is_hasty: world.random.chance(30),
         };
         let capacity = world.random.pick(&[300, 3_000, 200_000, 200_000]);
+        let is_hasty = nature.is_hasty;
         let Some(index) = world.connect(nature, capacity) else { return };
         let pace = world.random.pick(&PACES);
         let client = &mut world.clients[index];
@@ -179,6 +191,9 @@ impl Course {
             && let Some(positions) = self.positions.pop()
         {
             client.peer.positions = positions;
+        } else if is_hasty && dialect == Dialect::Raw {
+            client.peer.send(format!("{index} 0").as_bytes());
+            client.said = 1;
         }
     }
 
@@ -193,6 +208,9 @@ impl Course {
         if world.random.chance(15) {
             client.pace = world.random.pick(&PACES);
         }
+        if world.random.chance(2) {
+            return client.peer.break_rules();
+        }
         let channel = ROOMS.start + world.random.below(ROOMS.len() + 1);
         match (client.peer.dialect(), world.random.below(4)) {
             (Dialect::Raw, _) => {
@@ -206,7 +224,10 @@ impl Course {
             }
             (_, 0) => client.peer.unsubscribe(channel, &world.ledger),
             (_, 1) => client.peer.subscribe(channel, &world.ledger),
-            _ => client.peer.publish(TALK, &mut world.ledger),
+            _ => {
+                let count = world.random.pick(&[1, 1, 30]);
+                client.peer.publish(TALK, count, &mut world.ledger);
+            }
         }
     }
 
@@ -235,6 +256,22 @@ impl Course {
         let positions = std::mem::take(&mut client.peer.positions);
         if client.peer.dialect().is_managed() {
             self.positions.push(positions);
+        }
+    }
+
+    /// Operators and backends do something.
+    fn interfere(&mut self) {
+        let world = &mut self.world;
+        let now = world.kernel.borrow().now;
+        match world.random.below(20) {
+            0..8 => self.dismiss(),
+            8 if self.has_jams => world.jammed_until = now + 300_000_000,
+            9 if self.is_told_anew => {
+                let settings = setup::seeded(&mut world.random);
+                world.configure(settings);
+                world.coverage.note("told anew");
+            }
+            _ => {}
         }
     }
 
@@ -269,6 +306,7 @@ impl Course {
     }
 
     fn be_eager(&mut self) {
+        self.world.jammed_until = 0;
         self.world.kernel.borrow_mut().is_calm = true;
         for client in &mut self.world.clients {
             client.pace = None;
@@ -299,6 +337,7 @@ impl Course {
             |channel: &Channel| self.world.ledger.tracks[*channel].kind == Kind::Remembered;
         for channel in ROOMS.filter(is_kept).collect::<Vec<_>>() {
             let command = Command::Presence { channel: self.world.name(channel) };
+            let before = self.there();
             let number = self.world.command(0, command, None);
             while !self.world.outcomes.contains_key(&number) {
                 self.world.pass(1);
@@ -306,6 +345,11 @@ impl Course {
             let Some(Outcome::Presence(list)) = self.world.outcomes.remove(&number) else {
                 panic!("another answer")
             };
+            self.world.pass(5);
+            if before != self.there() {
+                // Somebody's time was over.
+                continue;
+            }
             let told: HashSet<_> = list.iter().map(|info| info.client.to_string()).collect();
             let clients = self.world.clients.iter().filter(|client| !client.is_gone);
             let there: Vec<_> =
@@ -357,6 +401,16 @@ impl Course {
         self.world.forget();
         self.world.check_empty();
         self.world.coverage.note("all have left");
+    }
+
+    /// Backends have heard of every end what its client has.
+    fn check_ends(&self) {
+        for (index, client) in self.world.clients.iter().enumerate() {
+            let told = self.world.codes.get(&client.peer.client);
+            if let (Stage::Closed(code), Some(told)) = (client.peer.stage, told) {
+                assert_eq!(*told, code, "how client {index} has ended\n{client:#?}");
+            }
+        }
     }
 
     /// The edge is told to end: everybody is sent away, and shards end when all are gone.

@@ -18,7 +18,8 @@ fn break_off(world: &mut World, dialect: Dialect, says: bool, at: usize) -> bool
         Dialect::Json | Dialect::Protobuf => ("/connection/websocket", vec![ROOM, TALK]),
     };
     let (path, token) = (path.to_owned(), String::new());
-    let nature = Nature { dialect, path, token, joins, answers: true, says_goodbye: true };
+    let nature =
+        Nature { dialect, path, token, joins, answers: true, says_goodbye: true, is_hasty: false };
     world.clients.clear();
     let index = world.connect(nature, 100_000).expect("somebody listens");
     // It has its own way to speak here.
@@ -33,7 +34,7 @@ fn break_off(world: &mut World, dialect: Dialect, says: bool, at: usize) -> bool
                     client.said += 1;
                 }
                 Dialect::Echo => client.peer.send(&[b'e'; 200]),
-                _ => client.peer.publish(TALK, &mut world.ledger),
+                _ => client.peer.publish(TALK, 1, &mut world.ledger),
             }
         }
         let output = client.peer.take_output();

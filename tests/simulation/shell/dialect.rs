@@ -88,9 +88,9 @@ pub(crate) fn greeting(path: &str, dialect: Dialect) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A frame of a client.
-pub(crate) fn masked(opcode: u8, payload: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
+/// A frame of a client, with this first byte.
+pub(crate) fn masked(first: u8, payload: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut frame = vec![first];
     match payload.len() {
         short @ ..126 => frame.push(0x80 | short as u8),
         long => {
@@ -154,6 +154,11 @@ fn in_json(id: u32, ask: &Ask<'_>) -> Value {
             json!({"id": id, "publish": {"channel": channel, "data": data}})
         }
     }
+}
+
+/// Several commands in one message.
+pub(crate) fn joined(dialect: Dialect, commands: &[Vec<u8>]) -> Vec<u8> {
+    commands.join(&b"\n"[..usize::from(dialect == Dialect::Json)])
 }
 
 /// The answer to a ping.

@@ -31,7 +31,15 @@ fn client(world: &mut World, dialect: Dialect, answers: bool) -> usize {
         Dialect::Json | Dialect::Protobuf => "/connection/websocket",
     };
     let (path, token) = (path.to_owned(), String::new());
-    let nature = Nature { dialect, path, token, joins: vec![], answers, says_goodbye: true };
+    let nature = Nature {
+        dialect,
+        path,
+        token,
+        joins: vec![],
+        answers,
+        says_goodbye: true,
+        is_hasty: false,
+    };
     let index = world.connect(nature, 100_000).expect("somebody listens");
     for _ in 0..20 {
         world.pass(1);
@@ -128,6 +136,7 @@ fn first_pings_are_spread() {
         joins: vec![],
         answers: true,
         says_goodbye: true,
+        is_hasty: false,
     };
     for _ in 0..200 {
         world.connect(nature.clone(), 1000).expect("somebody listens");

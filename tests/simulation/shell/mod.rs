@@ -12,6 +12,7 @@ mod heartbeat;
 mod kernel;
 mod ledger;
 mod peer;
+mod regression;
 mod setup;
 mod wire;
 mod world;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::dialect::{
-    Ask, Dialect, Subscribed, Told, command, frame, greeting, masked, pong, told,
+    Ask, Dialect, Subscribed, Told, command, frame, greeting, joined, masked, pong, told,
 };
 use super::ledger::{Channel, Fault, Kind, Ledger, Verdict, View};
 use crate::random::Random;
@@ -13,6 +13,7 @@ const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
 
 /// Where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(crate) struct Nature {
     pub(crate) answers: bool,
     /// Whether it answers a close frame.
     pub(crate) says_goodbye: bool,
+    /// Whether it says what comes after its handshake before that is answered.
+    pub(crate) is_hasty: bool,
 }
 
 /// A client.
@@ -75,6 +78,8 @@ pub(crate) struct Peer {
     asked: HashMap<u32, Asked>,
     last_id: u32,
     echoes: VecDeque<Vec<u8>>,
+    /// Pings of its own that were not answered.
+    pings: u32,
     random: Random,
 }
 
@@ -84,7 +89,7 @@ impl Peer {
         let output = greeting(&nature.path, nature.dialect);
         let everyone = ledger.tracks.len() - 1;
         let floors = (0..=everyone).map(|channel| (channel, ledger.handled(channel))).collect();
-        Self {
+        let mut peer = Self {
             nature,
             stage: Stage::Greeting,
             views: BTreeMap::new(),
@@ -98,8 +103,18 @@ impl Peer {
             asked: HashMap::new(),
             last_id: 0,
             echoes: VecDeque::new(),
+            pings: 0,
             random: Random::new(seed),
+        };
+        if peer.nature.is_hasty && peer.nature.dialect.is_managed() {
+            peer.ask_to_connect();
         }
+        peer
+    }
+
+    fn ask_to_connect(&mut self) {
+        let token = self.nature.token.clone();
+        self.ask(Asked::Connect, &Ask::Connect(&token));
     }
 
     /// How it speaks.
@@ -119,11 +134,33 @@ impl Peer {
 
     /// Whether it waits for nothing.
     pub(crate) fn is_answered(&self) -> bool {
-        self.asked.is_empty() && self.echoes.is_empty()
+        self.asked.is_empty() && self.echoes.is_empty() && self.pings == 0
     }
 
+    /// Says a message or a control frame. A message may come in two frames, with a ping between.
     fn say(&mut self, opcode: u8, payload: &[u8]) {
-        let frame = masked(opcode, payload, &mut self.random);
+        let is_message = opcode < 8;
+        if !is_message || !self.random.chance(20) {
+            return self.say_frame(0x80 | opcode, payload);
+        }
+        let (first, second) = payload.split_at(self.random.below(payload.len() + 1));
+        self.say_frame(opcode, first);
+        if self.random.chance(30) {
+            self.pings += 1;
+            self.say_frame(PING, b"?");
+        }
+        self.say_frame(0x80, second);
+    }
+
+    fn say_frame(&mut self, first: u8, payload: &[u8]) {
+        let frame = masked(first, payload, &mut self.random);
+        self.output.extend(frame);
+    }
+
+    /// Says what no server takes: a frame without a mask, or one that is too long.
+    pub(crate) fn break_rules(&mut self) {
+        let frames = [&[0x81, 1, b'?'][..], &[0x81, 0xfe, 0xff, 0xff, 0, 0, 0, 0]];
+        let frame = self.random.pick(&frames);
         self.output.extend(frame);
     }
 
@@ -141,10 +178,14 @@ impl Peer {
     }
 
     fn ask(&mut self, asked: Asked, ask: &Ask<'_>) {
+        let (opcode, payload) = self.command(asked, ask);
+        self.say(opcode, &payload);
+    }
+
+    fn command(&mut self, asked: Asked, ask: &Ask<'_>) -> (u8, Vec<u8>) {
         self.last_id += 1;
         self.asked.insert(self.last_id, asked);
-        let (opcode, payload) = command(self.nature.dialect, self.last_id, ask);
-        self.say(opcode, &payload);
+        command(self.nature.dialect, self.last_id, ask)
     }
 
     /// Subscribes, unless that is asked for or there already.
@@ -170,11 +211,17 @@ impl Peer {
         }
     }
 
-    /// Says something in a channel.
-    pub(crate) fn publish(&mut self, channel: Channel, ledger: &mut Ledger) {
-        let size = self.random.pick(&[0, 10, 500]);
-        let (_, payload) = ledger.publish(channel, size);
-        self.ask(Asked::Publish, &Ask::Publish(&ledger.tracks[channel].name, &payload));
+    /// Says something in a channel, as often as that, in one message.
+    pub(crate) fn publish(&mut self, channel: Channel, count: usize, ledger: &mut Ledger) {
+        let mut commands = Vec::with_capacity(count);
+        for _ in 0..count {
+            let size = self.random.pick(&[0, 10, 300]);
+            let (_, payload) = ledger.publish(channel, size);
+            let ask = Ask::Publish(&ledger.tracks[channel].name, &payload);
+            commands.push(self.command(Asked::Publish, &ask).1);
+        }
+        let opcode = if self.nature.dialect == Dialect::Json { 1 } else { 2 };
+        self.say(opcode, &joined(self.nature.dialect, &commands));
     }
 
     /// Some bytes have come.
@@ -212,8 +259,9 @@ impl Peer {
         }
         if self.nature.dialect.is_managed() {
             self.stage = Stage::Connecting;
-            let token = self.nature.token.clone();
-            self.ask(Asked::Connect, &Ask::Connect(&token));
+            if !self.nature.is_hasty {
+                self.ask_to_connect();
+            }
             return Ok(true);
         }
         self.stage = Stage::Open;
@@ -249,6 +297,10 @@ impl Peer {
                 Ok(())
             }
             PING => Ok(()),
+            PONG if payload == b"?" && self.pings > 0 => {
+                self.pings -= 1;
+                Ok(())
+            }
             TEXT | BINARY => match self.nature.dialect {
                 Dialect::Raw => self.hear_publication(payload, None, ledger),
                 Dialect::Echo if self.echoes.pop_front().as_deref() == Some(payload) => Ok(()),

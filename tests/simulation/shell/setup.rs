@@ -1,7 +1,7 @@
 //! How an edge of the simulation is set: real shards, small limits, short deadlines.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tidegate::model::{Namespace, Namespaces, Permission};
@@ -12,7 +12,7 @@ use tidegate::ws::Limits;
 use super::ledger::Kind;
 use crate::random::Random;
 
-/// The key of all tokens.
+/// A key of tokens that are verified at once; others wait for their turn.
 const SECRET: &[u8] = b"a secret of the simulation, long enough";
 
 /// How many users there are: their channels come first.
@@ -108,13 +108,20 @@ pub(crate) fn seeded(random: &mut Random) -> ShardSettings {
 
 /// What verifies the tokens of [`token`].
 pub(crate) fn authority() -> Arc<Authority> {
-    let verifier = Verifier::new(Keys::new(vec![Key::from_secret(SECRET)]), Rules::default());
+    let public = Key::from_pem(include_str!("../../keys/p256.public.pem")).expect("a key");
+    let keys = Keys::new(vec![Key::from_secret(SECRET), public]);
+    let verifier = Verifier::new(keys, Rules::default());
     Arc::new(Authority::new(verifier, Revocations::new(86_400)))
 }
 
-/// A token of a user, made in a second and good for some more.
-pub(crate) fn token(user: usize, second: u64, seconds: u64) -> String {
+/// A token of a user, made in a second and good for some more; one that costs much or little.
+pub(crate) fn token(user: usize, (second, seconds): (u64, u64), is_costly: bool) -> String {
+    static COSTLY: LazyLock<Signer> = LazyLock::new(|| {
+        Signer::from_pem(include_str!("../../keys/p256.private.pem")).expect("a key")
+    });
+    static CHEAP: LazyLock<Signer> = LazyLock::new(|| Signer::from_secret(SECRET));
+    let signer = if is_costly { &COSTLY } else { &CHEAP };
     let expires = second + seconds;
     let claims = format!(r#"{{"sub":"u{user}","iat":{second},"exp":{expires}}}"#);
-    Signer::from_secret(SECRET).sign(claims.as_bytes()).expect("claims are JSON")
+    signer.sign(claims.as_bytes()).expect("claims are JSON")
 }

@@ -42,6 +42,8 @@ pub(crate) struct Client {
     /// How much it reads at once, and how much of what it says arrives at once; all if it is eager.
     pub(crate) pace: Option<(usize, usize)>,
     pub(crate) is_gone: bool,
+    /// How the server's half has ended, if it has.
+    pub(crate) end: Option<End>,
     /// How many messages it has sent.
     pub(crate) said: u64,
 }
@@ -68,6 +70,10 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) coverage: Coverage,
     pub(crate) settings: Arc<ShardSettings>,
+    /// What may be half read, and what may be held for all, whichever settings are in force.
+    bounds: (usize, usize),
+    /// Until then backends hear nothing.
+    pub(crate) jammed_until: u64,
     pub(crate) drain: Arc<Drain>,
     shards: Vec<Shard<Wired>>,
     turns: Vec<Turn>,
@@ -83,6 +89,8 @@ pub(crate) struct World {
     /// Who is connected as backends hear it, and how many messages of each client they heard.
     connected: HashSet<ClientId>,
     heard: HashMap<u64, u64>,
+    /// How connections ended as backends hear it.
+    pub(crate) codes: HashMap<String, u16>,
 }
 
 impl World {
@@ -123,7 +131,9 @@ impl World {
             ledger: Ledger::new(setup::channels()),
             clients: Vec::new(),
             coverage: Coverage::default(),
+            bounds: (settings.half_bytes_max, settings.hub.memory_max),
             settings,
+            jammed_until: 0,
             drain,
             metrics,
             requests: HashMap::new(),
@@ -132,6 +142,7 @@ impl World {
             has_left,
             connected: HashSet::new(),
             heard: HashMap::new(),
+            codes: HashMap::new(),
         }
     }
 
@@ -145,7 +156,8 @@ impl World {
         let shard = self.random.below(self.shards.len());
         let wire = self.kernel.borrow_mut().connect(shard, capacity)?;
         let peer = Peer::new(nature, &self.ledger, self.random.next());
-        let client = Client { peer, wire, user: None, pace: None, is_gone: false, said: 0 };
+        let client =
+            Client { peer, wire, user: None, pace: None, is_gone: false, end: None, said: 0 };
         self.clients.push(client);
         Some(self.clients.len() - 1)
     }
@@ -173,14 +185,15 @@ impl World {
 
     /// What holds whatever clients do.
     fn check_bounds(&self, shard: usize) {
+        self.shards[shard].audit().unwrap_or_else(|fault| panic!("shard {shard}: {fault}"));
         let metrics = &self.metrics[shard];
         let half = [&metrics.head_bytes, &metrics.half_bytes, &metrics.commands_parked_bytes];
         let half: i64 = half.iter().map(|gauge| gauge.value()).sum();
         let limit = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
-        assert!(half <= limit(self.settings.half_bytes_max), "{half} bytes half read");
+        assert!(half <= limit(self.bounds.0), "{half} bytes half read");
         let held = metrics.log_bytes.value() + metrics.outbox_bytes.value();
         let is_idle = self.turns[shard] == Turn::Idle;
-        let is_within = held <= limit(self.settings.hub.memory_max);
+        let is_within = held <= limit(self.bounds.1);
         assert!(!is_idle || is_within, "{held} bytes in logs and outboxes");
     }
 
@@ -232,6 +245,7 @@ impl World {
         kernel.carry(client.wire, arrives);
         let is_over = matches!(client.peer.stage, Stage::Closed(_) | Stage::Refused(_));
         let may_leave = is_over && client.pace.is_none() && kernel.is_carried(client.wire);
+        client.end = end;
         if end.is_some() || may_leave && self.random.chance(20) {
             client.is_gone = true;
             kernel.leave(client.wire);
@@ -299,6 +313,17 @@ impl World {
         number
     }
 
+    /// Shards are told other settings.
+    pub(crate) fn configure(&mut self, settings: ShardSettings) {
+        let (half, held) = &mut self.bounds;
+        *half = settings.half_bytes_max.max(*half);
+        *held = settings.hub.memory_max.max(*held);
+        self.settings = Arc::new(settings);
+        for queue in &mut self.unsent[1] {
+            queue.push_back(Envelope::Configure(Arc::clone(&self.settings)));
+        }
+    }
+
     /// Backends send what there is room for and hear what there is.
     pub(crate) fn ask_and_hear(&mut self) {
         for asker in 0..self.askers.len() {
@@ -313,6 +338,9 @@ impl World {
                     }
                 }
                 link.ring();
+            }
+            if self.jammed_until > self.kernel.borrow().now {
+                continue;
             }
             for queue in 0..self.shards.len() {
                 while let Some(outbound) = self.askers[asker].inbox.receive(queue) {
@@ -355,6 +383,7 @@ impl World {
             EventKind::Disconnected { code } => {
                 let was_connected = self.connected.remove(&event.client);
                 assert!(was_connected || self.is_lossy(), "an end without a beginning");
+                self.codes.insert(event.client.to_string(), code);
                 self.coverage.note(format!("disconnected: {code}"));
             }
             EventKind::Message { payload, .. } => {

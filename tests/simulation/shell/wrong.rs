@@ -24,7 +24,8 @@ fn judge(dialect: Dialect, told: impl Fn(&mut Told)) -> Verdict {
     }
     let joins = vec![LOBBY];
     let (path, token) = ("/".to_owned(), String::new());
-    let nature = Nature { dialect, path, token, joins, answers: true, says_goodbye: true };
+    let nature =
+        Nature { dialect, path, token, joins, answers: true, says_goodbye: true, is_hasty: false };
     let mut peer = Peer::new(nature, &ledger, 1);
     peer.hear(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &mut ledger)?;
     if dialect == Dialect::Json {
