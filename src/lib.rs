@@ -113,7 +113,7 @@
 //! 2. *Decode* ([`protocol::decode_parts`]). Topic, payload and meta become a
 //!    [`model::Command`]. The payload is copied once, behind the header of the one WebSocket
 //!    frame that every subscriber will share ([`model::Publication`]).
-//! 3. *Route* (`ingest/route.rs`). The command goes onto the link to the channel's home; shards
+//! 3. *Route* (`mesh/requester.rs`). The command goes onto the link to the channel's home; shards
 //!    are woken once for the batch. A broadcast to many channels goes in parts. If the link is
 //!    full, in messages, bytes or channels, nothing more is read from any socket.
 //! 4. *Publish* (`hub/publish.rs`). The home passes a reference to each shard that has

@@ -16,13 +16,14 @@ use axum::response::{IntoResponse, Response};
 use tokio::task::yield_now;
 
 use crate::api::Access;
-use crate::api::answers::{Gathered, RequestError, Settled};
+use crate::api::answers::{RequestError, Settled};
 use crate::api::batch::{handle_batch, handle_lines};
 use crate::api::error::ApiError;
 use crate::api::head::{check_page, read_body};
 use crate::api::process;
 use crate::api::replies::Bounded;
 use crate::api::router::Shared;
+use crate::mesh::Gathered;
 use crate::metrics::{ApiMetrics, Counter};
 use crate::model::{ChannelName, ClientError, Command, CommandError};
 use crate::protocol::http_api::{

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::api::answers::{RequestError, Settled};
 use crate::api::backend::{Asked, Failure, read, reply, requests, split};
@@ -114,8 +114,8 @@ async fn one_by_one(
             run.push(next);
         }
         let (commands, asked) = split_all(run);
-        let settled = timeout_at(deadline, shared.requests.send_all(commands)).await;
-        let said: Vec<_> = replies_to(shared, asked, settled.unwrap_or_default()).collect();
+        let settled = shared.requests.send_by(commands, deadline).await;
+        let said: Vec<_> = replies_to(shared, asked, settled).collect();
         let did_not_get_through = |failure: &Failure| failure.status != StatusCode::OK;
         let failed = said.iter().filter(|(_, said)| said.as_ref().is_err_and(did_not_get_through));
         let failed = failed.count();

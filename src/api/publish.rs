@@ -9,9 +9,11 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
 
+use crate::api::answers::RequestError;
 use crate::api::error::ApiError;
 use crate::api::head::read_page;
 use crate::api::router::Shared;
+use crate::mesh::Gathered;
 use crate::model::{ChannelName, Command, NameError, Publication};
 
 /// Where it is.
@@ -46,8 +48,11 @@ pub(super) async fn publish(
     if shared.drain.has_begun() {
         return Err(ApiError::Draining);
     }
-    let sessions = shared.requests.send(command).await?.sessions()?;
-    Ok(Json(Published { sessions }))
+    let Gathered { sessions, error, .. } = shared.requests.send(command).await?;
+    match error {
+        Some(error) => Err(RequestError::from(error).into()),
+        None => Ok(Json(Published { sessions })),
+    }
 }
 
 fn command(input: Input, received_nanos: u64) -> Result<Command, ApiError> {

@@ -26,7 +26,7 @@ use crate::hub::Site;
 use crate::ingest::{self, Ingest};
 use crate::keys;
 use crate::log::Logger;
-use crate::mesh::{self, AskerPort};
+use crate::mesh::{self, Asker, AskerPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
 use crate::shard::{self, Drain, Start};
 use crate::sys::{Clock, host, socket};
@@ -131,11 +131,9 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
     let signals = signals::take().map_err(|source| Error::Thread { thread: "signal", source })?;
     let clock = Clock::start();
     let ring_size = capacity::ring_size(shard_count)?;
-    let (shard_ports, asker_ports) =
+    let (shard_ports, mut asker_ports) =
         mesh::build(shard_count as u8, config.links.capacity, rand_seed())
             .map_err(|source| Error::Thread { thread: "shard", source })?;
-    let [ingest_port, control_port]: [_; 2] =
-        asker_ports.try_into().expect("one port for each asker");
     let shard_metrics: Vec<_> =
         (0..shard_count).map(|_| Arc::new(ShardMetrics::default())).collect();
     let ingest_metrics = Arc::new(IngestMetrics::default());
@@ -143,7 +141,8 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
     let keeper = keys::open(&config.token, keys::Timing::default())?;
     let listeners = public_listeners(config, shard_count)?;
     let internal_listener = internal_listener(config)?;
-    let ingest = bind_ingest(config, ingest_port, Arc::clone(&ingest_metrics), clock)?;
+    let mut port = |asker| AskerPort::take(&mut asker_ports, asker);
+    let ingest = bind_ingest(config, port(Asker::Ingest), Arc::clone(&ingest_metrics), clock)?;
     let addresses = addresses(config, &listeners[0], &internal_listener, &ingest);
 
     let (words, heard) = channel();
@@ -175,7 +174,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
         access: settings::access(&config.api),
         body_bytes_max: config.api.message_bytes_max,
         keeper,
-        port: control_port,
+        port: port(Asker::Control),
         log: logger.metrics(),
         drain: Arc::clone(&drain),
         clock,

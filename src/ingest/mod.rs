@@ -20,7 +20,6 @@ mod peer;
 mod peers;
 mod pending;
 mod receive;
-mod route;
 mod socket;
 mod source;
 mod thread;

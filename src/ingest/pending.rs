@@ -1,12 +1,7 @@
-//! Requests of ROUTER peers whose answer is not complete yet.
-//!
-//! A command may be answered by several shards, in parts and in any order (see
-//! `model::Answer`). Numbers are consecutive, so a part that comes after its request has timed
-//! out finds nothing: the number returns only after four billion requests.
+//! Requests of ROUTER peers whose answer is not complete yet, and how long they wait.
 
-use hashbrown::HashMap;
-
-use crate::model::{Answer, CommandError, Outcome};
+use crate::mesh::{Gathered, Requester};
+use crate::model::{CommandError, Outcome};
 use crate::protocol::{Accepted, RequestId};
 
 /// Most requests that wait at a time.
@@ -34,196 +29,136 @@ pub(super) struct Asked {
     pub(super) rid: Option<RequestId>,
 }
 
-/// The table of requests.
-#[derive(Default)]
-pub(super) struct Pending {
-    requests: HashMap<u32, Request>,
-    next_number: u32,
-    next_expiry_nanos: u64,
-    is_behind: bool,
-}
-
 /// One request that is on its way.
+#[derive(Debug)]
 pub(super) struct Request {
     asked: Asked,
+    is_broadcast: bool,
     deadline_nanos: u64,
-    /// First answers still to come.
-    firsts: u32,
-    /// Further answers announced less those that came; negative while they overtake the first.
-    further: i64,
-    accepted: Accepted,
-    error: Option<CommandError>,
 }
 
 impl Request {
-    /// A request that went out in `firsts` envelopes.
-    pub(super) fn new(asked: Asked, firsts: u32, is_broadcast: bool, now_nanos: u64) -> Self {
+    pub(super) fn new(asked: Asked, is_broadcast: bool, now_nanos: u64) -> Self {
         let deadline_nanos = now_nanos.saturating_add(ANSWER_TIMEOUT_NANOS);
-        let accepted = Accepted { is_broadcast, ..Accepted::default() };
-        Self { asked, deadline_nanos, firsts, further: 0, accepted, error: None }
+        Self { asked, is_broadcast, deadline_nanos }
+    }
+
+    /// Whom to answer when nothing was done.
+    pub(super) fn refused(self) -> Asked {
+        self.asked
+    }
+
+    /// Whom to answer, and what.
+    pub(super) fn answered(self, gathered: Gathered) -> (Asked, Result<Accepted, CommandError>) {
+        let Gathered { sessions, outcome, error } = gathered;
+        let result = match (error, outcome) {
+            (Some(error), _) => Err(error),
+            (None, outcome) => {
+                let mut positions = Vec::new();
+                if let Some(Outcome::Published(places)) = outcome {
+                    let placed =
+                        places.into_iter().filter_map(|(channel, at)| Some((channel, at?)));
+                    positions.extend(placed);
+                }
+                Ok(Accepted { sessions, positions, is_broadcast: self.is_broadcast })
+            }
+        };
+        (self.asked, result)
     }
 }
 
-impl Pending {
-    pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
+/// When requests are looked at whose time may be over.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    next_nanos: u64,
+    is_behind: bool,
+}
 
-    pub(super) fn is_full(&self) -> bool {
-        self.requests.len() >= REQUESTS_MAX
-    }
-
-    /// The number for the next request.
-    pub(super) fn number(&mut self) -> u32 {
-        self.next_number = self.next_number.wrapping_add(1);
-        self.next_number
-    }
-
-    /// Waits for the answers to a request.
-    pub(super) fn insert(&mut self, number: u32, request: Request) {
-        self.requests.insert(number, request);
-    }
-
-    /// Takes in one part; gives the whole answer when it was the last.
-    pub(super) fn handle_answer(
+impl Expiry {
+    /// Gives up requests whose time is over.
+    pub(super) fn expire(
         &mut self,
-        answer: Answer,
-    ) -> Option<(Asked, Result<Accepted, CommandError>)> {
-        let request = self.requests.get_mut(&answer.number)?;
-        request.firsts = request.firsts.saturating_sub(answer.firsts);
-        request.further += i64::from(answer.further());
-        request.accepted.sessions += u64::from(answer.sessions);
-        request.error = request.error.or(answer.error);
-        if let Some(Outcome::Published(places)) = answer.outcome.map(|outcome| *outcome) {
-            let placed = places.into_iter().filter_map(|(channel, at)| Some((channel, at?)));
-            request.accepted.positions.extend(placed);
-        }
-        if request.firsts > 0 || request.further != 0 {
-            return None;
-        }
-        let request = self.requests.remove(&answer.number)?;
-        let result = request.error.map_or(Ok(request.accepted), Err);
-        Some((request.asked, result))
-    }
-
-    /// Requests whose time is over.
-    pub(super) fn expire(&mut self, now_nanos: u64) -> Vec<Asked> {
-        if self.requests.is_empty() || now_nanos < self.next_expiry_nanos {
+        requester: &mut Requester<Request>,
+        now_nanos: u64,
+    ) -> Vec<Asked> {
+        if requester.is_empty() || now_nanos < self.next_nanos {
             return Vec::new();
         }
-        let expired: Vec<Asked> = self
-            .requests
-            .extract_if(|_, request| request.deadline_nanos <= now_nanos)
+        let expired: Vec<Asked> = requester
+            .give_up(|request| request.deadline_nanos <= now_nanos)
             .take(EXPIRED_PER_TURN)
-            .map(|(_, request)| request.asked)
+            .map(|request| request.asked)
             .collect();
         self.is_behind = expired.len() == EXPIRED_PER_TURN;
         if !self.is_behind {
-            self.next_expiry_nanos = now_nanos.saturating_add(EXPIRY_INTERVAL_NANOS);
+            self.next_nanos = now_nanos.saturating_add(EXPIRY_INTERVAL_NANOS);
         }
         expired
     }
 
     /// Whether requests may have timed out that no turn came to yet.
     pub(super) fn is_behind(&self) -> bool {
-        self.is_behind && !self.requests.is_empty()
-    }
-
-    /// All requests, when the thread ends.
-    pub(super) fn take_all(&mut self) -> Vec<Asked> {
-        self.requests.drain().map(|(_, request)| request.asked).collect()
+        self.is_behind
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelName, Epoch, Position};
+    use crate::mesh::{Asker, AskerPort, ShardPort, build};
+    use crate::model::{Answer, ChannelName, Epoch, Position};
 
     fn asked() -> Asked {
         Asked { input: 1, identity: (*b"peer").into(), delimiter: false, rid: None }
     }
 
-    fn part(number: u32, is_first: bool, awaiting: i32, sessions: u32) -> Answer {
-        Answer { number, firsts: u32::from(is_first), awaiting, sessions, ..Answer::default() }
+    fn requester() -> (Vec<ShardPort>, Requester<Request>) {
+        let (shards, mut askers) = build(1, 16, 7).unwrap();
+        (shards, Requester::new(AskerPort::take(&mut askers, Asker::Ingest)).0)
     }
 
     #[test]
-    fn parts_in_any_order_make_one_answer() {
-        // Two homes; the first passes on to two shards, the second to one.
-        let parts =
-            [(true, 2, 1), (false, 0, 10), (false, 0, 100), (true, 1, 1000), (false, 0, 10_000)];
-        for rotation in 0..parts.len() {
-            let mut pending = Pending::default();
-            let number = pending.number();
-            pending.insert(number, Request::new(asked(), 2, false, 0));
-            for index in 0..parts.len() {
-                let (is_first, awaiting, sessions) = parts[(index + rotation) % parts.len()];
-                let whole = pending.handle_answer(part(number, is_first, awaiting, sessions));
-                let is_last = index + 1 == parts.len();
-                let sum = Accepted { sessions: 11_111, ..Accepted::default() };
-                assert_eq!(whole, is_last.then(|| (asked(), Ok(sum))), "{rotation} {index}");
-            }
-            assert!(pending.is_empty());
-        }
-    }
-
-    #[test]
-    fn positions_of_all_parts_are_gathered() {
+    fn positions_are_those_of_channels_with_history() {
         let name = |name: &str| ChannelName::parse(name.as_bytes()).unwrap();
         let position = |offset| Position { offset, epoch: Epoch(1) };
-        let mut pending = Pending::default();
-        let number = pending.number();
-        pending.insert(number, Request::new(asked(), 2, true, 0));
-        let published = |places| Some(Box::new(Outcome::Published(places)));
-        // The home answers for its channels, one of which has no history.
-        let outcome = published(vec![(name("a"), Some(position(7))), (name("b"), None)]);
-        let first = Answer { outcome, ..part(number, true, 1, 1) };
-        assert_eq!(pending.handle_answer(first), None);
-        assert_eq!(pending.handle_answer(part(number, false, 0, 1)), None);
-        let outcome = published(vec![(name("c"), Some(position(1)))]);
-        let last = pending.handle_answer(Answer { outcome, ..part(number, true, 0, 1) });
+        let places =
+            vec![(name("a"), Some(position(7))), (name("b"), None), (name("c"), Some(position(1)))];
+        let outcome = Some(Outcome::Published(places));
+        let gathered = Gathered { sessions: 3, outcome, error: None };
         let positions = vec![(name("a"), position(7)), (name("c"), position(1))];
         let whole = Accepted { sessions: 3, positions, is_broadcast: true };
-        assert_eq!(last, Some((asked(), Ok(whole))));
-    }
-
-    #[test]
-    fn an_error_of_one_shard_is_the_answer() {
-        let mut pending = Pending::default();
-        let number = pending.number();
-        pending.insert(number, Request::new(asked(), 2, false, 0));
-        let error = Some(CommandError::ChannelLimit);
-        assert_eq!(pending.handle_answer(Answer { error, ..part(number, true, 0, 0) }), None);
-        let whole = pending.handle_answer(part(number, true, 0, 3));
-        assert_eq!(whole, Some((asked(), Err(CommandError::ChannelLimit))));
-        // A part that nobody waits for.
-        assert_eq!(pending.handle_answer(part(number, true, 0, 3)), None);
+        let request = Request::new(asked(), true, 0);
+        assert_eq!(request.answered(gathered), (asked(), Ok(whole)));
+        let failed = Gathered { error: Some(CommandError::ChannelLimit), ..Gathered::default() };
+        let request = Request::new(asked(), false, 0);
+        assert_eq!(request.answered(failed), (asked(), Err(CommandError::ChannelLimit)));
     }
 
     #[test]
     fn many_requests_time_out_in_portions() {
-        let mut pending = Pending::default();
+        let (_shards, mut requester) = requester();
+        let mut expiry = Expiry::default();
         for _ in 0..1000 {
-            let number = pending.number();
-            pending.insert(number, Request::new(asked(), 1, false, 5));
+            requester.begin(1, Request::new(asked(), false, 5));
         }
-        let portion = |pending: &mut Pending| {
-            (pending.expire(5 + ANSWER_TIMEOUT_NANOS).len(), pending.is_behind())
+        let mut portion = || {
+            let expired = expiry.expire(&mut requester, 5 + ANSWER_TIMEOUT_NANOS);
+            (expired.len(), expiry.is_behind())
         };
-        assert_eq!([(); 3].map(|()| portion(&mut pending)), [(256, true); 3]);
-        assert_eq!(portion(&mut pending), (232, false));
-        assert!(pending.is_empty());
+        assert_eq!([(); 3].map(|()| portion()), [(256, true); 3]);
+        assert_eq!(portion(), (232, false));
+        assert!(requester.is_empty());
     }
 
     #[test]
     fn requests_time_out() {
-        let mut pending = Pending::default();
-        let number = pending.number();
-        pending.insert(number, Request::new(asked(), 1, false, 5));
-        assert_eq!(pending.expire(5 + ANSWER_TIMEOUT_NANOS - EXPIRY_INTERVAL_NANOS), []);
-        assert_eq!(pending.expire(5 + ANSWER_TIMEOUT_NANOS), [asked()]);
-        assert_eq!(pending.handle_answer(part(number, true, 0, 1)), None);
-        assert!(pending.is_empty());
+        let (_shards, mut requester) = requester();
+        let mut expiry = Expiry::default();
+        let number = requester.begin(1, Request::new(asked(), false, 5));
+        let early = 5 + ANSWER_TIMEOUT_NANOS - EXPIRY_INTERVAL_NANOS;
+        assert_eq!(expiry.expire(&mut requester, early), []);
+        assert_eq!(expiry.expire(&mut requester, 5 + ANSWER_TIMEOUT_NANOS), [asked()]);
+        assert!(requester.hear(Answer { number, firsts: 1, ..Answer::default() }).is_none());
+        assert!(requester.is_empty());
     }
 }

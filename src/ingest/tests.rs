@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::ingest::{Endpoint, Error, Ingest, Kind, Stop};
-use crate::mesh::{self, Asker, Envelope, Outbound, ShardPort};
+use crate::mesh::{self, Asker, AskerPort, Envelope, Outbound, ShardPort};
 use crate::metrics::{Counter, IngestMetrics};
 use crate::model::{Answer, Command, Ticket};
 
@@ -34,8 +34,8 @@ impl Edge {
     }
 
     fn start_named(endpoints: &[Endpoint], shards: u8, capacity: usize, name: &str) -> Self {
-        let (shards, askers) = mesh::build(shards, capacity, 7).unwrap();
-        let port = askers.into_iter().next().unwrap();
+        let (shards, mut askers) = mesh::build(shards, capacity, 7).unwrap();
+        let port = AskerPort::take(&mut askers, Asker::Ingest);
         let metrics = Arc::new(IngestMetrics::default());
         let epoch = Instant::now();
         let clock = Box::new(move || epoch.elapsed().as_nanos() as u64);

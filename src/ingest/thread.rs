@@ -13,14 +13,13 @@ use crate::ingest::curve::Gate;
 use crate::ingest::event::Outputs;
 use crate::ingest::monitor::Monitor;
 use crate::ingest::peers::Peers;
-use crate::ingest::pending::Pending;
+use crate::ingest::pending::Expiry;
 use crate::ingest::receive::Receiver;
-use crate::ingest::route::Route;
 use crate::ingest::socket::open;
 use crate::ingest::source::Sources;
 use crate::ingest::turn::{Input, State};
 use crate::ingest::{Endpoint, Error, Kind};
-use crate::mesh::AskerPort;
+use crate::mesh::{AskerPort, Requester};
 use crate::metrics::IngestMetrics;
 use crate::sys::{Complaints, EventFd};
 
@@ -116,10 +115,12 @@ impl Ingest {
             }
             outputs.sockets.push(socket);
         }
+        let (requester, inbox) = Requester::new(port);
         let state = State {
-            route: Route::new(port.homes, port.shards, Arc::clone(&metrics)),
-            pending: Pending::default(),
-            inbox: port.inbox,
+            requester,
+            expiry: Expiry::default(),
+            share: 0,
+            inbox,
             clock,
             sources: Sources::default(),
             complaints: Complaints::default(),
@@ -163,7 +164,7 @@ impl Ingest {
         // The socket that has the first chance: what it delivers may fill a link.
         let mut first = 0;
         loop {
-            let stalled = state.route.is_stalled();
+            let stalled = state.requester.is_stalled();
             let awaited = if stalled { first_input } else { items.len() };
             wait(&state, &mut items[..awaited], stalled)?;
             if items[1].is_readable() {
@@ -187,17 +188,17 @@ impl Ingest {
             }
             state.hear(&inputs, &outputs);
             state.expire(&inputs);
-            state.route.retry();
+            state.requester.retry();
             let polled = &items[first_input..awaited];
             first = (first + usize::from(!polled.is_empty())) % inputs.len().max(1);
             for place in (0..polled.len()).map(|turn| (first + turn) % polled.len()) {
                 if !polled[place].is_readable() {
                     state.peers.note_empty(inputs[place].endpoint);
-                } else if !state.route.is_stalled() {
+                } else if !state.requester.is_stalled() {
                     state.receive(&mut receiver, &inputs, place);
                 }
             }
-            state.route.ring();
+            state.requester.ring();
         }
         stop.0.event.drain();
         farewell(&mut state, (&inputs, &outputs, &monitors), &mut receiver, &mut items[..2])?;
@@ -259,10 +260,10 @@ fn farewell(
 
 /// Waits until there is something to do.
 fn wait(state: &State, items: &mut [zmq::PollItem<'_>], stalled: bool) -> Result<(), Error> {
-    let pending_ms = (!state.pending.is_empty()).then_some(PENDING_WAIT_MS);
+    let pending_ms = (!state.requester.is_empty()).then_some(PENDING_WAIT_MS);
     let peers_ms = state.peers.interval_nanos().map(|nanos| (nanos / 1_000_000) as i64);
     let longest_ms = match stalled {
-        _ if state.pending.is_behind() => 0,
+        _ if state.expiry.is_behind() => 0,
         true => STALL_WAIT_MS,
         false => pending_ms.into_iter().chain(peers_ms).min().unwrap_or(-1),
     };

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use crate::ingest::event::Outputs;
 use crate::ingest::monitor::Monitor;
 use crate::ingest::peers::Peers;
-use crate::ingest::pending::{Asked, Pending, Request};
+use crate::ingest::pending::{Asked, Expiry, REQUESTS_MAX, Request};
 use crate::ingest::receive::{Received, Receiver};
-use crate::ingest::route::Route;
 use crate::ingest::source::Sources;
 use crate::ingest::{Clock, Kind};
-use crate::mesh::{Asker, Failure, Inbox, Outbound, Weight};
+use crate::mesh::{Failure, Inbox, Outbound, Requester, Weight};
 use crate::metrics::{Counter, IngestMetrics};
-use crate::model::{Command, CommandError, Ticket};
+use crate::model::{Command, CommandError};
 use crate::protocol::{Accepted, DecodeError, Decoded, Malformed, decode_parts, encode_answer};
 use crate::sys::Complaints;
 
@@ -39,8 +38,10 @@ pub(super) struct Input {
 
 /// Everything the thread keeps between turns but the sockets, which waiting has to borrow.
 pub(super) struct State {
-    pub(super) route: Route,
-    pub(super) pending: Pending,
+    pub(super) requester: Requester<Request>,
+    pub(super) expiry: Expiry,
+    /// How many channels lists have named since the present socket's share began.
+    pub(super) share: usize,
     pub(super) inbox: Inbox<Outbound>,
     pub(super) clock: Clock,
     pub(super) sources: Sources,
@@ -64,8 +65,8 @@ impl State {
     pub(super) fn exchange(&mut self, inputs: &[Input], outputs: &Outputs) {
         self.hear(inputs, outputs);
         self.expire(inputs);
-        self.route.retry();
-        self.route.ring();
+        self.requester.retry();
+        self.requester.ring();
     }
 
     /// Takes in what shards said.
@@ -74,7 +75,8 @@ impl State {
             for _ in 0..HEARD_PER_TURN {
                 match self.inbox.receive(queue) {
                     Some(Outbound::Answer(answer)) => {
-                        if let Some((asked, result)) = self.pending.handle_answer(answer) {
+                        if let Some((request, gathered)) = self.requester.hear(answer) {
+                            let (asked, result) = request.answered(gathered);
                             self.answer_command(inputs, &asked, &result);
                         }
                     }
@@ -101,7 +103,7 @@ impl State {
         let input = &inputs[place];
         let now_nanos = (self.clock)();
         let mut bytes_left = BYTES_PER_TURN;
-        self.route.begin_share();
+        self.share = 0;
         for count in 0..MESSAGES_PER_TURN {
             let Some(received) = receiver.receive(&input.socket, input.kind) else {
                 self.peers.note_empty(input.endpoint);
@@ -126,8 +128,9 @@ impl State {
                 }
             }
             bytes_left = bytes_left.saturating_sub(bytes);
-            let has_had_its_share = self.route.share() >= CHANNELS_PER_TURN || bytes_left == 0;
-            if has_had_its_share || self.route.is_stalled() && !self.is_ending {
+            let is_stalled = self.requester.is_stalled() && !self.is_ending;
+            self.metrics.link_stalls.add(u64::from(is_stalled));
+            if is_stalled || self.share >= CHANNELS_PER_TURN || bytes_left == 0 {
                 return count + 1;
             }
         }
@@ -157,7 +160,7 @@ impl State {
             Ok(Decoded { command, rid, source, .. }) => {
                 let asked = asked(rid);
                 if let Some(asked) = &asked
-                    && self.pending.is_full()
+                    && self.requester.len() >= REQUESTS_MAX
                 {
                     // Its number is not noted, so that it may be sent again as it was.
                     self.metrics.requests_refused.increment();
@@ -169,11 +172,7 @@ impl State {
                 match asked {
                     Some(asked) if is_new => self.ask(inputs, asked, command, now_nanos),
                     Some(asked) => self.answer(inputs, &asked, Err(DUPLICATE)),
-                    None if is_new => {
-                        if let Err(error) = self.route.route(command, None) {
-                            self.note_failure(&Failure { error, channel: None }, 1);
-                        }
-                    }
+                    None if is_new => self.tell(command),
                     None => {}
                 }
             }
@@ -195,24 +194,28 @@ impl State {
 
     /// Sends a command on its way for somebody who waits for its answer.
     fn ask(&mut self, inputs: &[Input], asked: Asked, command: Command, now_nanos: u64) {
+        self.share += command.listed_channels();
         let is_broadcast = matches!(command, Command::Broadcast { .. });
-        let number = self.pending.number();
-        let ticket = Ticket { asker: Asker::Ingest.place(), number };
-        match self.route.route(command, Some(ticket)) {
-            Ok(firsts) => {
-                let request = Request::new(asked, firsts, is_broadcast, now_nanos);
-                self.pending.insert(number, request);
-            }
-            Err(error) => self.answer_command(inputs, &asked, &Err(error)),
+        let request = Request::new(asked, is_broadcast, now_nanos);
+        if let Err((request, error)) = self.requester.ask(command, request) {
+            self.answer_command(inputs, &request.refused(), &Err(error));
+        }
+    }
+
+    /// Sends a command on its way that nobody waits for.
+    fn tell(&mut self, command: Command) {
+        self.share += command.listed_channels();
+        if let Err(error) = self.requester.tell(command) {
+            self.note_failure(&Failure { error, channel: None }, 1);
         }
     }
 
     /// Answers requests that have waited too long.
     pub(super) fn expire(&mut self, inputs: &[Input]) {
-        if self.pending.is_empty() {
+        if self.requester.is_empty() {
             return;
         }
-        for asked in self.pending.expire((self.clock)()) {
+        for asked in self.expiry.expire(&mut self.requester, (self.clock)()) {
             self.metrics.refused_timeout.increment();
             self.answer(inputs, &asked, Err(TIMEOUT));
         }
@@ -258,13 +261,14 @@ impl State {
 
     /// Whether everybody who asked has an answer.
     pub(super) fn has_answered_all(&self) -> bool {
-        self.pending.is_empty() && !self.route.is_stalled() && self.inbox.is_empty()
+        self.requester.is_empty() && !self.requester.is_stalled() && self.inbox.is_empty()
     }
 
     /// Answers everybody who still waits when the thread has no more time. If it was not quiet at
     /// last, more was on its way.
     pub(super) fn dismiss(&mut self, inputs: &[Input], is_quiet: bool) {
-        for asked in self.pending.take_all() {
+        let left: Vec<_> = self.requester.give_up(|_| true).map(Request::refused).collect();
+        for asked in left {
             self.metrics.refused_timeout.increment();
             self.answer(inputs, &asked, Err(TIMEOUT));
         }

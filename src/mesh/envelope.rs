@@ -289,7 +289,7 @@ impl Outbound {
 
 impl Command {
     /// How many channels the list has that it holds, if it holds one.
-    fn listed_channels(&self) -> usize {
+    pub fn listed_channels(&self) -> usize {
         match self {
             Self::Broadcast { channels, .. }
             | Self::Subscribe { channels, .. }

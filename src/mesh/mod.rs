@@ -11,6 +11,7 @@ mod envelope;
 mod flow;
 mod link;
 mod parts;
+mod requester;
 
 /// What threads share; `tests/loom` gives `doze` and `flow` another, which tries all orders.
 mod sync {
@@ -24,7 +25,7 @@ pub use envelope::{
 };
 pub use flow::Weight;
 pub use link::{Inbox, Link, link, link_of};
-pub use parts::parts;
+pub use requester::{Gathered, Requester};
 
 use std::sync::Arc;
 
@@ -71,14 +72,11 @@ pub enum Asker {
 
 impl Asker {
     /// All of them, in order of their place.
-    pub const ALL: [Self; 2] = [Self::Ingest, Self::Control];
+    pub const ALL: &[Self] = &[Self::Ingest, Self::Control];
 
     /// The place as it stands in a ticket.
     pub fn place(self) -> u8 {
-        match self {
-            Self::Ingest => 0,
-            Self::Control => 1,
-        }
+        self as u8
     }
 
     /// The place of a shard, which asks others on behalf of its clients.
@@ -95,12 +93,22 @@ impl Asker {
 /// What an asker thread holds: links to every shard, and an inbox of what shards say.
 #[derive(Debug)]
 pub struct AskerPort {
+    /// Whose port it is.
+    pub asker: Asker,
     /// Where channels are at home.
     pub homes: Homes,
     /// One link to each shard, by shard number.
     pub shards: Vec<Link<Envelope>>,
     /// Answers and events, one queue from each shard.
     pub inbox: Inbox<Outbound>,
+}
+
+impl AskerPort {
+    /// Takes that of one asker out of all.
+    pub fn take(ports: &mut Vec<Self>, asker: Asker) -> Self {
+        let place = ports.iter().position(|port| port.asker == asker);
+        ports.swap_remove(place.expect("each asker has one port"))
+    }
 }
 
 /// What a shard holds: links to every shard and asker, and an inbox from all of them.
@@ -175,10 +183,12 @@ pub fn build(
             inbox: Inbox::new(Arc::clone(bell), queues),
         })
         .collect();
-    let asker_ports = asker_links
-        .into_iter()
+    let asker_ports = Asker::ALL
+        .iter()
+        .zip(asker_links)
         .zip(asker_bells.iter().zip(asker_queues))
-        .map(|(shards, (bell, queues))| AskerPort {
+        .map(|((&asker, shards), (bell, queues))| AskerPort {
+            asker,
             homes: homes.clone(),
             shards,
             inbox: Inbox::new(Arc::clone(bell), queues),

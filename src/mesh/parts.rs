@@ -12,7 +12,7 @@ use crate::model::{ChannelName, Command, ShardId};
 const PART_CHANNELS_MAX: usize = 64;
 
 /// The parts of a command, each with the shard that begins it. Each part is answered.
-pub fn parts(command: Command, homes: &Homes) -> Vec<(ShardId, Command)> {
+pub(super) fn parts(command: Command, homes: &Homes) -> Vec<(ShardId, Command)> {
     if let Some(shard) = command.first_shard(homes) {
         return vec![(shard, command)];
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::api::{Access, Control, Facts, Timing, serve};
 use tidegate::keys;
-use tidegate::mesh::{Asker, Envelope, Outbound, ShardPort, build};
+use tidegate::mesh::{Asker, AskerPort, Envelope, Outbound, ShardPort, build};
 use tidegate::metrics::{IngestMetrics, ShardMetrics, TokenMetrics};
 use tidegate::model::{Answer, Command, Ticket};
 use tidegate::shard::Drain;
@@ -104,7 +104,7 @@ impl Edge {
             shards: shards.clone(),
             ingest: Arc::clone(&ingest),
             keeper,
-            port: askers.swap_remove(usize::from(Asker::Control.place())),
+            port: AskerPort::take(&mut askers, Asker::Control),
             log: Arc::default(),
             drain: Arc::clone(&drain),
             clock: tidegate::sys::Clock::start(),

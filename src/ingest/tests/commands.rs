@@ -252,8 +252,8 @@ fn an_answer_whose_peer_is_gone_is_counted() {
 #[test]
 fn start_up_errors_name_the_endpoint() {
     let error = |endpoint: Endpoint| {
-        let (_, askers) = mesh::build(1, 16, 7).unwrap();
-        let port = askers.into_iter().next().unwrap();
+        let (_, mut askers) = mesh::build(1, 16, 7).unwrap();
+        let port = AskerPort::take(&mut askers, Asker::Ingest);
         let bound = Ingest::bind(&[endpoint], port, Arc::default(), Box::new(|| 0));
         bound.unwrap_err().to_string()
     };
