@@ -129,7 +129,8 @@
 //! The log keeps what lagging cursors need, within `slow.lag_bytes_max`; past it, or past
 //! `slow.age_max`, the connection is closed with code 3008. Bytes for one connection alone
 //! (replies, pongs, close frames) wait in its outbox, which exists only while it is not empty. When
-//! all logs and outboxes are over `slow.memory_max`, those who hold most go (`hub/hoard.rs`).
+//! all logs and outboxes are over what the shard may have of `slow.memory_max`
+//! ([`settings::Budget`]), those who hold most go (`hub/hoard.rs`).
 //!
 //! The other direction: `shard/read.rs` reads what is readable into one buffer per shard,
 //! [`ws::Inbound`] takes frames apart in place, and a complete message becomes a

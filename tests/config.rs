@@ -195,7 +195,7 @@ fn options_that_contradict_each_other_are_named() {
         (
             &*(endpoint("message_bytes_max = '2MiB'") + history),
             "ingest.endpoints[0].message_bytes_max",
-            "more than history.memory_max",
+            "more than half of history.memory_max",
         ),
         (
             "[channels]\npublish = 'everybody'\n[websocket]\nmessage_bytes_max = '8MiB'\n",

@@ -10,7 +10,7 @@ use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
     ChannelName, Command, Namespace, Namespaces, PositionClaim, Publication, ShardId, Variant,
 };
-use tidegate::settings::HubSettings;
+use tidegate::settings::{Budget, HubSettings};
 
 /// The only shard of an edge.
 pub(crate) struct Stage {
@@ -25,7 +25,7 @@ impl Stage {
         let settings = HubSettings {
             lag_bytes_max: 1 << 20,
             outbox_bytes_max: 1 << 18,
-            memory_max: 1 << 28,
+            slow: Budget::new(1 << 28, 1).into(),
             namespaces: Arc::new(namespaces),
             ..HubSettings::unlimited()
         };

@@ -59,13 +59,14 @@ fn rings() -> Result<Rings, sys::host::Error> {
 
 /// What a configuration asks of the host; a number of connections from a flag comes first.
 pub(super) fn wanted(config: &Config, connections: Option<u64>) -> Wanted {
+    let budgets = [config.slow.memory_max, config.websocket.memory_max, config.history.memory_max];
     let named = |number: usize| (number > 0).then_some(number as u64);
     Wanted {
         connections: connections.or_else(|| named(config.public.connections_max)),
         shards: named(config.shards.count),
         backlog: config.public.backlog.into(),
         backends: config.peer_descriptors() as u64,
-        shard_memory: config.slow.memory_max as u64,
+        budgets: budgets.map(|bytes| bytes as u64).into_iter().sum(),
     }
 }
 
@@ -120,7 +121,9 @@ mod tests {
         config.ingest.endpoints.clear();
         config.public.backlog = 5;
         config.slow.memory_max = 6;
-        let Wanted { shards, backlog, backends, shard_memory, .. } = wanted(&config, None);
-        assert_eq!((shards, backlog, backends, shard_memory), (Some(3), 5, 0, 6));
+        config.websocket.memory_max = 50;
+        config.history.memory_max = 400;
+        let Wanted { shards, backlog, backends, budgets, .. } = wanted(&config, None);
+        assert_eq!((shards, backlog, backends, budgets), (Some(3), 5, 0, 456));
     }
 }

@@ -17,7 +17,7 @@ const SUBSCRIPTION_BYTES: usize = 512;
 /// Limits that nobody wrote follow those that somebody did.
 pub(super) fn settle(config: &mut Config, reader: &Reader) {
     let is_default = |key: &str| reader.origin_of(key) == Origin::Default;
-    let memory_max = config.slow.memory_max;
+    let memory_max = config.slow.memory_max / 2;
     for (key, bytes) in [
         ("slow.lag_bytes_max", &mut config.slow.lag_bytes_max),
         ("slow.outbox_bytes_max", &mut config.slow.outbox_bytes_max),
@@ -84,20 +84,22 @@ fn all_rules(config: &Config) -> impl Iterator<Item = &Namespace> {
 
 fn check_memory(config: &Config, reader: &mut Reader) {
     let slow = &config.slow;
+    // However many shards there are, each may have half of a budget, and none is sure of more.
     for (section, key, bytes) in [
         ("slow", "lag_bytes_max", slow.lag_bytes_max),
         ("slow", "outbox_bytes_max", slow.outbox_bytes_max),
         ("client", "reply_bytes_max", config.client.reply_bytes_max),
     ] {
-        if bytes > slow.memory_max {
-            let problem = ("more than slow.memory_max", "lower it or raise slow.memory_max");
+        if bytes > slow.memory_max / 2 {
+            let reason = "more than half of slow.memory_max, which is all that a shard may have";
+            let problem = (reason, "lower it or raise slow.memory_max");
             Place(section.to_owned()).conflict(key, problem, reader);
         }
     }
     // Memory for a message in fragments is doubled as it grows.
-    if config.websocket.message_bytes_max > config.websocket.memory_max / 2 {
-        let problem =
-            ("more than half of websocket.memory_max", "lower it or raise websocket.memory_max");
+    if config.websocket.message_bytes_max > config.websocket.memory_max / 4 {
+        let reason = "more than a quarter of websocket.memory_max";
+        let problem = (reason, "lower it or raise websocket.memory_max");
         Place("websocket".to_owned()).conflict("message_bytes_max", problem, reader);
     }
 }
@@ -115,12 +117,12 @@ fn check_message(bytes: usize, place: &Place, config: &Config, reader: &mut Read
     if reader.origin_of(&key) == Origin::Default || all_rules(config).all(has_no_history) {
         return;
     }
-    for (other, limit) in [
-        ("client.reply_bytes_max", config.client.reply_bytes_max),
-        ("history.memory_max", config.history.memory_max),
+    for (part, other, limit) in [
+        ("", "client.reply_bytes_max", config.client.reply_bytes_max),
+        ("half of ", "history.memory_max", config.history.memory_max / 2),
     ] {
         if bytes > limit {
-            let reason = format!("more than {other}: such a message could not be recovered");
+            let reason = format!("more than {part}{other}: such a message could not be recovered");
             let remedy = format!("lower it or raise {other}");
             place.conflict("message_bytes_max", (&reason, &remedy), reader);
         }

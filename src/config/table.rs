@@ -148,9 +148,10 @@ options! {
         /// of client.channels_max, but where clients may publish it is at most half of
         /// slow.lag_bytes_max, as it must be.
         restart message_bytes_max: usize as Size = 64 * KIB, 125..=GIB;
-        /// Most memory of a shard for messages and opening handshakes that have come in part and
-        /// for commands that wait. Past it those of whom most is kept are closed with code 1013
-        /// or refused with 503.
+        /// Most memory of the process for messages and opening handshakes that have come in part
+        /// and for commands that wait. A shard is sure of its part of one half and may borrow from
+        /// the other. Past it those of the shard of whom most is kept are closed with code 1013 or
+        /// refused with 503.
         live memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most fragments of one message. More close the connection with code 1008.
         live fragments_max: usize as Number = 256, 1..=1_000_000;
@@ -210,8 +211,9 @@ options! {
 options! {
     /// What channels with history remember, all together.
     History {
-        /// Most memory for the publications that this process remembers, and for the keys of
-        /// recent ones. Past it the channels that hold most forget their oldest publications; one
+        /// Most memory of the process for the publications that it remembers, and for the keys of
+        /// recent ones. A shard is sure of its part of one half and may borrow from the other.
+        /// Past it the channels of the shard that hold most forget their oldest publications; one
         /// that holds less than 8 KiB loses its history only when none holds more.
         live memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
         /// Most publications that one recovery brings; a client that missed more is told that
@@ -229,7 +231,7 @@ options! {
         /// Time in which a second publication with the same "id" in the same channel is not
         /// delivered.
         live window: Duration as Time = 300 * SECOND, SECOND..=DAY;
-        /// Most of them that a shard remembers; past it, or past a quarter of its part of
+        /// Most of them that a shard remembers; past it, or past half of what it is sure of in
         /// history.memory_max, the oldest is forgotten.
         live keys_max: usize as Number = 65_536, 1..=100_000_000;
     }
@@ -268,17 +270,18 @@ options! {
     /// Slow connections: what one may lag before it is closed.
     Slow {
         /// Most bytes of a channel that a connection may lag behind. Where it is not written it is
-        /// at most slow.memory_max.
+        /// at most half of slow.memory_max.
         live lag_bytes_max: usize as Size = 4 * MIB, 4 * KIB..=GIB;
         /// Most bytes of personal messages that may wait for a connection.
         live outbox_bytes_max: usize as Size = 256 * KIB, 4 * KIB..=GIB;
         /// Time in which a connection whose socket is full must take all that waits for it
         /// then; after that the time begins anew.
         live age_max: Duration as Time = 15 * SECOND, Duration::from_millis(100)..=HOUR;
-        /// Most memory of a shard for channel logs and outboxes together. Past it the connections
-        /// that hold most of it are closed whatever their own limit says, one that holds less than
+        /// Most memory of the process for channel logs and outboxes together. A shard is sure of
+        /// its part of one half and may borrow from the other. Past it the connections of the
+        /// shard that hold most are closed whatever their own limit says, one that holds less than
         /// 16 KiB only when nobody holds more.
-        live memory_max: usize as Size = 256 * MIB, MIB..=1024 * GIB;
+        live memory_max: usize as Size = 512 * MIB, MIB..=1024 * GIB;
     }
 }
 

@@ -452,11 +452,11 @@ fn contradictions_are_refused() {
     let endpoint = "[[ingest.endpoints]]\nendpoint = 'tcp://127.0.0.1:1'\n";
     for (text, reason) in [
         ("internal.address = '127.0.0.1:8000'".to_owned(), "public.address is the same"),
-        ("slow.lag_bytes_max = '512MiB'".to_owned(), "more than slow.memory_max"),
-        ("client.reply_bytes_max = '512MiB'".to_owned(), "more than slow.memory_max"),
+        ("slow.lag_bytes_max = '257MiB'".to_owned(), "more than half of slow.memory_max"),
+        ("client.reply_bytes_max = '257MiB'".to_owned(), "more than half of slow.memory_max"),
         (
-            "websocket.message_bytes_max = '129MiB'".to_owned(),
-            "more than half of websocket.memory_max",
+            "websocket.message_bytes_max = '65MiB'".to_owned(),
+            "more than a quarter of websocket.memory_max",
         ),
         (format!("{endpoint}kind = 'pull'\ntopics = ['a']"), "only sub sockets have topics"),
         (format!("{endpoint}kind = 'pull'\nreconnect_interval = '9s'"), "reconnect_interval_max"),
@@ -477,7 +477,7 @@ fn limits_that_nobody_wrote_fit_a_small_memory() {
     let config = load("slow.memory_max = '1MiB'").unwrap();
     let limits =
         [config.slow.lag_bytes_max, config.slow.outbox_bytes_max, config.client.reply_bytes_max];
-    assert!(limits.iter().all(|&bytes| bytes <= config.slow.memory_max), "{limits:?}");
+    assert!(limits.iter().all(|&bytes| bytes <= config.slow.memory_max / 2), "{limits:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::http::OriginPolicy;
 use crate::ingest::{Authorized, Curve, Endpoint, IPC_MODE, Kind};
 use crate::limits;
 use crate::model::Namespaces;
-use crate::settings::{HubSettings, Rates, ShardSettings};
+use crate::settings::{Budget, HubSettings, Rates, ShardSettings};
 use crate::sys::host;
 use crate::ws::Limits;
 
@@ -39,7 +39,7 @@ pub(super) fn of_shards(
             message_bytes_max: config.websocket.message_bytes_max,
             fragments_max: u32::try_from(config.websocket.fragments_max).unwrap_or(u32::MAX),
         },
-        half_bytes_max: config.websocket.memory_max,
+        halves: Budget::new(config.websocket.memory_max, shards).into(),
         connections_max: connections_max(config),
         handshakes_pending_max: config.handshake.pending_max,
         handshakes_per_second: config.handshake.rate,
@@ -68,9 +68,9 @@ fn of_hubs(config: &Config, shards: usize) -> HubSettings {
         outbox_bytes_max: config.slow.outbox_bytes_max,
         reply_bytes_max: client.reply_bytes_max,
         connections_max: connections_max(config),
-        memory_max: config.slow.memory_max,
+        slow: Budget::new(config.slow.memory_max, shards).into(),
         namespaces: namespaces(config).into(),
-        history_bytes_max: config.history.memory_max / shards.max(1),
+        history: Budget::new(config.history.memory_max, shards).into(),
         history_meta_ttl: seconds(config.history.meta_ttl),
         recovery_publications_max: config.history.recovery_publications_max,
         idempotency_window: seconds(config.idempotency.window),

@@ -11,8 +11,9 @@ use crate::hub::home::repeats::Bounds;
 use crate::hub::{Effect, Hub, Id};
 use crate::settings::{HubSettings, ShardSettings};
 
-/// The keys of publications may take one part in so many of the memory for history.
-const KEYS_PART: usize = 4;
+/// The keys of publications may take one part in so many of the share of memory for history that
+/// this shard is sure of: streams make room for others, and keys do not.
+const KEYS_PART: usize = 2;
 
 /// A budget for history that has become less takes away so much in one turn.
 const SHED_PER_TURN: usize = 256 * 1024;
@@ -22,7 +23,7 @@ pub(super) fn bounds_of_keys(settings: &HubSettings) -> Bounds {
     Bounds {
         window: settings.idempotency_window.saturating_mul(SECOND),
         keys_max: settings.idempotency_keys_max,
-        bytes_max: settings.history_bytes_max / KEYS_PART,
+        bytes_max: settings.history.share() / KEYS_PART,
     }
 }
 
@@ -36,20 +37,19 @@ impl Hub {
         );
         self.repeats.configure(bounds_of_keys(hub));
         self.history.epochs.end_all();
+        self.slow.configure(&hub.slow);
+        self.history.allowance.configure(&hub.history);
+        let held = self.history_bytes();
+        self.history.excess = if self.history.allowance.covers(held) { 0 } else { held };
         self.context.settings = Arc::clone(hub);
         self.context.effects.push_back(Effect::Configure(settings));
     }
 
-    /// Whether history has still to become less, as its budget has.
-    pub(super) fn is_history_over(&self) -> bool {
-        self.history.bytes_max > self.context.settings.history_bytes_max
-    }
-
-    /// Brings the bound of history nearer to its budget, or to it.
-    pub(super) fn follow_history_budget(&mut self) {
-        let most = self.context.settings.history_bytes_max;
-        let held = self.history.bytes_max.min(self.history_bytes());
-        self.history.bytes_max = most.max(held.saturating_sub(SHED_PER_TURN));
+    /// Brings what history may hold nearer to a budget that has become less, or to it.
+    pub(super) fn shed_history(&mut self) {
+        let held = self.history.excess.min(self.history_bytes());
+        let next = held.saturating_sub(SHED_PER_TURN);
+        self.history.excess = if self.history.allowance.covers(next) { 0 } else { next };
         self.enforce_history_budget(Id::NONE);
         self.note_history();
     }
@@ -65,11 +65,13 @@ mod tests {
         ChannelName, Command, HistoryFilter, Namespace, Namespaces, Outcome, Position, Publication,
         ShardId, Ticket,
     };
+    use crate::settings::Budget;
 
-    fn settings(history_size: usize, history_bytes_max: usize) -> Arc<HubSettings> {
+    fn settings(history_size: usize, bytes: usize) -> Arc<HubSettings> {
         let rules = Namespace { history_size, ..Namespace::default() };
         let namespaces = Namespaces::new(rules.clone(), rules, Default::default()).into();
-        HubSettings { namespaces, history_bytes_max, ..HubSettings::unlimited() }.into()
+        let history = Budget::new(bytes, 1).into();
+        HubSettings { namespaces, history, ..HubSettings::unlimited() }.into()
     }
 
     fn shard() -> Hub {

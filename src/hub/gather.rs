@@ -35,8 +35,8 @@ impl Hub {
             bytes += lag;
             next = self.next_of(row, next);
         }
-        let held = (self.tally.log_bytes + self.tally.outbox_bytes) as u64;
-        if channels < 2 || bytes > most || held + bytes > self.context.settings.memory_max as u64 {
+        let held = self.tally.log_bytes + self.tally.outbox_bytes;
+        if channels < 2 || bytes > most || !self.slow.covers(held + bytes as usize) {
             return false;
         }
         let mut gathered = Vec::with_capacity(bytes as usize);

@@ -27,8 +27,8 @@ pub(super) struct Hoards {
 
 impl Hub {
     /// Whether logs and outboxes hold more than they may.
-    pub(super) fn is_over_budget(&self) -> bool {
-        self.tally.log_bytes + self.tally.outbox_bytes > self.context.settings.memory_max
+    pub(super) fn is_over_budget(&mut self) -> bool {
+        !self.slow.covers(self.tally.log_bytes + self.tally.outbox_bytes)
     }
 
     /// Takes memory from one of those who hold most. Returns whether there was any to take.

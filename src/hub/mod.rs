@@ -82,7 +82,7 @@ use crate::hub::overrun::Overrun;
 use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
 use crate::model::{ChannelName, ClientId, ClientInfo, Variant};
-use crate::settings::HubSettings;
+use crate::settings::{Allowance, HubSettings};
 use crate::token::Revocations;
 use crate::wheel::Tick;
 
@@ -108,6 +108,8 @@ pub struct Hub {
     homes: NamedRows<Record>,
     outboxes: Rows<Outbox>,
     hoards: Hoards,
+    /// What logs and outboxes may hold together.
+    slow: Allowance,
     crowds: Crowds,
     leavers: Leavers,
     joinings: Rows<Joining>,
@@ -199,7 +201,11 @@ impl Hub {
             assert!(everyone == everyone_in(variant), "the first rows of an empty table");
         }
         let repeats = Repeats::new(configure::bounds_of_keys(&settings));
-        let history = History::new(Epochs::new(site.epoch_seed), settings.history_bytes_max);
+        let history = History::new(
+            Epochs::new(site.epoch_seed),
+            Allowance::new(Arc::clone(&settings.history)),
+        );
+        let slow = Allowance::new(Arc::clone(&settings.slow));
         let crowds = Crowds::new(site.homes.shards());
         Self {
             context: Context::new(site, settings, metrics),
@@ -210,6 +216,7 @@ impl Hub {
             homes: NamedRows::with_capacity(expected),
             outboxes: Rows::default(),
             hoards: Hoards::default(),
+            slow,
             crowds,
             leavers: Leavers::default(),
             joinings: Rows::default(),
@@ -242,8 +249,8 @@ impl Hub {
         if is_new_tick || self.is_history_behind() {
             self.expire_history();
         }
-        if self.history.bytes_max != self.context.settings.history_bytes_max {
-            self.follow_history_budget();
+        if self.history.excess > 0 {
+            self.shed_history();
         }
         if is_new_tick || self.repeats.is_behind(now.tick) {
             let forgotten = self.repeats.expire(now.tick);
@@ -251,13 +258,15 @@ impl Hub {
         }
         if is_new_tick {
             self.revocations.sweep(now.unix);
+            self.slow.give_back(self.tally.log_bytes + self.tally.outbox_bytes);
+            self.history.allowance.give_back(self.history_bytes());
         }
     }
 
     /// Whether something is too old that [`Hub::advance`] has still to forget.
     pub fn is_behind(&self) -> bool {
         self.is_history_behind()
-            || self.is_history_over()
+            || self.history.excess > 0
             || self.repeats.is_behind(self.context.now.tick)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::Namespaces;
+use crate::settings::Budget;
 
 /// Settings of the hub of one shard.
 #[derive(Clone, Debug)]
@@ -19,13 +20,13 @@ pub struct HubSettings {
     pub reply_bytes_max: usize,
     /// How many connections there may be: what tables have room for from the start.
     pub connections_max: usize,
-    /// How many bytes all logs and outboxes may hold before those who hold most of it are closed
-    /// whatever their own limit says.
-    pub memory_max: usize,
+    /// What all logs and outboxes may hold before those who hold most of it are closed whatever
+    /// their own limit says.
+    pub slow: Arc<Budget>,
     /// The rules of channels.
     pub namespaces: Arc<Namespaces>,
-    /// How many bytes the remembered publications of this shard may take.
-    pub history_bytes_max: usize,
+    /// What remembered publications, and the keys of recent ones, may take.
+    pub history: Arc<Budget>,
     /// How many seconds a stream without publications and subscribers lasts.
     pub history_meta_ttl: u32,
     /// How many publications a recovery may bring.
@@ -65,9 +66,9 @@ impl HubSettings {
             outbox_bytes_max: usize::MAX,
             reply_bytes_max: usize::MAX,
             connections_max: 0,
-            memory_max: usize::MAX,
+            slow: Budget::new(usize::MAX, 1).into(),
             namespaces: Arc::default(),
-            history_bytes_max: usize::MAX,
+            history: Budget::new(usize::MAX, 1).into(),
             history_meta_ttl: 3600,
             recovery_publications_max: usize::MAX,
             idempotency_window: 300,

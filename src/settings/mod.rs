@@ -9,8 +9,10 @@
 //! Not here: what a shard is for as long as it runs, which is its site
 //! ([`crate::hub::Site`]) and what its thread is started with.
 
+mod budget;
 mod hub;
 mod shard;
 
+pub use budget::{Allowance, Budget};
 pub use hub::{HubSettings, Rates};
 pub use shard::{ShardSettings, Ticks};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use crate::http::OriginPolicy;
-use crate::settings::HubSettings;
+use crate::settings::{Budget, HubSettings};
 use crate::wheel::TICK_MILLIS;
 use crate::ws::Limits;
 
@@ -30,8 +30,8 @@ pub struct ShardSettings {
     pub has_event_endpoint: bool,
     /// What one message of a client may cost.
     pub limits: Limits,
-    /// How much memory messages that have come in part may take together.
-    pub half_bytes_max: usize,
+    /// What messages and requests that have come in part, and commands that wait, may take.
+    pub halves: Arc<Budget>,
     /// How many connections it holds; more are answered 503.
     pub connections_max: usize,
     /// How many opening handshakes may be incomplete; one more displaces the oldest.
@@ -76,7 +76,7 @@ impl ShardSettings {
             echo: true,
             has_event_endpoint: true,
             limits: Limits { message_bytes_max: usize::MAX, fragments_max: u32::MAX },
-            half_bytes_max: usize::MAX,
+            halves: Budget::new(usize::MAX, 1).into(),
             connections_max: usize::MAX,
             handshakes_pending_max: usize::MAX,
             handshakes_per_second: 0,

@@ -10,6 +10,7 @@ impl<N: Net> Shard<N> {
     /// timers that are armed first end as they were.
     pub(super) fn configure(&mut self, settings: Arc<ShardSettings>) {
         self.admission.configure(&settings);
+        self.halves.configure(&settings.halves);
         self.settings = settings;
         self.shed_halves();
     }

@@ -6,9 +6,12 @@
 //! heard least recently. So a connection of which little is kept is closed only when nobody has
 //! sent more, whoever of them is read at that moment.
 
+use std::sync::Arc;
+
 use crate::http::handshake::Accepted;
 use crate::http::{About, Refusal};
 use crate::hub::{Cause, Id, Place, Ranked, Ranks, Rows, SIZES, size_rank};
+use crate::settings::{Allowance, Budget};
 use crate::shard::socket::{Socket, State};
 use crate::shard::{Net, Shard};
 use crate::wheel::Tick;
@@ -134,12 +137,32 @@ impl Ranked for Kept {
 }
 
 /// What is half read of all connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Halves {
     pub(super) rows: Rows<Kept>,
     ranks: Ranks<Kept, SIZES>,
     /// How much memory all of them take.
     held: Held,
+    /// How much they may take.
+    allowance: Allowance,
+}
+
+impl Halves {
+    /// Nothing, and what it may become.
+    pub(super) fn new(allowance: Allowance) -> Self {
+        let (rows, ranks, held) = (Rows::default(), Ranks::default(), Held::default());
+        Self { rows, ranks, held, allowance }
+    }
+
+    /// So much may be kept from here on.
+    pub(super) fn configure(&mut self, budget: &Arc<Budget>) {
+        self.allowance.configure(budget);
+    }
+
+    /// Gives back what is not needed of what was borrowed from other shards.
+    pub(super) fn give_back(&mut self) {
+        self.allowance.give_back(self.held.sum());
+    }
 }
 
 impl Halves {
@@ -177,7 +200,7 @@ impl<N: Net> Shard<N> {
 
     /// While what is half read takes too much memory, closes those with most of it.
     pub(super) fn shed_halves(&mut self) {
-        while self.halves.held.sum() > self.settings.half_bytes_max
+        while !self.halves.allowance.covers(self.halves.held.sum())
             && let Some((_, largest)) = self.halves.ranks.first()
         {
             self.give_up_half(self.halves.rows[largest].connection);

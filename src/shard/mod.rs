@@ -45,7 +45,7 @@ use crate::hub::{Batch, Hub, Site};
 use crate::mesh::{Envelope, ShardPort};
 use crate::metrics::ShardMetrics;
 use crate::model::ShardId;
-use crate::settings::ShardSettings;
+use crate::settings::{Allowance, ShardSettings};
 use crate::shard::accept::Admission;
 use crate::shard::answers::{Answers, Failures};
 use crate::shard::half::{Commands, Halves};
@@ -192,7 +192,7 @@ impl<N: Net> Shard<N> {
             hub: Hub::new(site, Arc::clone(&settings.hub), Arc::clone(&own_metrics)),
             wheel: Wheel::with_capacity(work.now, expected),
             sockets: Vec::with_capacity(expected),
-            halves: Halves::default(),
+            halves: Halves::new(Allowance::new(Arc::clone(&settings.halves))),
             admission: Admission::new(&settings, complaints(shards)),
             draining: drain::Progress::new(drain),
             settings,

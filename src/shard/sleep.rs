@@ -96,6 +96,7 @@ impl<N: Net> Shard<N> {
     /// The wheel's tick has completed: arm the next one.
     pub(super) fn handle_tick(&mut self) {
         self.net.tick_after(TICK_NANOS - self.work.now_nanos % TICK_NANOS);
+        self.halves.give_back();
         self.metrics.link_bytes.set(self.port.inbox.bytes() as i64);
         let events = &self.port.askers[usize::from(Asker::Ingest.place())];
         self.metrics.event_bytes.set(events.bytes() as i64);

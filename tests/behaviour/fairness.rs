@@ -48,7 +48,7 @@ fn hoarders_of_replies_are_closed_and_polite_clients_are_not() {
     let edge = Edge::with(&[
         "shards.count=1",
         "slow.memory_max=3MiB",
-        "client.reply_bytes_max=2MiB",
+        "client.reply_bytes_max=1536KiB",
         // Nobody is closed for anything else.
         "slow.age_max=1h",
         "websocket.close_deadline=1h",

@@ -136,8 +136,8 @@ fn a_peer_that_reads_slowly_but_steadily_stays() {
 
 #[test]
 fn memory_for_slow_peers_is_bounded() {
-    const MEMORY_MAX: usize = 16 << 20;
-    let options = ["slow.lag_bytes_max=16MiB", "slow.memory_max=16MiB", "shards.count=1"];
+    const MEMORY_MAX: usize = 32 << 20;
+    let options = ["slow.lag_bytes_max=16MiB", "slow.memory_max=32MiB", "shards.count=1"];
     let edge = Edge::with(&options);
     let before = edge.memory();
     // Each lags in a channel of its own and alone stays below its own limit.

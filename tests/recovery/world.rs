@@ -11,7 +11,7 @@ use tidegate::model::{
     Publication, ShardId, Target, Ticket, Variant,
 };
 use tidegate::protocol::centrifuge::HistoryRequest;
-use tidegate::settings::HubSettings;
+use tidegate::settings::{Budget, HubSettings};
 use tidegate::token::Revocations;
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
@@ -131,10 +131,10 @@ impl World {
             namespaces,
             lag_bytes_max: random.pick(&[2_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[4_000, 10_000_000]),
-            memory_max,
+            slow: Budget::new(memory_max, shards).into(),
             // As the configuration has it: one reply alone may not be too much.
-            reply_bytes_max: memory_max.min(random.pick(&[3_000, 10_000_000])),
-            history_bytes_max: random.pick(&[3_000, 10_000, 30_000, 10_000_000]),
+            reply_bytes_max: (memory_max / 2).min(random.pick(&[3_000, 10_000_000])),
+            history: Budget::new(random.pick(&[3_000, 10_000, 30_000, 10_000_000]), shards).into(),
             history_meta_ttl: random.pick(&[1, 1000]),
             recovery_publications_max: random.pick(&[5, 1000]),
             leave_max: random.pick(&[1, 2, usize::MAX]),

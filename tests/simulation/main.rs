@@ -6,6 +6,7 @@
 //! `SIMULATION_SEEDS=1000 cargo test --test simulation` runs more seeds, `SIMULATION_SEED=42` only
 //! that one, and `SIMULATION_STEPS` changes the length of each run.
 
+mod bounds;
 mod checker;
 mod coverage;
 mod model;

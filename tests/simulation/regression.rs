@@ -9,7 +9,7 @@ use tidegate::model::{
     Answer, ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
     Variant,
 };
-use tidegate::settings::HubSettings;
+use tidegate::settings::{Budget, HubSettings};
 use tidegate::wheel::Tick;
 use tidegate::ws::CloseCode;
 use tidegate::ws::frame::{Opcode, encode_frame};
@@ -31,7 +31,7 @@ impl Edge {
             lag_bytes_max: 1_000_000,
             outbox_bytes_max: 1_000_000,
             connections_max: 1000,
-            memory_max: 1_000_000,
+            slow: Budget::new(1_000_000, shards.into()).into(),
             ..HubSettings::unlimited()
         };
         change(&mut settings);
@@ -351,7 +351,7 @@ fn a_session_that_is_still_opening_can_be_ended() {
 #[test]
 fn who_lags_most_makes_room_and_who_lags_little_stays() {
     for is_first in [true, false] {
-        let mut edge = Edge::new(1, |settings| settings.memory_max = 200_000);
+        let mut edge = Edge::new(1, |settings| settings.slow = Budget::new(200_000, 1).into());
         let (large, small) = (edge.channel("a", 0), edge.channel("b", 0));
         let hoarder = edge.open(None, &[&large]);
         let polite = edge.open(None, &[&small]);
@@ -387,7 +387,7 @@ fn who_lags_most_makes_room_and_who_lags_little_stays() {
 
 #[test]
 fn the_largest_outbox_makes_room_and_is_closed_behind_a_whole_frame() {
-    let mut edge = Edge::new(1, |settings| settings.memory_max = 200_000);
+    let mut edge = Edge::new(1, |settings| settings.slow = Budget::new(200_000, 1).into());
     let hoarder = edge.open(None, &[]);
     let polite = edge.open(None, &[]);
     let pong = |size| {
@@ -421,7 +421,7 @@ fn the_largest_outbox_makes_room_and_is_closed_behind_a_whole_frame() {
 
 #[test]
 fn many_who_hold_little_do_not_hold_more_than_there_is() {
-    let mut edge = Edge::new(1, |settings| settings.memory_max = 50_000);
+    let mut edge = Edge::new(1, |settings| settings.slow = Budget::new(50_000, 1).into());
     let frame = |size| {
         let mut frame = Vec::new();
         encode_frame(Opcode::Binary, &vec![7; size], &mut frame);

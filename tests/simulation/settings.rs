@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tidegate::hub::Effect;
 use tidegate::mesh::Envelope;
 use tidegate::model::{ChannelName, Command, Target};
-use tidegate::settings::{HubSettings, ShardSettings};
+use tidegate::settings::{Budget, HubSettings, ShardSettings};
 
+use crate::bounds::MEMORY;
 use crate::regression::Edge;
 use crate::world::{Shard, World};
 
@@ -14,12 +15,13 @@ impl World {
     /// Somebody who asks tells all shards to serve by other settings.
     pub(crate) fn configure(&mut self) {
         let random = &mut self.random;
+        let shards = self.shards.len();
         let settings = Arc::new(HubSettings {
             sessions_per_user_max: 1 + random.below(6),
             evict_oldest: random.chance(60),
             lag_bytes_max: random.pick(&[1_000, 20_000, 10_000_000]),
             outbox_bytes_max: random.pick(&[500, 5_000, 100_000, 10_000_000]),
-            memory_max: random.pick(&[3_000, 100_000, 100_000_000]),
+            slow: Budget::new(random.pick(&MEMORY), shards).into(),
             ..HubSettings::clone(&self.settings)
         });
         self.settings = Arc::clone(&settings);
@@ -76,7 +78,7 @@ fn memory_over_a_new_budget_is_taken_at_once() {
     edge.open(None, &[&news]);
     edge.publish(&news, 50_000);
     edge.flush(|_| 0);
-    edge.configure(|settings| settings.memory_max = 20_000);
+    edge.configure(|settings| settings.slow = Budget::new(20_000, 1).into());
     assert!(edge.is_closing());
     assert_eq!(edge.metrics.log_bytes.value(), 0);
 }

@@ -94,12 +94,12 @@ impl Drop for Fixture {
 
 /// An operator who names no number.
 pub(super) fn nothing() -> Wanted {
-    Wanted { connections: None, shards: None, backlog: 4096, backends: 0, shard_memory: 256 << 20 }
+    Wanted { connections: None, shards: None, backlog: 4096, backends: 0, budgets: 512 << 20 }
 }
 
 /// A million connections over two shards.
 pub(super) fn million() -> Plan {
-    Plan { connections: 1_000_000, shards: 2, backlog: 4096, backends: 0, shard_memory: 256 << 20 }
+    Plan { connections: 1_000_000, shards: 2, backlog: 4096, backends: 0, budgets: 512 << 20 }
 }
 
 /// The finding about one setting.

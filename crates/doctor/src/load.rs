@@ -19,8 +19,7 @@ pub struct Sockets {
 #[must_use]
 pub fn examine_load(tree: &Tree, sockets: Sockets) -> Vec<Finding> {
     let Sockets { ends, processes } = sockets;
-    let plan =
-        Plan { connections: ends, shards: processes, backlog: 0, backends: 0, shard_memory: 0 };
+    let plan = Plan { connections: ends, shards: processes, backlog: 0, backends: 0, budgets: 0 };
     let mut findings = vec![
         memory::available(tree, &plan),
         memory::group(tree, &plan),

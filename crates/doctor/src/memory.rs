@@ -26,18 +26,18 @@ fn needed(plan: &Plan) -> String {
     let (sum, count) = (bytes(plan.idle_bytes()), grouped(plan.connections));
     let (kernel, user) = (grouped(KERNEL_BYTES), grouped(USER_BYTES));
     let idle = format!("{sum} = {count} x ({kernel} B kernel + {user} B user)");
-    match plan.owed_bytes() {
+    match plan.budgets {
         0 => idle,
-        owed => format!("{idle}, and up to {} owed to slow clients", bytes(owed)),
+        budgets => format!("{idle}, and up to {} of budgets", bytes(budgets)),
     }
 }
 
-/// Idle connections must fit; what slow ones may be owed on top of them should.
+/// Idle connections must fit; what may be owed, half read or remembered on top of them should.
 fn judge(plan: &Plan, room: u64) -> Verdict {
     let idle = plan.idle_bytes();
     if room < idle {
         Verdict::Fail
-    } else if room < idle.saturating_add(plan.owed_bytes()) {
+    } else if room < idle.saturating_add(plan.budgets) {
         Verdict::Warn
     } else {
         Verdict::Ok
@@ -48,7 +48,8 @@ pub(super) fn available(tree: &Tree, plan: &Plan) -> Finding {
     let finding = Finding::new("memory", needed(plan))
         .breaks("the kernel kills the edge, or something else, before all are connected")
         .remedy(
-            "take a host with more memory, or plan fewer connections or a lower slow.memory_max",
+            "take a host with more memory, or plan fewer connections or lower budgets \
+             (slow.memory_max, websocket.memory_max, history.memory_max)",
         );
     let available = tree.field("/proc/meminfo", "MemAvailable");
     let kilobytes =
@@ -146,8 +147,7 @@ mod tests {
         let found = check(&host.tree(), &million());
         assert_eq!(
             about(&found, "memory").needed,
-            "4.6 GB = 1,000,000 x (4,200 B kernel + 400 B user), and up to 536.8 MB owed to slow \
-             clients"
+            "4.6 GB = 1,000,000 x (4,200 B kernel + 400 B user), and up to 536.8 MB of budgets"
         );
         for (text, expected) in [
             ("MemAvailable: 5100000 kB", Verdict::Ok),

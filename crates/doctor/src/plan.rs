@@ -27,8 +27,9 @@ pub struct Wanted {
     pub backlog: u64,
     /// Descriptors that backends may take: those of all `peers_max`.
     pub backends: u64,
-    /// `slow.memory_max`: most memory of one shard for what slow connections are owed.
-    pub shard_memory: u64,
+    /// Most memory for what clients are owed, what has come in part and what is remembered:
+    /// `slow.memory_max`, `websocket.memory_max` and `history.memory_max` together.
+    pub budgets: u64,
 }
 
 /// What the host is to carry.
@@ -43,21 +44,21 @@ pub struct Plan {
     /// As in [`Wanted`].
     pub backends: u64,
     /// As in [`Wanted`].
-    pub shard_memory: u64,
+    pub budgets: u64,
 }
 
 impl Plan {
     /// What is wanted, and where nobody named a number, what the host leaves room for.
     #[must_use]
     pub fn new(wanted: &Wanted, tree: &Tree) -> Self {
-        let Wanted { connections, shards, backlog, backends, shard_memory } = *wanted;
+        let Wanted { connections, shards, backlog, backends, budgets } = *wanted;
         let connections =
             connections.or_else(|| room_of_host(tree, backends)).unwrap_or(CONNECTIONS_DEFAULT);
         let shards = shards.unwrap_or_else(|| {
             let quota = processor::quota(tree).unwrap_or(u64::MAX);
             processor::allowed(tree).unwrap_or(1).min(quota).clamp(1, SHARDS_MAX as u64)
         });
-        Self { connections, shards, backlog, backends, shard_memory }
+        Self { connections, shards, backlog, backends, budgets }
     }
 
     /// Descriptors of the process: the least limit that leaves room for the connections. Backends
@@ -82,11 +83,6 @@ impl Plan {
     /// Memory of all connections while they are idle.
     pub(super) fn idle_bytes(&self) -> u64 {
         self.connections.saturating_mul(KERNEL_BYTES + USER_BYTES)
-    }
-
-    /// Most memory for what slow connections are owed.
-    pub(super) fn owed_bytes(&self) -> u64 {
-        self.shards.saturating_mul(self.shard_memory)
     }
 }
 
@@ -156,10 +152,9 @@ mod tests {
             shards: u64::MAX,
             backlog: u64::MAX,
             backends: u64::MAX,
-            shard_memory: u64::MAX,
+            budgets: u64::MAX,
         };
         assert_eq!(plan.descriptors(), u64::MAX);
         assert_eq!(plan.idle_bytes(), u64::MAX);
-        assert_eq!(plan.owed_bytes(), u64::MAX);
     }
 }

@@ -20,6 +20,7 @@ use crate::hub::home::payers::{IDLE, LARGE, Payers};
 use crate::hub::home::stream::{Forgotten, Stream};
 use crate::hub::rows::{Id, Rows};
 use crate::model::{ChannelName, Position, Push};
+use crate::settings::Allowance;
 use crate::wheel::{TICK_MILLIS, Tick, Wheel};
 
 /// Ticks of a second.
@@ -38,9 +39,10 @@ pub(in crate::hub) struct History {
     pub(in crate::hub) epochs: Epochs,
     /// Who makes room first.
     payers: Payers,
-    /// What streams and keys may take together. Where that has become less, it goes down in
-    /// portions.
-    pub(in crate::hub) bytes_max: usize,
+    /// What streams and keys may take together.
+    pub(in crate::hub) allowance: Allowance,
+    /// What they may still take although a budget has become less; 0 when they are within it.
+    pub(in crate::hub) excess: usize,
     expiry: Wheel,
     /// Something is too old that the last turn did not come to.
     is_behind: bool,
@@ -58,12 +60,13 @@ impl std::fmt::Debug for History {
 
 impl History {
     /// No streams.
-    pub(in crate::hub) fn new(epochs: Epochs, bytes_max: usize) -> Self {
+    pub(in crate::hub) fn new(epochs: Epochs, allowance: Allowance) -> Self {
         Self {
             streams: Rows::default(),
             epochs,
             payers: Payers::default(),
-            bytes_max,
+            allowance,
+            excess: 0,
             expiry: Wheel::new(Tick(0)),
             is_behind: false,
             unfinished: Id::NONE,
@@ -171,7 +174,7 @@ impl Hub {
     /// Takes from those who pay first until the rest fits: as many steps as there are publications
     /// in as many bytes as came. The stream of a channel that is in use does not end.
     pub(in crate::hub) fn enforce_history_budget(&mut self, in_use: Id<Stream>) {
-        while self.history_bytes() > self.history.bytes_max {
+        while self.is_history_over() {
             let Some((rank, row)) = self.history.payers.first() else { return };
             if rank == IDLE {
                 if row == in_use {
@@ -197,6 +200,11 @@ impl Hub {
                 }
             }
         }
+    }
+
+    fn is_history_over(&mut self) -> bool {
+        let held = self.history_bytes();
+        held > self.history.excess && !self.history.allowance.covers(held)
     }
 
     /// What streams and the keys of publications take together.

@@ -167,7 +167,7 @@ mod tests {
     use crate::mesh::{Envelope, Homes};
     use crate::metrics::ShardMetrics;
     use crate::model::{Command, Namespace, Namespaces, Publication, ShardId};
-    use crate::settings::HubSettings;
+    use crate::settings::{Budget, HubSettings};
 
     const BYTES_MAX: usize = 200_000;
 
@@ -184,7 +184,8 @@ mod tests {
             let named = ["a", "b"].map(|name| (name.into(), rules.clone())).into();
             let namespaces = Namespaces::new(rules.clone(), rules, named).into();
             let unlimited = HubSettings::unlimited();
-            let settings = HubSettings { namespaces, history_bytes_max: BYTES_MAX, ..unlimited };
+            let history = Budget::new(BYTES_MAX, 1).into();
+            let settings = HubSettings { namespaces, history, ..unlimited };
             let names = (0..60).map(|number| {
                 let prefix = ["a:", "b:", "#", ""][number % 4];
                 ChannelName::parse(format!("{prefix}{number}").as_bytes()).unwrap()

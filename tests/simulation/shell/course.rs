@@ -74,7 +74,7 @@ impl Course {
     /// The same, with something wrong in it.
     pub(crate) fn with(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let shards = 1 + Random::new(seed).below(3);
-        let mut world = World::new(seed, shards, setup::seeded);
+        let mut world = World::new(seed, shards, |random| setup::seeded(random, shards));
         let (has_jams, is_told_anew) = (world.random.chance(30), world.random.chance(30));
         world.kernel.borrow_mut().sabotage = sabotage;
         Self { world, positions: Vec::new(), revoked: HashMap::new(), has_jams, is_told_anew }
@@ -267,8 +267,7 @@ impl Course {
             0..8 => self.dismiss(),
             8 if self.has_jams => world.jammed_until = now + 300_000_000,
             9 if self.is_told_anew => {
-                let settings = setup::seeded(&mut world.random);
-                world.configure(settings);
+                world.configure(setup::seeded);
                 world.coverage.note("told anew");
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tidegate::model::{Namespace, Namespaces, Permission};
-use tidegate::settings::{HubSettings, ShardSettings};
+use tidegate::settings::{Budget, HubSettings, ShardSettings};
 use tidegate::token::{Authority, Key, Keys, Revocations, Rules, Signer, Verifier};
 use tidegate::ws::Limits;
 
@@ -69,7 +69,7 @@ pub(crate) fn generous() -> ShardSettings {
     ShardSettings {
         subprotocols: Arc::new([arcstr::literal!("tidegate")]),
         limits: Limits { message_bytes_max: 20_000, fragments_max: 64 },
-        half_bytes_max: 1 << 20,
+        halves: Budget::new(1 << 20, 1).into(),
         connections_max: 1000,
         handshakes_pending_max: 1000,
         handshake_deadline: Duration::from_millis(900).into(),
@@ -87,19 +87,20 @@ pub(crate) fn generous() -> ShardSettings {
     }
 }
 
-/// Settings that the seed decides.
-pub(crate) fn seeded(random: &mut Random) -> ShardSettings {
+/// Settings of so many shards that the seed decides.
+pub(crate) fn seeded(random: &mut Random, shards: usize) -> ShardSettings {
     let mut settings = generous();
     let hub = Arc::make_mut(&mut settings.hub);
     hub.sessions_per_user_max = random.pick(&[2, 1000]);
     hub.evict_oldest = random.chance(60);
     hub.lag_bytes_max = random.pick(&[4_000, 10_000, 10_000_000]);
     hub.outbox_bytes_max = random.pick(&[4_000, 10_000_000]);
-    hub.memory_max = random.pick(&[40_000, 10_000_000]);
-    hub.reply_bytes_max = hub.memory_max;
+    let memory_max = random.pick(&[40_000, 10_000_000]);
+    hub.slow = Budget::new(memory_max, shards).into();
+    hub.reply_bytes_max = memory_max / 2;
     hub.recovery_publications_max = random.pick(&[5, 1000]);
     hub.leave_max = random.pick(&[1, usize::MAX]);
-    settings.half_bytes_max = random.pick(&[3_000, 1 << 20]);
+    settings.halves = Budget::new(random.pick(&[3_000, 1 << 20]), shards).into();
     settings.connections_max = random.pick(&[8, 1000, 1000]);
     settings.handshakes_pending_max = random.pick(&[3, 1000]);
     settings.handshakes_per_second = random.pick(&[0, 40]);

@@ -21,6 +21,7 @@ use super::ledger::{Channel, Ledger};
 use super::peer::{Nature, Peer, Stage};
 use super::setup::{self, EVERYONE};
 use super::wire::End;
+use crate::bounds::most_of_one;
 use crate::coverage::Coverage;
 use crate::random::Random;
 
@@ -71,7 +72,7 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     pub(crate) settings: Arc<ShardSettings>,
     /// What may be half read, and what may be held for all, whichever settings are in force.
-    bounds: (usize, usize),
+    bounds: [usize; 2],
     /// Until then backends hear nothing.
     pub(crate) jammed_until: u64,
     pub(crate) drain: Arc<Drain>,
@@ -131,7 +132,7 @@ impl World {
             ledger: Ledger::new(setup::channels()),
             clients: Vec::new(),
             coverage: Coverage::default(),
-            bounds: (settings.half_bytes_max, settings.hub.memory_max),
+            bounds: [&settings.halves, &settings.hub.slow].map(|it| most_of_one(it, count)),
             settings,
             jammed_until: 0,
             drain,
@@ -190,10 +191,10 @@ impl World {
         let half = [&metrics.head_bytes, &metrics.half_bytes, &metrics.commands_parked_bytes];
         let half: i64 = half.iter().map(|gauge| gauge.value()).sum();
         let limit = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
-        assert!(half <= limit(self.bounds.0), "{half} bytes half read");
+        assert!(half <= limit(self.bounds[0]), "{half} bytes half read");
         let held = metrics.log_bytes.value() + metrics.outbox_bytes.value();
         let is_idle = self.turns[shard] == Turn::Idle;
-        let is_within = held <= limit(self.bounds.1);
+        let is_within = held <= limit(self.bounds[1]);
         assert!(!is_idle || is_within, "{held} bytes in logs and outboxes");
     }
 
@@ -314,10 +315,12 @@ impl World {
     }
 
     /// Shards are told other settings.
-    pub(crate) fn configure(&mut self, settings: ShardSettings) {
-        let (half, held) = &mut self.bounds;
-        *half = settings.half_bytes_max.max(*half);
-        *held = settings.hub.memory_max.max(*held);
+    pub(crate) fn configure(&mut self, settings: fn(&mut Random, usize) -> ShardSettings) {
+        let shards = self.shards.len();
+        let settings = settings(&mut self.random, shards);
+        for (most, budget) in self.bounds.iter_mut().zip([&settings.halves, &settings.hub.slow]) {
+            *most = most_of_one(budget, shards).max(*most);
+        }
         self.settings = Arc::new(settings);
         for queue in &mut self.unsent[1] {
             queue.push_back(Envelope::Configure(Arc::clone(&self.settings)));
