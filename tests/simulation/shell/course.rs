@@ -1,13 +1,11 @@
 //! The course of a run: clients that come, talk, dawdle and go as the seed says, then quiet, in
 //! which every promise is due, then the end, after which nothing may be left.
 
-use std::collections::{HashMap, HashSet};
-
-use tidegate::model::{Command, Outcome, Target};
+use std::collections::HashMap;
 
 use super::dialect::Dialect;
 use super::kernel::Sabotage;
-use super::ledger::{Channel, Kind};
+use super::ledger::Channel;
 use super::peer::{Nature, Stage};
 use super::setup::{self, DRAIN, EVERYONE, PING, PONG, ROOM, ROOMS, TALK, USERS, token};
 use super::world::World;
@@ -25,7 +23,7 @@ const CLIENTS_MAX: usize = 12;
 const ROUNDS_MAX: usize = 2_000;
 
 /// What some tens of seeds must meet.
-pub(crate) const SITUATIONS: [&str; 24] = [
+pub(crate) const SITUATIONS: [&str; 26] = [
     "all have left",
     "closed: 1002",
     "closed: 1008",
@@ -41,6 +39,7 @@ pub(crate) const SITUATIONS: [&str; 24] = [
     "closed: 4408",
     "disconnected: 1006",
     "drained in the midst of it",
+    "given a channel",
     "recovered: none",
     "recovered: some",
     "not recovered",
@@ -49,20 +48,21 @@ pub(crate) const SITUATIONS: [&str; 24] = [
     "refused: 503",
     "sent away",
     "told anew",
+    "unsubscribed: 2000",
     "unsubscribed: 2500",
 ];
 
 /// One run.
 pub(crate) struct Course {
-    world: World,
+    pub(super) world: World,
     /// By channel: where clients stood that are gone.
     positions: Vec<HashMap<Channel, (String, u64)>>,
     /// When the tokens of users were revoked last.
-    revoked: HashMap<usize, u64>,
+    pub(super) revoked: HashMap<usize, u64>,
     /// Whether backends dawdle at times.
-    has_jams: bool,
+    pub(super) has_jams: bool,
     /// Whether shards are told other settings.
-    is_told_anew: bool,
+    pub(super) is_told_anew: bool,
 }
 
 impl Course {
@@ -259,36 +259,6 @@ impl Course {
         }
     }
 
-    /// Operators and backends do something.
-    fn interfere(&mut self) {
-        let world = &mut self.world;
-        let now = world.kernel.borrow().now;
-        match world.random.below(20) {
-            0..8 => self.dismiss(),
-            8 if self.has_jams => world.jammed_until = now + 300_000_000,
-            9 if self.is_told_anew => {
-                world.configure(setup::seeded);
-                world.coverage.note("told anew");
-            }
-            _ => {}
-        }
-    }
-
-    /// A backend ends the sessions of a user, and sometimes revokes its tokens.
-    fn dismiss(&mut self) {
-        let world = &mut self.world;
-        let user = world.random.below(USERS);
-        let revoke = world.random.chance(20);
-        let target = Target::User { personal: world.name(user), device: None };
-        let reason = "dismissed".into();
-        let command =
-            Command::Disconnect { target, except: Vec::new(), code: 4000, reason, revoke };
-        world.command(1, command, None);
-        if revoke {
-            self.revoked.insert(user, world.second());
-        }
-    }
-
     /// Everybody who is there becomes eager, and everything arrives.
     fn settle(&mut self) {
         self.be_eager();
@@ -314,6 +284,7 @@ impl Course {
 
     /// All is quiet: every promise is due.
     fn check(&mut self) {
+        self.check_history();
         for (index, client) in self.world.clients.iter().enumerate() {
             if client.is_gone {
                 continue;
@@ -328,38 +299,6 @@ impl Course {
         }
         self.world.check_events();
         self.check_presence();
-    }
-
-    /// Who is in channels with presence, as a backend hears it.
-    fn check_presence(&mut self) {
-        let is_kept =
-            |channel: &Channel| self.world.ledger.tracks[*channel].kind == Kind::Remembered;
-        for channel in ROOMS.filter(is_kept).collect::<Vec<_>>() {
-            let command = Command::Presence { channel: self.world.name(channel) };
-            let before = self.there();
-            let number = self.world.command(0, command, None);
-            while !self.world.outcomes.contains_key(&number) {
-                self.world.pass(1);
-            }
-            let Some(Outcome::Presence(list)) = self.world.outcomes.remove(&number) else {
-                panic!("another answer")
-            };
-            self.world.pass(5);
-            if before != self.there() {
-                // Somebody's time was over.
-                continue;
-            }
-            let told: HashSet<_> = list.iter().map(|info| info.client.to_string()).collect();
-            let clients = self.world.clients.iter().filter(|client| !client.is_gone);
-            let there: Vec<_> =
-                clients.filter(|client| client.peer.views.contains_key(&channel)).collect();
-            assert_eq!(told.len(), there.len(), "how many are in channel {channel}");
-            // Raw clients do not know what they are called.
-            let named = there.iter().filter(|client| client.peer.dialect().is_managed());
-            for client in named {
-                assert!(told.contains(&client.peer.client), "{client:#?} is in channel {channel}");
-            }
-        }
     }
 
     /// Who does not answer pings is found out, and nobody else.
@@ -383,7 +322,7 @@ impl Course {
         self.settle();
     }
 
-    fn there(&self) -> Vec<usize> {
+    pub(super) fn there(&self) -> Vec<usize> {
         let clients = self.world.clients.iter().enumerate();
         clients.filter(|(_, client)| !client.is_gone).map(|(index, _)| index).collect()
     }

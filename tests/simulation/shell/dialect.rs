@@ -40,6 +40,8 @@ pub(crate) enum Told {
     Done(u32),
     /// A publication in a channel.
     Publication(String, Published),
+    /// The edge subscribed it.
+    Given(String, Subscribed),
     /// What everybody is told.
     Message(Vec<u8>),
     /// The edge took a channel away.
@@ -191,6 +193,9 @@ fn json_told(reply: &Value) -> Option<Told> {
         if let Some(publication) = push.get("pub") {
             return Some(Told::Publication(channel, json_published(publication)?));
         }
+        if let Some(subscribe) = push.get("subscribe") {
+            return Some(Told::Given(channel, json_subscribed(subscribe)?));
+        }
         if let Some(unsubscribe) = push.get("unsubscribe") {
             return Some(Told::Unsubscribed(channel, unsubscribe["code"].as_u64()?));
         }
@@ -245,6 +250,9 @@ fn protobuf_told(reply: &[u8]) -> Option<Told> {
         if let Some(publication) = inner(&push, 4) {
             return Some(Told::Publication(channel, protobuf_published(publication)?));
         }
+        if let Some(subscribe) = inner(&push, 9) {
+            return Some(Told::Given(channel, protobuf_given(subscribe)?));
+        }
         if let Some(unsubscribe) = inner(&push, 7) {
             return Some(Told::Unsubscribed(channel, number(&self::fields(unsubscribe)?, 2)));
         }
@@ -279,6 +287,13 @@ fn protobuf_subscribed(result: &[u8]) -> Option<Subscribed> {
         is_recovered: number(&fields, 8) == 1,
         missed: missed.collect::<Option<_>>()?,
     })
+}
+
+/// A push has other numbers for what a reply has.
+fn protobuf_given(push: &[u8]) -> Option<Subscribed> {
+    let fields = fields(push)?;
+    let epoch = String::from_utf8(inner(&fields, 4).unwrap_or_default().to_vec()).ok()?;
+    Some(Subscribed { epoch, offset: number(&fields, 5), ..Subscribed::default() })
 }
 
 fn protobuf_published(publication: &[u8]) -> Option<Published> {

@@ -5,6 +5,7 @@
 //! dismiss and ask. What a client hears is held against what was published (`ledger`), with no
 //! knowledge of how the edge does it. At rest every promise is due; in the end nothing may be left.
 
+mod backends;
 mod course;
 mod cuts;
 mod dialect;

@@ -351,6 +351,14 @@ impl Peer {
                 }
                 return self.hear_publication(&data, Some(offset), ledger);
             }
+            Told::Given(name, result) => {
+                let Some(channel) = ledger.place(&name) else { return foreign(name) };
+                if self.views.contains_key(&channel) {
+                    return foreign(format!("{name} is given, which it hears"));
+                }
+                self.met.push("given a channel".into());
+                return self.subscribed(channel, (0, None), result, ledger);
+            }
             Told::Message(data) => {
                 if ledger.place_of(&data, None)?.0 != self.everyone {
                     return foreign("something of a channel as a message to everybody".into());

@@ -271,9 +271,14 @@ impl World {
             self.ask(0, all.map(|shard| (shard, command())).collect(), wanted);
             return;
         }
-        let channel_name = self.name(channel);
-        let command = Command::Publish { channel: channel_name, publication, key: None };
-        self.command(channel % self.askers.len(), command, wanted);
+        let key: Option<Box<str>> = self.random.chance(10).then(|| number.to_string().into());
+        // With a key it may be said twice, and counts once.
+        for _ in 0..1 + usize::from(key.is_some()) {
+            let (channel, publication) = (self.name(channel), Arc::clone(&publication));
+            let key = key.clone();
+            let asker = wanted.map_or(0, |(channel, _)| channel % self.askers.len());
+            self.command(asker, Command::Publish { channel, publication, key }, wanted);
+        }
     }
 
     /// The name of a channel.
