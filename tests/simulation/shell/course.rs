@@ -7,7 +7,7 @@ use super::dialect::Dialect;
 use super::kernel::Sabotage;
 use super::ledger::Channel;
 use super::peer::{Nature, Stage};
-use super::setup::{self, DRAIN, EVERYONE, PING, PONG, ROOM, ROOMS, TALK, USERS, token};
+use super::setup::{self, CLOSE, DRAIN, EVERYONE, PING, PONG, ROOM, ROOMS, TALK, USERS, token};
 use super::world::World;
 use crate::coverage::Coverage;
 use crate::random::Random;
@@ -19,11 +19,12 @@ const PACES: [Option<(usize, usize)>; 7] =
 /// Most clients at once.
 const CLIENTS_MAX: usize = 12;
 
-/// How many rounds of some milliseconds everything may take to arrive.
-const ROUNDS_MAX: usize = 2_000;
+/// How many rounds of some milliseconds everything may take to arrive: less than pings are apart,
+/// which would make shards look again at what they forgot.
+const ROUNDS_MAX: usize = 450;
 
 /// What some tens of seeds must meet.
-pub(crate) const SITUATIONS: [&str; 26] = [
+pub(crate) const SITUATIONS: [&str; 27] = [
     "all have left",
     "closed: 1002",
     "closed: 1008",
@@ -43,6 +44,7 @@ pub(crate) const SITUATIONS: [&str; 26] = [
     "recovered: none",
     "recovered: some",
     "not recovered",
+    "parked envelopes",
     "refused: 401",
     "refused: 429",
     "refused: 503",
@@ -118,6 +120,9 @@ impl Course {
                 if channel != TALK {
                     world.publish(channel, size);
                 }
+                if world.random.chance(2) {
+                    self.storm();
+                }
             }
             50..75 => {
                 if let Some(index) = self.somebody() {
@@ -134,6 +139,20 @@ impl Course {
             }
             96 => self.interfere(),
             _ => world.pass(2),
+        }
+    }
+
+    /// Much is published at once, and one shard has turns while the others have none.
+    fn storm(&mut self) {
+        let world = &mut self.world;
+        let channel = ROOMS.start + world.random.below(ROOMS.len());
+        for _ in 0..60 {
+            world.publish(channel, 10);
+        }
+        let shard = world.random.below(world.metrics.len());
+        for _ in 0..6 {
+            world.ask_and_hear();
+            world.turn(shard);
         }
     }
 
@@ -266,9 +285,14 @@ impl Course {
         for _ in 0..ROUNDS_MAX {
             self.world.pass(5);
             quiet = if self.world.is_quiet() { quiet + 1 } else { 0 };
-            // What a client hears last may move it to answer.
+            // What a client hears last may move it to answer, and one that was closed in the middle
+            // of a frame hears of it by the end of its connection.
             if quiet > 20 {
-                return;
+                self.world.pass(CLOSE.as_millis() as u64 + 100);
+                if self.world.is_quiet() {
+                    return;
+                }
+                quiet = 0;
             }
         }
         panic!("it never becomes quiet: {}", self.world.unrest());

@@ -15,7 +15,7 @@ const TICK: u64 = 50;
 /// With messages that may take long, and a deadline of pongs.
 fn world(pong_deadline: Duration) -> World {
     let world = World::new(1, 1, |_| ShardSettings {
-        message_deadline: Duration::from_secs(60).into(),
+        message_deadline: Duration::from_secs(600).into(),
         pong_deadline: pong_deadline.into(),
         ..generous()
     });
@@ -147,8 +147,8 @@ fn first_pings_are_spread() {
     while last < 200 {
         world.pass(TICK);
         let now = pings(&world);
-        // Evenly spread, ten of them fall due in each tick, and a turn may be a tick late.
-        assert!(now - last <= 25, "a burst of {} pings", now - last);
+        // Evenly spread, three or four fall due in each tick, and a turn may be a tick late.
+        assert!(now - last <= 8, "a burst of {} pings", now - last);
         (last, ticks) = (now, ticks + 1);
     }
     assert!(ticks <= PING.as_millis() as u64 / TICK + 3, "{ticks} ticks");

@@ -297,6 +297,8 @@ impl Kernel {
                 Op::Tick(nanos) => self.endpoints[shard].tick = Some(self.now + nanos),
             }
         }
+        let mut watched = self.endpoints[shard].watched.values();
+        assert!(watched.all(|&wire| self.wires[wire].is_open), "a watch holds what is closed");
     }
 
     fn watch(&mut self, shard: usize, kind: Kind, fd: RawFd, id: (u32, u32)) {

@@ -384,16 +384,8 @@ impl Peer {
                 if !matches!(self.asked.remove(&id), Some(Asked::Connect)) {
                     return foreign("connected twice".into());
                 }
-                (self.stage, self.client) = (Stage::Open, client);
-                self.begin(self.everyone, ledger);
-                for (name, result) in subs {
-                    let Some(channel) = ledger.place(&name) else { return foreign(name) };
-                    let floor = self.floors[&channel];
-                    self.subscribed(channel, (floor, None), result, ledger)?;
-                }
-                for channel in self.nature.joins.clone() {
-                    self.subscribe(channel, ledger);
-                }
+                self.client = client;
+                return self.connected(subs, ledger);
             }
             Told::Subscribed(id, result) => {
                 let Some(Asked::Subscribe(channel, floor, claim)) = self.asked.remove(&id) else {
@@ -409,6 +401,21 @@ impl Peer {
                 Some(Asked::Publish) => {}
                 asked => return foreign(format!("the answer to {asked:?}")),
             },
+        }
+        Ok(())
+    }
+
+    /// It is there, with what its user hears, and asks for what else it wants to hear.
+    fn connected(&mut self, subs: Vec<(String, Subscribed)>, ledger: &mut Ledger) -> Verdict {
+        self.stage = Stage::Open;
+        self.begin(self.everyone, ledger);
+        for (name, result) in subs {
+            let Some(channel) = ledger.place(&name) else { return Err((Fault::Foreign, name)) };
+            let floor = self.floors[&channel];
+            self.subscribed(channel, (floor, None), result, ledger)?;
+        }
+        for channel in self.nature.joins.clone() {
+            self.subscribe(channel, ledger);
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub(crate) const TALK: usize = USERS + 4;
 pub(crate) const EVERYONE: usize = USERS + 5;
 
 /// Heartbeats of the simulation.
-pub(crate) const PING: Duration = Duration::from_millis(1000);
+pub(crate) const PING: Duration = Duration::from_millis(3000);
 pub(crate) const PONG: Duration = Duration::from_millis(800);
 pub(crate) const AGE: Duration = Duration::from_millis(600);
 pub(crate) const CLOSE: Duration = Duration::from_millis(500);
@@ -62,7 +62,7 @@ pub(crate) fn generous() -> ShardSettings {
     let namespaces = Namespaces::new(Namespace::default(), Namespace::default(), named);
     let hub = HubSettings {
         namespaces: Arc::new(namespaces),
-        ping_seconds: 1,
+        ping_seconds: 3,
         refresh_grace: 1,
         ..HubSettings::unlimited()
     };

@@ -102,7 +102,7 @@ impl World {
         settings: impl Fn(&mut Random) -> ShardSettings,
     ) -> Self {
         let mut random = Random::new(seed);
-        let capacity = random.pick(&[16, 64, 1024]);
+        let capacity = random.pick(&[16, 16, 64, 1024]);
         let (ports, askers) = mesh::build(count as u8, capacity, random.next()).expect("eventfds");
         let settings = Arc::new(settings(&mut random));
         let epoch_seed = random.next();
@@ -168,6 +168,9 @@ impl World {
         if !self.sleeps(shard) {
             self.turns[shard] = self.shards[shard].turn().expect("a turn");
             self.check_bounds(shard);
+            if self.metrics[shard].envelopes_parked.value() > 1 {
+                self.coverage.note("parked envelopes");
+            }
         }
         self.turns[shard]
     }
