@@ -206,6 +206,7 @@ impl Course {
         let client = &mut world.clients[index];
         client.pace = pace;
         client.user = user.map(|user| (user, issued)).filter(|_| dialect != Dialect::Echo);
+        client.expires = client.user.map(|_| issued + seconds);
         if dialect.is_managed()
             && let Some(positions) = self.positions.pop()
         {
@@ -321,6 +322,12 @@ impl Course {
                 assert!(issued >= revoked, "client {index} is there by a token that was revoked");
             }
         }
+        let second = self.world.second();
+        for (index, client) in self.world.clients.iter().enumerate().filter(|(_, it)| !it.is_gone) {
+            // Managed clients have a second more to show another token.
+            let is_late = client.expires.is_some_and(|expires| second > expires + 2);
+            assert!(!is_late, "client {index} is there in {second}\n{client:#?}");
+        }
         self.world.check_events();
         self.check_presence();
     }
@@ -390,6 +397,7 @@ impl Course {
             self.world.coverage.note("sent away");
         }
         assert_eq!(self.there(), [0; 0], "who is there after the drain");
+        assert_eq!(self.world.kernel.borrow().listening(), 0, "who comes late finds nobody");
         assert!(self.world.has_left(), "every shard has told that its clients are gone");
         assert!(!self.world.is_drained(), "shards serve until nobody asks them");
         self.world.forget();

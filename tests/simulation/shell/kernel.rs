@@ -170,6 +170,11 @@ impl Kernel {
         std::mem::take(&mut endpoint.has_slept) && !has_news
     }
 
+    /// How many shards listen.
+    pub(crate) fn listening(&self) -> usize {
+        self.endpoints.iter().filter(|endpoint| endpoint.is_listening).count()
+    }
+
     /// What shards hold that no client has any more: descriptors, and watches.
     pub(crate) fn held(&self) -> (usize, usize) {
         let open = self.descriptors.iter().flatten().count();

@@ -40,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) wire: usize,
     /// Its user, and the second in which its token was made.
     pub(crate) user: Option<(usize, u64)>,
+    /// The second in which its token expires, if it has one.
+    pub(crate) expires: Option<u64>,
     /// How much it reads at once, and how much of what it says arrives at once; all if it is eager.
     pub(crate) pace: Option<(usize, usize)>,
     pub(crate) is_gone: bool,
@@ -157,8 +159,16 @@ impl World {
         let shard = self.random.below(self.shards.len());
         let wire = self.kernel.borrow_mut().connect(shard, capacity)?;
         let peer = Peer::new(nature, &self.ledger, self.random.next());
-        let client =
-            Client { peer, wire, user: None, pace: None, is_gone: false, end: None, said: 0 };
+        let client = Client {
+            peer,
+            wire,
+            user: None,
+            expires: None,
+            pace: None,
+            is_gone: false,
+            end: None,
+            said: 0,
+        };
         self.clients.push(client);
         Some(self.clients.len() - 1)
     }
