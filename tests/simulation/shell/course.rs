@@ -279,9 +279,18 @@ impl Course {
         }
     }
 
-    /// Everybody who is there becomes eager, and everything arrives.
+    /// Everybody who is there becomes eager, and everything arrives. Whoever was closed and lost
+    /// the rest of a frame is gone when its deadline is over.
     fn settle(&mut self) {
         self.be_eager();
+        self.rest();
+        if self.world.has_dropped() {
+            self.world.pass(CLOSE.as_millis() as u64);
+            self.rest();
+        }
+    }
+
+    fn rest(&mut self) {
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             self.world.pass(5);

@@ -430,6 +430,12 @@ impl World {
         format!("{:?} {:?} {:#?}", self.turns, self.requests, clients.collect::<Vec<_>>())
     }
 
+    /// Whether somebody who is closing may have lost the rest of a frame, and waits for nothing but
+    /// the deadline.
+    pub(crate) fn has_dropped(&self) -> bool {
+        self.metrics.iter().any(|metrics| metrics.outbox_bytes_dropped.value() > 0)
+    }
+
     /// Nothing is under way and nobody has anything to do.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let are_asleep = (0..self.shards.len()).all(|shard| self.sleeps(shard));
