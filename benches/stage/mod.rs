@@ -29,7 +29,7 @@ impl Stage {
             namespaces: Arc::new(namespaces),
             ..HubSettings::unlimited()
         };
-        let site = Site { shard: ShardId(0), homes: Homes::new(1, 7), epoch_seed: 0 };
+        let site = Site::new(ShardId(0), Homes::new(1, 7));
         let hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
         Self { hub, batch: Batch::default() }
     }

@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::mesh::{Asker, AskerPort, Envelope, ShardPort, build};
-    use crate::model::{ChannelName, ClientId, Publication, Target};
+    use crate::model::{ChannelName, ClientId, NodeId, Publication, Target};
 
     fn name(number: u32) -> ChannelName {
         ChannelName::parse(format!("c{number}").as_bytes()).unwrap()
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn whoever_asks_hears_of_all_at_once_in_the_order_of_the_commands() {
         let (shard, mut table) = table(16);
-        let unknown = ClientId { shard: ShardId(9), row: 0, generation: 1 };
+        let unknown = ClientId { node: NodeId(0), shard: ShardId(9), row: 0, generation: 1 };
         let lost =
             Command::Refresh { target: Target::Client(unknown), expires_at: None, info: None };
         let (request, mut settled) = request(vec![publish(), lost, publish()], 60);

@@ -40,9 +40,9 @@ pub use key::{PublicKey, SecretKey};
 pub use secret::{PublicKeyPem, Secret};
 pub use source::{Setting, Sources};
 pub use table::{
-    Api, Client, Config, Drain, Handshake, Heartbeat, History, Idempotency, Ingest, Internal,
-    Links, Log, LogFormat, LogLevel, Presence, Public, Sessions, Shards, Slow, Token, Websocket,
-    WhenFull,
+    Api, Client, Cluster, Config, Drain, Handshake, Heartbeat, History, Idempotency, Ingest,
+    Internal, Links, Log, LogFormat, LogLevel, Presence, Public, Sessions, Shards, Slow, Token,
+    Websocket, WhenFull,
 };
 pub use template::template;
 pub use unit::parse_time;

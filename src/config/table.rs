@@ -45,6 +45,16 @@ options! {
 }
 
 options! {
+    /// Edges that serve the same backends.
+    Cluster {
+        /// Number of this edge among those that serve the same backends, another one for each: it
+        /// stands in front of every client's identity, so that a command for a client may go to
+        /// every edge and acts on one. 0 is for an edge alone.
+        restart node: u16 as Number = 0, 0..=u16::MAX;
+    }
+}
+
+options! {
     /// The door for clients.
     Public {
         /// Address and port for clients.
@@ -417,6 +427,7 @@ macro_rules! sections {
 
 sections! {
     shards: Shards,
+    cluster: Cluster,
     public: Public,
     token: Token,
     internal: Internal,

@@ -26,8 +26,9 @@ use crate::hub::Site;
 use crate::ingest::{self, Ingest};
 use crate::keys;
 use crate::log::Logger;
-use crate::mesh::{self, Asker, AskerPort};
+use crate::mesh::{self, Asker, AskerPort, ShardPort};
 use crate::metrics::{IngestMetrics, ShardMetrics};
+use crate::model::NodeId;
 use crate::shard::{self, Drain, Start};
 use crate::sys::{Clock, host, socket};
 
@@ -152,7 +153,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
     for (port, listener) in shard_ports.into_iter().zip(listeners) {
         let start = Start {
             settings: Arc::clone(&settings),
-            site: Site { shard: port.shard, homes: port.homes.clone(), epoch_seed: seed },
+            site: site(config, &port, seed),
             ring: ring_size,
             core: cores.get(port.shard.index() % cores.len().max(1)).copied(),
             metrics: shard_metrics.clone(),
@@ -225,6 +226,11 @@ fn facts(config: &Config, addresses: &Addresses) -> Facts {
         guards_host: addresses.internal.ip().is_loopback() && !config.internal.allow_remote,
         dev: config.dev,
     }
+}
+
+fn site(config: &Config, port: &ShardPort, epoch_seed: u64) -> Site {
+    let (node, homes) = (NodeId(config.cluster.node), port.homes.clone());
+    Site { node, shard: port.shard, homes, epoch_seed }
 }
 
 fn log_start(addresses: &Addresses, shards: usize) {

@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn shard() -> Hub {
-        let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
+        let site = Site::new(ShardId(0), Homes::new(1, 1));
         Hub::new(site, settings(usize::MAX, usize::MAX), Arc::new(ShardMetrics::default()))
     }
 

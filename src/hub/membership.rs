@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn subscriptions_are_found_however_they_came_and_went() {
-        let site = Site { shard: ShardId(0), homes: Homes::new(1, 7), epoch_seed: 0 };
+        let site = Site::new(ShardId(0), Homes::new(1, 7));
         let settings = HubSettings::unlimited().into();
         let mut hub = Hub::new(site, settings, Arc::new(ShardMetrics::default()));
         let rows: Vec<u32> = (0..3).map(|_| hub.attach(0)).collect();

@@ -374,7 +374,8 @@ impl Hub {
         let connection = self.connections.get(row)?;
         let is_there = !matches!(connection.phase, Phase::Free | Phase::Gone)
             && connection.generation == client.generation
-            && client.shard == self.context.site.shard;
+            && client.shard == self.context.site.shard
+            && client.node == self.context.site.node;
         is_there.then_some(row)
     }
 
@@ -385,7 +386,8 @@ impl Hub {
 
     fn identity(&self, row: Id<Connection>) -> ClientId {
         let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
-        ClientId { shard: self.context.site.shard, row: row.number(), generation }
+        let Site { node, shard, .. } = self.context.site;
+        ClientId { node, shard, row: row.number(), generation }
     }
 
     /// How many connections there are, from the moment they are attached.

@@ -240,7 +240,7 @@ impl<W> Request<W> {
 mod tests {
     use super::*;
     use crate::mesh::{ShardPort, build};
-    use crate::model::{ChannelName, ClientId, Epoch, Position, Target};
+    use crate::model::{ChannelName, ClientId, Epoch, NodeId, Position, Target};
 
     fn name(text: &str) -> ChannelName {
         ChannelName::parse(text.as_bytes()).unwrap()
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn a_client_of_a_shard_that_does_not_exist_is_unknown() {
         let (_shards, mut requester) = requester(2, 4);
-        let client = ClientId { shard: ShardId(2), row: 0, generation: 1 };
+        let client = ClientId { node: NodeId(0), shard: ShardId(2), row: 0, generation: 1 };
         let command =
             || Command::Unsubscribe { target: Target::Client(client), channels: vec![name("a")] };
         assert_eq!(requester.tell(command()), Err(CommandError::UnknownClient));

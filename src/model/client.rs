@@ -1,9 +1,13 @@
-//! Identities of shards and of connections, as backends see them.
+//! Identities of edges, shards and connections, as backends see them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
+
+/// Number of an edge among those that serve the same backends; 0 is one that is alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u16);
 
 /// Number of a shard, from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,12 +20,15 @@ impl ShardId {
     }
 }
 
-/// One connection of this edge: its shard, its row there, and which occupant of that row it is.
+/// One connection: its edge, its shard there, its row, and which occupant of that row it is.
 ///
 /// It says where the connection lives, so that a command for one client is routed without any
-/// table. The generation keeps a late command from reaching the row's next occupant.
+/// table. The node keeps a command that goes to every edge from all but one client, and the
+/// generation a late one from the row's next occupant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId {
+    /// The edge that it is connected to.
+    pub node: NodeId,
     /// The shard that owns the connection.
     pub shard: ShardId,
     /// The row of the connection in its shard.
@@ -32,17 +39,25 @@ pub struct ClientId {
 
 impl ClientId {
     /// An identity that no connection has: generations begin at one.
-    pub const NOBODY: Self = Self { shard: ShardId(0), row: u32::MAX, generation: 0 };
+    pub const NOBODY: Self =
+        Self { node: NodeId(0), shard: ShardId(0), row: u32::MAX, generation: 0 };
 }
 
-/// The text is not 18 hexadecimal digits.
+/// Hexadecimal digits of an identity: four of the node, two of the shard, eight each of the row and
+/// the generation.
+const DIGITS: usize = 22;
+
+const _: () = assert!(size_of::<ClientId>() == 12, "the node has room beside the shard");
+
+/// The text is not 22 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client identity has 18 hexadecimal digits")]
+#[error("a client identity has 22 hexadecimal digits")]
 pub struct ClientIdError;
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}{:08x}{:08x}", self.shard.0, self.row, self.generation)
+        let Self { node, shard, row, generation } = *self;
+        write!(f, "{:04x}{:02x}{row:08x}{generation:08x}", node.0, shard.0)
     }
 }
 
@@ -56,13 +71,14 @@ impl FromStr for ClientId {
     type Err = ClientIdError;
 
     fn from_str(text: &str) -> Result<Self, ClientIdError> {
-        if text.len() != 18 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if text.len() != DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(ClientIdError);
         }
-        let shard = u8::from_str_radix(&text[..2], 16).map_err(|_| ClientIdError)?;
-        let row = u32::from_str_radix(&text[2..10], 16).map_err(|_| ClientIdError)?;
-        let generation = u32::from_str_radix(&text[10..], 16).map_err(|_| ClientIdError)?;
-        Ok(Self { shard: ShardId(shard), row, generation })
+        let node = u16::from_str_radix(&text[..4], 16).map_err(|_| ClientIdError)?;
+        let shard = u8::from_str_radix(&text[4..6], 16).map_err(|_| ClientIdError)?;
+        let row = u32::from_str_radix(&text[6..14], 16).map_err(|_| ClientIdError)?;
+        let generation = u32::from_str_radix(&text[14..], 16).map_err(|_| ClientIdError)?;
+        Ok(Self { node: NodeId(node), shard: ShardId(shard), row, generation })
     }
 }
 
@@ -72,10 +88,20 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        let id = ClientId { shard: ShardId(3), row: 77, generation: 0xdead_beef };
-        assert_eq!(id.to_string(), "030000004ddeadbeef");
+        let (node, shard) = (NodeId(0x1a2), ShardId(3));
+        let id = ClientId { node, shard, row: 77, generation: 0xdead_beef };
+        assert_eq!(id.to_string(), "01a2030000004ddeadbeef");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "03", "030000004ddeadbee", "+30000004ddeadbeef", "03é000004ddeadbee"] {
+        assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
+        for bad in [
+            "",
+            "01a203",
+            "030000004ddeadbeef",
+            "01a2030000004ddeadbee",
+            "01a2030000004ddeadbeef0",
+            "+1a2030000004ddeadbeef",
+            "01a203é000004ddeadbee",
+        ] {
             assert_eq!(bad.parse::<ClientId>(), Err(ClientIdError), "{bad}");
         }
     }

@@ -24,7 +24,7 @@ mod reply;
 pub(crate) use excerpt::excerpt;
 
 pub use channel::{ChannelName, NameError};
-pub use client::{ClientId, ClientIdError, ShardId};
+pub use client::{ClientId, ClientIdError, NodeId, ShardId};
 pub use command::{Answer, Command, CommandError, HistoryFilter, Outcome, Target, Ticket};
 pub use event::{Event, EventKind};
 pub use grant::{ChannelGrant, Overrides, SubscribeOptions};

@@ -19,7 +19,7 @@ pub const DISCONNECT_REASON: &str = "disconnected";
 
 /// What a client identity must be.
 pub(super) const CLIENT_FORM: &str =
-    "a client identity of 18 hexadecimal digits, as events name it";
+    "a client identity of 22 hexadecimal digits, as events name it";
 
 /// What a point in time must be.
 pub(super) const UNIX_SECOND_FORM: &str = "a Unix time in whole seconds";
@@ -28,7 +28,7 @@ pub(super) const UNIX_SECOND_FORM: &str = "a Unix time in whole seconds";
 const UNIX_SECOND_MAX: u64 = 99_999_999_999;
 /// What the connections must be that a `disconnect` leaves open.
 pub(super) const CLIENTS_FORM: &str =
-    "at most 1024 client identities of 18 hexadecimal digits, as events name them";
+    "at most 1024 client identities of 22 hexadecimal digits, as events name them";
 
 /// What tags must be.
 pub(super) const TAGS_FORM: &str =

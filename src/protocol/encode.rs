@@ -158,7 +158,7 @@ fn to_json(body: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClientId, Epoch, ShardId};
+    use crate::model::{ClientId, Epoch, NodeId, ShardId};
 
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn events() {
-        let client = ClientId { shard: ShardId(1), row: 2, generation: 3 };
+        let client = ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation: 3 };
         let mut event = Event {
             kind: EventKind::Connected,
             client,
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(
             text(encoded.meta),
             concat!(
-                r#"{"client":"010000000200000003","user":"42","device":"phone","#,
+                r#"{"client":"0000010000000200000003","user":"42","device":"phone","#,
                 r#""meta":{"plan": "gold"},"shard":1,"seq":7}"#
             )
         );
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!((encoded.topic, &encoded.payload[..]), ("$event.message", &b"\xff"[..]));
         assert_eq!(
             text(encoded.meta),
-            r#"{"client":"010000000200000003","shard":1,"seq":7,"ct":"binary"}"#
+            r#"{"client":"0000010000000200000003","shard":1,"seq":7,"ct":"binary"}"#
         );
         event.kind = EventKind::Disconnected { code: 1006 };
         let encoded = encode_event(&event);
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn events_of_users_and_channels() {
-        let client = ClientId { shard: ShardId(1), row: 2, generation: 3 };
-        let who = r#"{"client":"010000000200000003","user":"42","shard":1,"seq":7"#;
+        let client = ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation: 3 };
+        let who = r#"{"client":"0000010000000200000003","user":"42","shard":1,"seq":7"#;
         let channel = || ChannelName::parse(b"chat:lobby").unwrap();
         for (kind, topic, rest) in [
             (EventKind::UserOnline, "$event.user_online", "}"),

@@ -77,7 +77,7 @@ mod tests {
         let drain = Arc::new(Drain::new(1, move || left.send(()).unwrap()));
         let start = Start {
             settings: Arc::new(settings.clone()),
-            site: Site { shard: port.shard, homes: port.homes.clone(), epoch_seed: 7 },
+            site: Site { epoch_seed: 7, ..Site::new(port.shard, port.homes.clone()) },
             ring: ring::Size::LEAST,
             core: None,
             port,

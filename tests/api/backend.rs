@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::mesh::{Envelope, ShardPort};
 use tidegate::model::{
-    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, Outcome, Position,
-    Publication, Push, PushBody, ShardId, Target,
+    Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, NodeId, Outcome,
+    Position, Publication, Push, PushBody, ShardId, Target,
 };
 
 use crate::edge::{Edge, KEY, LINK_CAPACITY, Response, command, say};
 
 pub const POSITION: Position = Position { offset: 7, epoch: Epoch(0xab) };
-const CLIENT: ClientId = ClientId { shard: ShardId(1), row: 2, generation: 3 };
+const CLIENT: ClientId = ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation: 3 };
 
 /// Plays a shard that does what it is asked: channels of the namespace `gone` do not exist, those
 /// of `plain` have no history.
@@ -253,7 +253,7 @@ fn failures_stand_in_the_body_or_in_the_status() {
         // Nobody is there to disconnect: shards say so, and none is the shard of the second.
         // An identity of another kind of server is nobody's either.
         let foreign = "0194ce2b-3b0e-7b9c-a1a8-2b7c6f1e0d55";
-        for client in ["010000000900000001", "ff0000000900000001", foreign] {
+        for client in ["0000010000000900000001", "0000ff0000000900000001", foreign] {
             let response = edge.call("disconnect", &json!({ "client": client }).to_string());
             assert_result(&response, json!({"sessions": 0}));
         }
@@ -353,7 +353,7 @@ fn a_batch_is_answered_in_its_order() {
         {"info": {}},
         {"nothing": {}},
         {"presence_stats": {"channel": "news"}},
-        {"disconnect": {"client": "ff0000000900000001"}},
+        {"disconnect": {"client": "0000ff0000000900000001"}},
     ]);
     edge.with_shards(shard, |edge| {
         for parallel in [false, true] {
@@ -397,7 +397,7 @@ fn lines_are_answered_as_the_client_of_go_expects() {
     let with_client = format!(r#"{{"channel":"news","user":"42","client":"{CLIENT}"}}"#);
     let disconnect = concat!(
         r#"{"user":"42","Disconnect":{"code":4500,"reason":"bye","reconnect":false},"#,
-        r#""ClientWhitelist":["010000000200000003","0194ce2b-3b0e-7b9c-a1a8-2b7c6f1e0d55"]}"#
+        r#""ClientWhitelist":["0000010000000200000003","0194ce2b-3b0e-7b9c-a1a8-2b7c6f1e0d55"]}"#
     );
     let place = r#"{"offset":7,"epoch":"ab","sessions":1}"#;
     let one = r#"{"sessions":1}"#;

@@ -460,7 +460,7 @@ fn revoked_tokens_let_nobody_in_again() {
     Managed::open(&edge).done("connect", json!({ "token": new }));
     let other = token(json!({ "sub": "43", "iat": now - 5 }));
     Managed::open(&edge).done("connect", json!({ "token": other }));
-    let one = r#"{"op":"disconnect","client":"000000000000000001","revoke":true}"#;
+    let one = r#"{"op":"disconnect","client":"0000000000000000000001","revoke":true}"#;
     let answer = edge.command("", one);
     assert_eq!(answer["error"]["code"], "conflicting_keys");
 }

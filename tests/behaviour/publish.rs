@@ -133,16 +133,30 @@ fn disconnect_closes_with_its_code() {
     tablet.expect_close(3503);
     edge.expect_metric("tidegate_connections", 0);
     assert_eq!(refused(&disconnect(&format!(r#""client":"{id}""#))), "unknown_client");
-    assert_eq!(refused(&disconnect(r#""client":"ff0000000000000001""#)), "unknown_client");
+    assert_eq!(refused(&disconnect(r#""client":"0000ff0000000000000001""#)), "unknown_client");
     for (meta, code) in [
         (r#""user":"u","code":1005"#, "bad_code"),
         (r#""user":"u","reason":"{}""#, "reason_is_json"),
-        (r#""user":"u","client":"000000000000000001""#, "conflicting_keys"),
+        (r#""user":"u","client":"0000000000000000000001""#, "conflicting_keys"),
         (r#""code":4000"#, "missing_key"),
         (r#""user":"u","channels":["x"]"#, "unused_key"),
     ] {
         assert_eq!(refused(&disconnect(meta)), code, "{meta}");
     }
+}
+
+#[test]
+fn an_identity_begins_with_the_number_of_its_edge() {
+    let edge = Edge::with(&["cluster.node=419"]);
+    let events = edge.events();
+    let (client, id) = identified(&edge, &events, "/websocket/u");
+    assert_eq!((id.len(), &id[..4]), (22, "01a3"));
+    let disconnect =
+        |id: &str| edge.command("", &format!(r#"{{"op":"disconnect","client":"{id}"}}"#));
+    let elsewhere = format!("0000{}", &id[4..]);
+    assert_eq!(refused(&disconnect(&elsewhere)), "unknown_client");
+    assert_eq!(disconnect(&id)["sessions"], 1);
+    client.expect_close(3503);
 }
 
 #[test]

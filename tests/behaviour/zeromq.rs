@@ -64,8 +64,8 @@ fn commands_that_fail_with_nobody_waiting_are_counted_and_logged() {
     send(&[b"nowhere:x", b"lost"]);
     send(&[b"$cmd", b"lost", br#"{"op":"broadcast","channels":["c","nowhere:y"]}"#]);
     send(&[b"c", b"no history", br#"{"version":1}"#]);
-    send(&[b"$cmd", b"", br#"{"op":"disconnect","client":"010000000200000003"}"#]);
-    send(&[b"$cmd", b"", br#"{"op":"disconnect","client":"fd0000000200000003"}"#]);
+    send(&[b"$cmd", b"", br#"{"op":"disconnect","client":"0000010000000200000003"}"#]);
+    send(&[b"$cmd", b"", br#"{"op":"disconnect","client":"0000fd0000000200000003"}"#]);
     send(&[b"$cmd", b"", several("subscribe").as_bytes()]);
     client.expect("lost");
     let publisher = edge.socket(zmq::XPUB, 0);

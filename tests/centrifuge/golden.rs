@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate::model::{
-    ChannelName, ClientError, ClientId, ClientInfo, ConnectResult, Epoch, PersonalPush, Position,
-    PositionClaim, Publication, Push, PushBody, Reply, ShardId, SubscribeResult, Variant,
+    ChannelName, ClientError, ClientId, ClientInfo, ConnectResult, Epoch, NodeId, PersonalPush,
+    Position, PositionClaim, Publication, Push, PushBody, Reply, ShardId, SubscribeResult, Variant,
 };
 use tidegate::protocol::centrifuge::{
     ConnectRequest, HistoryRequest, Method, Request, SubscribeRequest, decode_requests,
@@ -133,7 +133,7 @@ fn nobody() -> Arc<ClientInfo> {
 }
 
 fn client(generation: u32) -> ClientId {
-    ClientId { shard: ShardId(1), row: 2, generation }
+    ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation }
 }
 
 fn publication(text: &str, tags: &[(&str, &str)], offset: u64) -> PushBody {

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate::model::{
-    ChannelName, ClientId, ClientInfo, Epoch, PersonalPush, Position, Publication, Push, PushBody,
-    Reply, ShardId, SubscribeResult, Variant, Version,
+    ChannelName, ClientId, ClientInfo, Epoch, NodeId, PersonalPush, Position, Publication, Push,
+    PushBody, Reply, ShardId, SubscribeResult, Variant, Version,
 };
 use tidegate::protocol::centrifuge::{encode_personal_push, encode_reply};
 
@@ -27,7 +27,7 @@ struct Published {
     version: u64,
 }
 
-const CLIENT: ClientId = ClientId { shard: ShardId(1), row: 2, generation: 3 };
+const CLIENT: ClientId = ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation: 3 };
 
 fn published() -> impl Strategy<Value = Published> {
     let payload = prop_oneof![
@@ -92,7 +92,7 @@ impl Published {
         let mut publication = json!({"data": data});
         if let Some(user) = &self.user {
             publication["info"] =
-                json!({"user": user, "client": "010000000200000003", "chan_info": {}});
+                json!({"user": user, "client": "0000010000000200000003", "chan_info": {}});
         }
         if self.offset > 0 {
             publication["offset"] = json!(self.offset);
@@ -118,7 +118,7 @@ impl Published {
             if !user.is_empty() {
                 info.push((1, Bytes(user.as_bytes())));
             }
-            info.extend([(2, Bytes(b"010000000200000003")), (4, Bytes(b"{\n}"))]);
+            info.extend([(2, Bytes(b"0000010000000200000003")), (4, Bytes(b"{\n}"))]);
         }
         let mut tags = Vec::new();
         for (field, value) in fields(message) {

@@ -26,7 +26,7 @@ impl Shard {
         let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
         let settings =
             HubSettings { namespaces: namespaces.into(), leave_max: 2, ..HubSettings::unlimited() };
-        let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
+        let site = Site::new(ShardId(0), Homes::new(1, 1));
         let metrics = Arc::new(ShardMetrics::default());
         Self { hub: Hub::new(site, settings.into(), Arc::clone(&metrics)), metrics }
     }

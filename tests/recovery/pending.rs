@@ -37,7 +37,7 @@ impl Edge {
         let namespaces = Namespaces::new(rules, Namespace::default(), HashMap::new());
         let unlimited = HubSettings::unlimited();
         let settings = HubSettings { namespaces: namespaces.into(), ..unlimited };
-        let site = Site { shard: ShardId(0), homes, epoch_seed: 0 };
+        let site = Site::new(ShardId(0), homes);
         let mut hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
         let row = hub.attach(0);
         hub.open_managed(row, Variant::Json);

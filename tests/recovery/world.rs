@@ -143,7 +143,7 @@ impl World {
         let epoch_seed = random.next();
         let hub = |shard| {
             let metrics = Arc::new(ShardMetrics::default());
-            let site = Site { shard: ShardId(shard as u8), homes: homes.clone(), epoch_seed };
+            let site = Site { epoch_seed, ..Site::new(ShardId(shard as u8), homes.clone()) };
             (Hub::new(site, Arc::clone(&settings), Arc::clone(&metrics)), metrics)
         };
         let clients: Vec<Client> = (0..2 + random.below(6))

@@ -6,8 +6,8 @@ use tidegate::hub::{Asked, Batch, Cause, Effect, Grant, Hub, Now, Session, Site}
 use tidegate::mesh::{Enter, Envelope, Homes, Outbound, Refusal};
 use tidegate::metrics::ShardMetrics;
 use tidegate::model::{
-    Answer, ChannelName, ClientId, Command, Publication, ShardId, SubscribeOptions, Target, Ticket,
-    Variant,
+    Answer, ChannelName, ClientId, Command, NodeId, Publication, ShardId, SubscribeOptions, Target,
+    Ticket, Variant,
 };
 use tidegate::settings::{Budget, HubSettings};
 use tidegate::wheel::Tick;
@@ -36,7 +36,7 @@ impl Edge {
         };
         change(&mut settings);
         let metrics = Arc::new(ShardMetrics::default());
-        let site = Site { shard: ShardId(0), homes: homes.clone(), epoch_seed: 0 };
+        let site = Site::new(ShardId(0), homes.clone());
         let hub = Hub::new(site, settings.clone().into(), Arc::clone(&metrics));
         Self { hub, metrics, settings, homes }
     }
@@ -246,7 +246,7 @@ fn a_session_that_the_hub_closes_makes_room_at_once() {
     let row = edge.open(Some(&user), &[]);
     edge.hub.push(row, &[0x8A; 100]);
     assert!(edge.is_closing());
-    let client = ClientId { shard: ShardId(1), row: 0, generation: 1 };
+    let client = ClientId { node: NodeId(0), shard: ShardId(1), row: 0, generation: 1 };
     edge.enter(&user, client, None);
     let effects = edge.effects();
     let is_admitted = |effect: &Effect| {
@@ -277,7 +277,8 @@ fn a_home_refuses_a_session_whose_token_was_revoked_on_its_way_there() {
         (&other, Some(999), None),
     ];
     for (row, (personal, issued_at, expected)) in cases.into_iter().enumerate() {
-        let client = ClientId { shard: ShardId(1), row: row as u32, generation: 1 };
+        let client =
+            ClientId { node: NodeId(0), shard: ShardId(1), row: row as u32, generation: 1 };
         edge.enter(personal, client, issued_at);
         let mut effects = edge.effects().into_iter();
         let answer = effects.find_map(|effect| match effect {
@@ -445,4 +446,20 @@ fn closings(effects: &[Effect]) -> Vec<(u32, Cause)> {
         _ => None,
     };
     effects.iter().filter_map(closing).collect()
+}
+
+#[test]
+fn a_client_of_another_edge_is_nobody_here() {
+    let mut edge = Edge::new(1, |_| {});
+    let row = edge.open(None, &[]);
+    let here = edge.hub.client_id(row);
+    for (client, is_here) in [(ClientId { node: NodeId(1), ..here }, false), (here, true)] {
+        let (target, reason) = (Target::Client(client), "go".into());
+        let disconnect =
+            Command::Disconnect { target, except: Vec::new(), code: 3503, reason, revoke: false };
+        edge.command(disconnect, Some(7));
+        let effects = edge.effects();
+        let is_closed = effects.iter().any(|effect| matches!(effect, Effect::Closing(..)));
+        assert_eq!(is_closed, is_here, "{effects:?}");
+    }
 }

@@ -118,7 +118,7 @@ impl World {
         });
         let shard = |shard| {
             let metrics = Arc::new(ShardMetrics::default());
-            let site = Site { shard: ShardId(shard as u8), homes: homes.clone(), epoch_seed: 0 };
+            let site = Site::new(ShardId(shard as u8), homes.clone());
             let hub = Hub::new(site, Arc::clone(&settings), Arc::clone(&metrics));
             let (settings, lenient) = (Arc::clone(&settings), HubSettings::clone(&settings));
             let rows = HashMap::new();

@@ -59,7 +59,7 @@ impl Busy {
         let rules = Namespace { history_size: 9, presence: true, ..Namespace::default() };
         let namespaces = Namespaces::new(rules.clone(), rules, Default::default()).into();
         let settings = HubSettings { namespaces, leave_max: 1, ..HubSettings::unlimited() };
-        let site = Site { shard: ShardId(0), homes, epoch_seed: 0 };
+        let site = Site::new(ShardId(0), homes);
         let mut hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
         let enter = |hub: &mut Hub, channels: &[&ChannelName]| {
             let row = hub.attach(0);

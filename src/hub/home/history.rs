@@ -309,7 +309,7 @@ mod tests {
         let namespaces = Namespaces::new(rules.clone(), rules, Default::default()).into();
         let unlimited = HubSettings::unlimited();
         let settings = HubSettings { namespaces, history_meta_ttl: 10, ..unlimited };
-        let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
+        let site = Site::new(ShardId(0), Homes::new(1, 1));
         Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()))
     }
 

@@ -190,7 +190,7 @@ mod tests {
                 let prefix = ["a:", "b:", "#", ""][number % 4];
                 ChannelName::parse(format!("{prefix}{number}").as_bytes()).unwrap()
             });
-            let site = Site { shard: ShardId(0), homes: Homes::new(1, 1), epoch_seed: 0 };
+            let site = Site::new(ShardId(0), Homes::new(1, 1));
             let hub = Hub::new(site, settings.into(), Arc::new(ShardMetrics::default()));
             Self { hub, names: names.collect(), state: seed }
         }

@@ -110,10 +110,10 @@ impl Roll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ShardId;
+    use crate::model::{NodeId, ShardId};
 
     fn info(row: u32, user: &str) -> Arc<ClientInfo> {
-        let client = ClientId { shard: ShardId(0), row, generation: 1 };
+        let client = ClientId { node: NodeId(0), shard: ShardId(0), row, generation: 1 };
         Arc::new(ClientInfo { client, user: user.into(), connection: None, channel: None })
     }
 

@@ -117,10 +117,10 @@ fn errors_are_answered_with_the_identity_of_the_request() {
     assert_eq!(code(&[""]).1, "missing_payload");
     assert_eq!(edge.metrics.malformed.value(), 3);
     // A client identity whose shard this edge does not have.
-    let meta = r#"{"op":"disconnect","client":"ff0000000000000000"}"#;
+    let meta = r#"{"op":"disconnect","client":"0000ff0000000000000000"}"#;
     assert_eq!(code(&["$cmd", "", meta]).1, "unknown_client");
     // What shards refuse.
-    let meta = r#"{"op":"disconnect","client":"000000000000000000"}"#;
+    let meta = r#"{"op":"disconnect","client":"0000000000000000000000"}"#;
     dealer.send_multipart(["$cmd", "", meta], 0).unwrap();
     let (_, _, ticket) = edge.command();
     let error = Some(crate::model::CommandError::UnknownClient);

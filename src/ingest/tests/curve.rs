@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ingest::{Authorized, Curve};
-use crate::model::{ClientId, Event, EventKind, ShardId};
+use crate::model::{ClientId, Event, EventKind, NodeId, ShardId};
 
 /// Long enough for a handshake that succeeds; one that is refused never does.
 const REFUSED: Duration = Duration::from_millis(400);
@@ -89,7 +89,7 @@ fn events_go_to_listed_keys_only() {
         std::thread::sleep(REFUSED);
         let event = Event {
             kind: EventKind::Connected,
-            client: ClientId { shard: ShardId(0), row: 0, generation: 0 },
+            client: ClientId { node: NodeId(0), shard: ShardId(0), row: 0, generation: 0 },
             personal: None,
             device: None,
             meta: None,

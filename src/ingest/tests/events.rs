@@ -1,12 +1,12 @@
 //! Events on PUB and XPUB.
 
 use super::*;
-use crate::model::{ChannelName, ClientId, Event, EventKind, ShardId};
+use crate::model::{ChannelName, ClientId, Event, EventKind, NodeId, ShardId};
 
 fn event(sequence: u64) -> Event {
     Event {
         kind: EventKind::Message { text: true, payload: "hi".into() },
-        client: ClientId { shard: ShardId(0), row: 0, generation: 0 },
+        client: ClientId { node: NodeId(0), shard: ShardId(0), row: 0, generation: 0 },
         personal: Some(ChannelName::personal("42").unwrap()),
         device: None,
         meta: None,
@@ -29,7 +29,8 @@ fn subscribers_hear_events() {
         let parts = subscriber.recv_multipart(0).unwrap();
         assert_eq!(parts[0], b"$event.message");
         assert_eq!(parts[1], b"hi");
-        let meta = r#"{"client":"000000000000000000","user":"42","shard":0,"seq":2,"ct":"text"}"#;
+        let meta =
+            r#"{"client":"0000000000000000000000","user":"42","shard":0,"seq":2,"ct":"text"}"#;
         assert_eq!(parts[2], meta.as_bytes());
     }
     wait_for_count(&edge.metrics.events_sent, 4);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{CHANNELS_PER_COMMAND_MAX, GRANT_BYTES_MAX, TAGS_MAX};
-use crate::model::{ClientId, NameError, ShardId, Version};
+use crate::model::{ClientId, NameError, NodeId, ShardId, Version};
 use crate::protocol::LABEL_BYTES_MAX;
 
 fn decode(parts: &[&[u8]]) -> Result<Decoded, Malformed> {
@@ -37,10 +37,10 @@ fn names(channels: &[ChannelName]) -> Vec<&str> {
     channels.iter().map(ChannelName::as_str).collect()
 }
 
-const CLIENT: &str = "030000004d00000001";
+const CLIENT: &str = "0000030000004d00000001";
 
 fn client() -> ClientId {
-    ClientId { shard: ShardId(3), row: 77, generation: 1 }
+    ClientId { node: NodeId(0), shard: ShardId(3), row: 77, generation: 1 }
 }
 
 #[test]

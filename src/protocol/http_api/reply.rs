@@ -317,7 +317,7 @@ impl<'a> Named<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Epoch, PushBody, ShardId};
+    use crate::model::{Epoch, NodeId, PushBody, ShardId};
 
     const POSITION: Position = Position { offset: 9, epoch: Epoch(0xab) };
 
@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn info(row: u32) -> Arc<ClientInfo> {
-        let client = ClientId { shard: ShardId(0), row, generation: 1 };
+        let client = ClientId { node: NodeId(0), shard: ShardId(0), row, generation: 1 };
         let connection = Some(r#"{"name": "Ann"}"#.into());
         Arc::new(ClientInfo { client, user: "42".into(), connection, channel: None })
     }
@@ -377,7 +377,8 @@ mod tests {
             push(Publication::new(false, b"\xff", 0), 9),
             push(Publication::new(true, br#""\ud800""#, 0), 10),
         ];
-        let named = r#"{"client":"000000000100000001","user":"42","conn_info":{"name": "Ann"}}"#;
+        let named =
+            r#"{"client":"0000000000000100000001","user":"42","conn_info":{"name": "Ann"}}"#;
         let expected = format!(
             concat!(
                 r#"{{"publications":[{{"offset":7,"data":{{"a": 1}},"tags":{{"t":"1"}},"#,
@@ -399,17 +400,17 @@ mod tests {
         let presence = reply(Form::Presence, Some(Outcome::Presence(clients)));
         let presence: serde_json::Value = serde_json::from_str(&presence).unwrap();
         let first = serde_json::json!({
-            "client": "000000000100000001", "user": "42", "conn_info": {"name": "Ann"},
+            "client": "0000000000000100000001", "user": "42", "conn_info": {"name": "Ann"},
         });
-        assert_eq!(presence["presence"]["000000000100000001"], first);
+        assert_eq!(presence["presence"]["0000000000000100000001"], first);
         assert_eq!(presence["presence"].as_object().unwrap().len(), 2);
         let stats = Some(Outcome::PresenceStats(5, 2));
         assert_eq!(reply(Form::PresenceStats, stats), r#"{"num_clients":5,"num_users":2}"#);
         let sessions = vec![(info(1).client, Some("phone".into())), (info(2).client, None)];
         let status = Some(Outcome::UserStatus(sessions));
         let expected = concat!(
-            r#"{"user":"42","online":true,"sessions":[{"client":"000000000100000001","#,
-            r#""device":"phone"},{"client":"000000000200000001"}]}"#
+            r#"{"user":"42","online":true,"sessions":[{"client":"0000000000000100000001","#,
+            r#""device":"phone"},{"client":"0000000000000200000001"}]}"#
         );
         assert_eq!(reply(Form::UserStatus("42".into()), status), expected);
         let nobody = Some(Outcome::UserStatus(Vec::new()));

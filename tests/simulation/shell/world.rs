@@ -115,7 +115,7 @@ impl World {
         let drain = Arc::new(Drain::new(count, move || told.store(true, Ordering::Release)));
         let authority = setup::authority();
         let shard = |port: mesh::ShardPort| {
-            let site = Site { shard: port.shard, homes: port.homes.clone(), epoch_seed };
+            let site = Site { epoch_seed, ..Site::new(port.shard, port.homes.clone()) };
             let settings = Arc::clone(&settings);
             let wired = Wired::new(&kernel, port.shard.index());
             let (metrics, drain) = (metrics.clone(), Arc::clone(&drain));

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{BATCH_COMMANDS_MAX, CHANNELS_PER_COMMAND_MAX};
 use crate::model::{
-    ChannelGrant, ClientError, Epoch, Overrides, PositionClaim, ShardId, SubscribeOptions, Version,
+    ChannelGrant, ClientError, Epoch, NodeId, Overrides, PositionClaim, ShardId, SubscribeOptions,
+    Version,
 };
 use crate::protocol::http_api::{decode_batch, decode_lines};
 
-const CLIENT: &str = "010000000200000003";
+const CLIENT: &str = "0000010000000200000003";
 
 fn decode(method: Method, body: &str) -> Result<(Command, Form), Fault> {
     match decode_request(method, body.as_bytes(), 7)? {
@@ -84,7 +85,7 @@ fn targets() {
     };
     let with = |keys: &str| target(&format!(r#"{{"channel":"news",{keys}}}"#));
     assert_eq!(with(r#""user":"42","client":"","session":"""#), Ok(user("42")));
-    let client = ClientId { shard: ShardId(1), row: 2, generation: 3 };
+    let client = ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation: 3 };
     let both = with(&format!(r#""user":"42","client":"{CLIENT}""#));
     assert_eq!(both, Ok(Target::Client(client)));
     assert_eq!(with(&format!(r#""client":"{CLIENT}""#)), Ok(Target::Client(client)));
@@ -190,7 +191,7 @@ fn disconnect_and_refresh() {
     let (Command::Disconnect { except, .. }, _) = decode(Method::Disconnect, &body).unwrap() else {
         panic!("not a disconnect")
     };
-    assert_eq!(except, [ClientId { shard: ShardId(1), row: 2, generation: 3 }]);
+    assert_eq!(except, [ClientId { node: NodeId(0), shard: ShardId(1), row: 2, generation: 3 }]);
     let refresh = |body| match decode(Method::Refresh, body) {
         Ok((Command::Refresh { target, expires_at, info }, Form::Acted))
             if target == user("42") && info.as_deref().is_none_or(|info| info == "[1]") =>
@@ -338,7 +339,11 @@ fn what_is_wrong_with_the_rest_is_said() {
         (M::Subscribe, r#"{"channel":"a"}"#, "user` or `client"),
         (M::Subscribe, r#"{"user":"u"}"#, "channel"),
         (M::Subscribe, r##"{"user":"u","channel":"#u"}"##, "personal"),
-        (M::Subscribe, r#"{"channel":"a","client":"010000000200000003","device":"d"}"#, "device"),
+        (
+            M::Subscribe,
+            r#"{"channel":"a","client":"0000010000000200000003","device":"d"}"#,
+            "device",
+        ),
         (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":-1}"#, "u64"),
         (M::Subscribe, r#"{"user":"u","channel":"a","expire_at":1893456000000}"#, "expire_at"),
         (M::Subscribe, r#"{"user":"u","channel":"a","data":1,"b64data":"MQ=="}"#, "exclude"),
