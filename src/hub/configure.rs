@@ -1,31 +1,13 @@
 //! A running hub is told anew.
 //!
 //! Settings are looked up where they are used, so that nearly all of them hold from the next use
-//! on, for connections that are open too. What is here is what they leave to do: bounds that
+//! on, for connections that are open too. What they leave to do is done by its owner: bounds that
 //! something remembers, and memory that is more than there may be. It goes in portions.
 
 use std::sync::Arc;
 
-use crate::hub::home::history::SECOND;
-use crate::hub::home::repeats::Bounds;
-use crate::hub::{Effect, Hub, Id};
-use crate::settings::{HubSettings, ShardSettings};
-
-/// The keys of publications may take one part in so many of the share of memory for history that
-/// this shard is sure of: streams make room for others, and keys do not.
-const KEYS_PART: usize = 2;
-
-/// A budget for history that has become less takes away so much in one turn.
-const SHED_PER_TURN: usize = 256 * 1024;
-
-/// For how long the keys of publications are known, and how many.
-pub(super) fn bounds_of_keys(settings: &HubSettings) -> Bounds {
-    Bounds {
-        window: settings.idempotency_window.saturating_mul(SECOND),
-        keys_max: settings.idempotency_keys_max,
-        bytes_max: settings.history.share() / KEYS_PART,
-    }
-}
+use crate::hub::{Effect, Hub};
+use crate::settings::ShardSettings;
 
 impl Hub {
     /// Takes other settings, and hands the shell those of its own.
@@ -35,29 +17,17 @@ impl Hub {
             hub.may_follow(&self.context.settings),
             "what is known of subscribers rests on them"
         );
-        self.repeats.configure(bounds_of_keys(hub));
-        self.history.epochs.end_all();
+        self.home.configure(hub);
         self.slow.configure(&hub.slow);
-        self.history.allowance.configure(&hub.history);
-        let held = self.history_bytes();
-        self.history.excess = if self.history.allowance.covers(held) { 0 } else { held };
         self.context.settings = Arc::clone(hub);
         self.context.effects.push_back(Effect::Configure(settings));
-    }
-
-    /// Brings what history may hold nearer to a budget that has become less, or to it.
-    pub(super) fn shed_history(&mut self) {
-        let held = self.history.excess.min(self.history_bytes());
-        let next = held.saturating_sub(SHED_PER_TURN);
-        self.history.excess = if self.history.allowance.covers(next) { 0 } else { next };
-        self.enforce_history_budget(Id::NONE);
-        self.note_history();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::home::history::SHED_PER_TURN;
     use crate::hub::{Now, Site};
     use crate::mesh::{Envelope, Homes, Outbound};
     use crate::metrics::ShardMetrics;
@@ -65,7 +35,7 @@ mod tests {
         ChannelName, Command, HistoryFilter, Namespace, Namespaces, Outcome, Position, Publication,
         ShardId, Ticket,
     };
-    use crate::settings::Budget;
+    use crate::settings::{Budget, HubSettings};
 
     fn settings(history_size: usize, bytes: usize) -> Arc<HubSettings> {
         let rules = Namespace { history_size, ..Namespace::default() };
@@ -125,21 +95,24 @@ mod tests {
     fn history_over_a_new_budget_goes_in_portions() {
         let mut hub = shard();
         (0..2000).for_each(|_| publish(&mut hub, 1000));
-        let before = hub.history_bytes();
+        let before = hub.home.history_bytes();
         configure(&mut hub, settings(usize::MAX, 100_000));
-        assert_eq!(hub.history_bytes(), before);
+        assert_eq!(hub.home.history_bytes(), before);
         let mut turns = 0;
         while hub.is_behind() {
-            let held = hub.history_bytes();
+            let held = hub.home.history_bytes();
             hub.advance(Now::default());
-            assert!(held - hub.history_bytes() <= 2 * SHED_PER_TURN, "a portion");
+            assert!(held - hub.home.history_bytes() <= 2 * SHED_PER_TURN, "a portion");
             turns += 1;
         }
         assert!(turns >= 2000 * 1000 / SHED_PER_TURN / 2, "{turns}");
-        assert!(hub.history_bytes() <= 100_000);
+        assert!(hub.home.history_bytes() <= 100_000);
         configure(&mut hub, settings(usize::MAX, 200_000));
         hub.advance(Now::default());
         (0..2000).for_each(|_| publish(&mut hub, 1000));
-        assert!((190_000..=200_000).contains(&hub.history_bytes()), "there is more room at once");
+        assert!(
+            (190_000..=200_000).contains(&hub.home.history_bytes()),
+            "there is more room at once"
+        );
     }
 }

@@ -10,6 +10,12 @@ use crate::model::{
     ChannelName, ClientId, ClientInfo, CommandError, Event, EventKind, Namespace, ShardId,
 };
 use crate::settings::HubSettings;
+use crate::wheel::TICK_MILLIS;
+
+/// Ticks of a second.
+pub(super) const SECOND: u32 = 1000 / TICK_MILLIS;
+
+const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
 
 /// What is the same wherever in a hub something is done.
 #[derive(Debug)]

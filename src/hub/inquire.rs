@@ -1,4 +1,4 @@
-//! The home side of commands that ask for something, or forget something.
+//! Commands that ask for something, or forget something.
 
 use crate::hub::Hub;
 use crate::hub::named::Named;
@@ -11,26 +11,13 @@ impl Hub {
     /// Carries out a command that changes nobody's subscriptions, at the home of its channel.
     pub(super) fn inquire(&mut self, command: &Command, ticket: Option<Ticket>) {
         let result = match command {
-            Command::History { channel, filter } => self.history_of(channel, filter),
-            Command::HistoryRemove { channel } => self.rules_with_history(channel).map(|_| {
-                self.forget_history(channel);
-                Outcome::Published(Vec::new())
-            }),
-            Command::Presence { channel } => self.presence_of(channel),
-            Command::PresenceStats { channel } => self.presence_stats_of(channel),
-            Command::UserStatus { personal } => Ok(self.status_of(personal)),
-            Command::Channels { pattern } => self.channels_like(pattern.as_ref()),
-            Command::Publish { .. }
-            | Command::Broadcast { .. }
-            | Command::PublishAll { .. }
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Disconnect { .. }
-            | Command::Refresh { .. } => return,
+            Command::Channels { pattern } => Some(self.channels_like(pattern.as_ref())),
+            _ => self.home.query(&self.context, command),
         };
         match result {
-            Ok(outcome) => self.context.answer_with(ticket, 0, 0, outcome),
-            Err(error) => self.context.answer(ticket, true, 0, Err(error)),
+            Some(Ok(outcome)) => self.context.answer_with(ticket, 0, 0, outcome),
+            Some(Err(error)) => self.context.answer(ticket, true, 0, Err(error)),
+            None => {}
         }
     }
 

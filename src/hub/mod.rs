@@ -67,11 +67,7 @@ use crate::hub::connection::{Connection, Phase, Subscription};
 use crate::hub::context::Context;
 use crate::hub::crowd::Crowds;
 use crate::hub::hoard::Hoards;
-use crate::hub::home::Record;
-use crate::hub::home::epochs::Epochs;
-use crate::hub::home::history::History;
-use crate::hub::home::repeats::Repeats;
-use crate::hub::home::roll::Roll;
+use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
 use crate::hub::leave::Leavers;
 use crate::hub::managed::{Managed, Question};
@@ -83,7 +79,6 @@ use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
 use crate::model::{ChannelName, ClientId, ClientInfo, Variant};
 use crate::settings::{Allowance, HubSettings};
-use crate::token::Revocations;
 use crate::wheel::Tick;
 
 /// The time, as the shell says it.
@@ -105,7 +100,7 @@ pub struct Hub {
     subscriptions: Rows<Subscription>,
     indexes: Indexes,
     channels: NamedRows<Channel>,
-    homes: NamedRows<Record>,
+    home: Home,
     outboxes: Rows<Outbox>,
     hoards: Hoards,
     /// What logs and outboxes may hold together.
@@ -130,13 +125,6 @@ pub struct Hub {
     infos: HashMap<Id<Subscription>, Arc<ClientInfo>, ahash::RandomState>,
     /// What homes were asked on behalf of connections.
     questions: Rows<Question>,
-    /// Devices of sessions of users that are at home here.
-    session_devices: HashMap<ClientId, Box<str>, ahash::RandomState>,
-    /// Users at home here whose tokens were revoked a moment ago.
-    revocations: Revocations,
-    rolls: Rows<Roll>,
-    history: History,
-    repeats: Repeats,
     user_rates: rate::UserRates,
     queues: Queues,
     tally: Tally,
@@ -200,12 +188,8 @@ impl Hub {
             let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0, variant as u8));
             assert!(everyone == everyone_in(variant), "the first rows of an empty table");
         }
-        let repeats = Repeats::new(configure::bounds_of_keys(&settings));
-        let history = History::new(
-            Epochs::new(site.epoch_seed),
-            Allowance::new(Arc::clone(&settings.history)),
-        );
         let slow = Allowance::new(Arc::clone(&settings.slow));
+        let home = Home::new(&site, &settings, expected);
         let crowds = Crowds::new(site.homes.shards());
         Self {
             context: Context::new(site, settings, metrics),
@@ -213,7 +197,7 @@ impl Hub {
             subscriptions: Rows::with_capacity(expected),
             indexes: Indexes::default(),
             channels,
-            homes: NamedRows::with_capacity(expected),
+            home,
             outboxes: Rows::default(),
             hoards: Hoards::default(),
             slow,
@@ -229,11 +213,6 @@ impl Hub {
             enrolled: HashSet::default(),
             infos: HashMap::default(),
             questions: Rows::default(),
-            session_devices: HashMap::default(),
-            revocations: Revocations::new(home::session::REVOCATION_SECONDS),
-            rolls: Rows::default(),
-            history,
-            repeats,
             user_rates: rate::UserRates::default(),
             queues: Queues::default(),
             tally: Tally::default(),
@@ -246,28 +225,15 @@ impl Hub {
         self.context.now = now;
         self.begin_turn();
         self.audit_at_times();
-        if is_new_tick || self.is_history_behind() {
-            self.expire_history();
-        }
-        if self.history.excess > 0 {
-            self.shed_history();
-        }
-        if is_new_tick || self.repeats.is_behind(now.tick) {
-            let forgotten = self.repeats.expire(now.tick);
-            self.context.metrics.keys_forgotten.add(forgotten);
-        }
+        self.home.advance(&self.context, is_new_tick);
         if is_new_tick {
-            self.revocations.sweep(now.unix);
             self.slow.give_back(self.tally.log_bytes + self.tally.outbox_bytes);
-            self.history.allowance.give_back(self.history_bytes());
         }
     }
 
     /// Whether something is too old that [`Hub::advance`] has still to forget.
     pub fn is_behind(&self) -> bool {
-        self.is_history_behind()
-            || self.history.excess > 0
-            || self.repeats.is_behind(self.context.now.tick)
+        self.home.is_behind(&self.context)
     }
 
     /// Takes an envelope from a link.
@@ -303,16 +269,11 @@ impl Hub {
             && self.indexes.is_empty()
             && self.channels.rows.len() == EVERYONE as usize
             && is_everyone_idle
-            && self.homes.rows.is_empty()
-            && self.rolls.is_empty()
-            && self.history.streams.is_empty()
+            && self.home.is_empty()
             && self.managed.is_empty()
             && self.enrolled.is_empty()
             && self.infos.is_empty()
             && self.questions.is_empty()
-            && self.session_devices.is_empty()
-            && self.revocations.count() == 0
-            && self.repeats.len() == 0
             && self.outboxes.is_empty()
             && self.joinings.is_empty()
             && self.waiting.is_empty()
@@ -338,19 +299,25 @@ impl Hub {
                 let sessions = self.deliver(handle, &push);
                 self.context.answer(ticket, false, 0, Ok(sessions));
             }
-            Envelope::Join { channel, shard, handle } => self.handle_join(channel, shard, handle),
+            Envelope::Join { channel, shard, handle } => {
+                self.home.handle_join(&mut self.context, channel, shard, handle);
+            }
             Envelope::Joined { handle } => self.handle_joined(handle),
             Envelope::Leave { channel, shard, handle } => {
-                self.handle_leave(&channel, shard, handle);
+                self.home.handle_leave(&self.context, &channel, shard, handle);
             }
-            Envelope::Attend(attend) => self.handle_attend(*attend),
+            Envelope::Attend(attend) => self.home.handle_attend(&mut self.context, *attend),
             Envelope::Attended(attended) => self.handle_attended(*attended),
-            Envelope::Depart { channel, client } => self.handle_depart(&channel, client),
-            Envelope::Inform { channel, info } => self.inform(&channel, info),
+            Envelope::Depart { channel, client } => {
+                self.home.handle_depart(&mut self.context, &channel, client);
+            }
+            Envelope::Inform { channel, info } => self.home.inform(&channel, info),
             Envelope::Answered(answer) => self.handle_answered(*answer),
-            Envelope::Enter(enter) => self.handle_enter(*enter),
+            Envelope::Enter(enter) => self.home.handle_enter(&mut self.context, *enter),
             Envelope::Entered { client, refusal } => self.handle_entered(client, refusal),
-            Envelope::Exit { personal, client } => self.handle_exit(&personal, client),
+            Envelope::Exit { personal, client } => {
+                self.home.handle_exit(&mut self.context, &personal, client);
+            }
             Envelope::Apply { client, command, ticket } => self.apply(client, command, ticket),
             Envelope::Evict { client } => self.evict(client),
             Envelope::Configure(settings) => self.configure(settings),

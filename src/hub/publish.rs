@@ -13,7 +13,7 @@ use crate::hub::{Cause, Hub, everyone_in};
 use crate::mesh::{Asker, Envelope, Handle, Refusal};
 use crate::model::{
     Answer, ChannelName, ClientId, Command, CommandError, Outcome, PersonalPush, Position,
-    Publication, Push, PushBody, Target, Ticket, Variant,
+    Publication, Push, Target, Ticket, Variant,
 };
 use crate::protocol::centrifuge::encode_personal_push;
 use crate::ws::close::CloseCode;
@@ -68,7 +68,7 @@ impl Hub {
                 if let Command::Disconnect { revoke: true, .. } = command
                     && let Target::User { personal, device } = target
                 {
-                    self.revoke(personal, device.as_deref());
+                    self.home.revoke(&mut self.context, personal, device.as_deref());
                 }
                 if let Command::Subscribe { ref channels, .. }
                 | Command::Unsubscribe { ref channels, .. } = command
@@ -81,7 +81,7 @@ impl Hub {
                         Err(CommandError::UnknownNamespace),
                     );
                 }
-                let mut sessions = self.sessions_of(target);
+                let mut sessions = self.home.sessions_of(target);
                 if let Command::Disconnect { ref except, .. } = command {
                     sessions.retain(|client| !except.contains(client));
                 }
@@ -144,50 +144,12 @@ impl Hub {
         key: Option<Box<str>>,
         ticket: Option<Ticket>,
     ) -> Result<Published, CommandError> {
-        // Borrowed, not cloned: all shards would count the same references.
-        let rules = self.rules_for(channel, publication)?;
-        let (size, ttl, has_history) = (rules.history_size, rules.history_ttl, rules.has_history());
-        let now = self.context.now.tick;
-        if let Some(key) = &key
-            && let Some(position) = self.repeats.find(channel, key, now)
-        {
-            self.context.metrics.publications_repeated.increment();
-            return Ok(Published { position, ..Published::default() });
-        }
-        let has_offset = has_history && publication.is_remembered();
-        let mut home = match self.homes.find(channel) {
-            None if has_offset => Some(self.home_row(channel)),
-            found => found,
-        };
-        let stream = home.filter(|_| has_offset).map(|home| self.stream_of(home, ttl));
-        if let Some(stream) = stream.map(|row| &self.history.streams[row])
-            && stream.outdates(publication)
-        {
-            self.context.metrics.publications_outdated.increment();
-            return Ok(Published { position: Some(stream.position()), ..Published::default() });
-        }
-        if !has_history && self.forget_stream(home) {
-            home = self.homes.find(channel);
-        }
-        let heard = home.filter(|&home| !self.homes.rows[home].members.is_empty());
-        // What nobody hears and nobody remembers is made for nobody.
-        let push = (stream.is_some() || heard.is_some()).then(|| {
-            let offset = stream.map_or(0, |row| self.history.streams[row].next_offset());
-            let body = PushBody::Publication { publication: Arc::clone(publication), offset };
-            Arc::new(Push::new(channel.clone(), body))
-        });
-        let position = stream.zip(push.as_ref()).map(|(row, push)| self.remember(row, push, size));
-        if let Some(key) = key {
-            self.note_key(channel, key, position);
-        }
-        let mut published = Published { position, ..Published::default() };
-        match heard.zip(push) {
-            Some((home, push)) => {
-                // A shard that asks for a client wants to know that it was published, no more.
-                let counted = ticket.filter(|ticket| Asker::shard_at(ticket.asker).is_none());
-                (published.awaiting, published.sessions) = self.route(home, &push, counted);
-            }
-            None => self.context.metrics.publications_unheard.increment(),
+        let placed = self.home.place(&self.context, channel, publication, key)?;
+        let mut published = Published { position: placed.position, ..Published::default() };
+        if let Some((home, push)) = placed.heard {
+            // A shard that asks for a client wants to know that it was published, no more.
+            let counted = ticket.filter(|ticket| Asker::shard_at(ticket.asker).is_none());
+            (published.awaiting, published.sessions) = self.route(home, &push, counted);
         }
         Ok(published)
     }
@@ -195,8 +157,8 @@ impl Hub {
     /// Passes a push on to the shards that have subscribers.
     fn route(&mut self, home: Id<Record>, push: &Arc<Push>, ticket: Option<Ticket>) -> (u32, u32) {
         let (mut awaiting, mut sessions) = (0, 0);
-        for place in 0..self.homes.rows[home].members.len() {
-            let (shard, handle) = self.homes.rows[home].members[place];
+        for place in 0..self.home.records.rows[home].members.len() {
+            let (shard, handle) = self.home.records.rows[home].members[place];
             if shard == self.context.site.shard {
                 sessions += self.deliver(handle, push);
             } else {

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use crate::hub::Hub;
-use crate::hub::home::history::SECOND;
+use crate::hub::context::SECOND;
 use crate::hub::rows::Id;
 use crate::model::ClientError;
 use crate::settings::Rates;

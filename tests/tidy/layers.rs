@@ -30,6 +30,24 @@ const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[
     ("protocol", "ws", "a publication is encoded as one frame, once, where it is decoded"),
 ];
 
+/// The machines of the hub, each in a folder of its own with what it owns.
+const MACHINES: &[&str] = &["home"];
+
+/// What machines may name of the hub beside themselves: what all of them work with.
+const SHARED: &[&str] = &[
+    "context",
+    "named",
+    "ranks",
+    "rows",
+    "Effect",
+    "Place",
+    "Ranked",
+    "Ranks",
+    "SIZES",
+    "Site",
+    "size_rank",
+];
+
 /// Paths that lead out of the file's module sideways or upwards.
 pub(crate) fn upward_imports(source: &Source) -> Vec<Finding> {
     let module = source.module();
@@ -56,6 +74,34 @@ pub(crate) fn upward_imports(source: &Source) -> Vec<Finding> {
             ),
         };
         findings.push(source.finding(path.line, what));
+    }
+    findings
+}
+
+/// Paths from a machine of the hub to the hub or to another machine. Tests may use all of it.
+pub(crate) fn machine_imports(source: &Source) -> Vec<Finding> {
+    let place = source.module_path();
+    let (Some(&"hub"), Some(machine)) = (place.first(), place.get(1)) else { return Vec::new() };
+    if !MACHINES.contains(machine) || source.is_unit_test() {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for path in source.name_paths().iter().filter(|path| path.inline_depth == 0) {
+        let supers = path.names.iter().take_while(|name| *name == "super").count();
+        let is_of_hub = path.names[0] == "crate" && path.names.get(1).is_some_and(|it| it == "hub");
+        let target = if is_of_hub {
+            path.names.get(2)
+        } else if supers > 0 && supers == place.len() - 1 {
+            path.names.get(supers)
+        } else {
+            continue;
+        };
+        let is_allowed = |name: &String| name == machine || SHARED.contains(&name.as_str());
+        // `pub(in crate::hub)` leads nowhere.
+        if let Some(name) = target.filter(|&name| !is_allowed(name)) {
+            let what = format!("{machine} may not use {name}: return what is to be done");
+            findings.push(source.finding(path.line, what));
+        }
     }
     findings
 }
@@ -116,6 +162,17 @@ mod tests {
         assert_eq!(count("crates/ws/src/frame.rs", "use crate::Error;"), 0);
         assert_eq!(count("crates/load/src/plan.rs", "use tidegate_doctor::{Plan, Tree};"), 0);
         assert_eq!(count("src/main.rs", "use tidegate::{shard, config::Config};"), 0);
+    }
+
+    #[test]
+    fn machines_of_the_hub_are_strangers() {
+        let count = |path: &str, text: &str| machine_imports(&Source::new(path, text)).len();
+        assert_eq!(count("src/hub/home/roll.rs", "use crate::hub::{Hub, log::Log, rows::Id};"), 2);
+        assert_eq!(count("src/hub/home/roll.rs", "use super::super::channel::Channel;"), 1);
+        assert_eq!(count("src/hub/home/mod.rs", "use super::channel::Channel;"), 1);
+        assert_eq!(count("src/hub/home/roll.rs", "use super::Record; use crate::hub::home::X;"), 0);
+        assert_eq!(count("src/hub/home/roll.rs", "mod tests { use crate::hub::Hub; }"), 0);
+        assert_eq!(count("src/hub/publish.rs", "use crate::hub::home::Record;"), 0);
     }
 
     #[test]

@@ -31,6 +31,7 @@ const ALL: &[&str] = &["src", "crates", "tests", "benches"];
 #[test]
 fn imports_go_downwards() {
     check_each(PROGRAM, layers::upward_imports);
+    check_each(PROGRAM, layers::machine_imports);
 }
 
 #[test]

@@ -9,34 +9,35 @@ use crate::hub::{Hub, is_everyone};
 impl Hub {
     pub(super) fn audit_homes(&self) -> Verdict {
         let (mut count, mut streams, mut rolls, mut users, mut devices) = (0, 0, 0, 0, 0);
-        for row in self.homes.rows.ids() {
-            let home = &self.homes.rows[row];
+        for row in self.home.records.rows.ids() {
+            let home = &self.home.records.rows[row];
             let Some(name) = home.name() else { continue };
             hold!(!home.is_empty(), "nothing is known of {name} at its home");
-            hold!(self.homes.find(name) == Some(row), "the home of {name} is not found");
+            hold!(self.home.records.find(name) == Some(row), "the home of {name} is not found");
             self.audit_members(home)?;
             self.audit_stream(row, home)?;
             count += 1;
             streams += usize::from(home.stream != Id::NONE);
             rolls += usize::from(home.roll != Id::NONE);
             users += i64::from(!home.sessions.is_empty());
-            let has_device = |client| self.session_devices.contains_key(client);
+            let has_device = |client| self.home.session_devices.contains_key(client);
             devices += home.sessions.iter().filter(|client| has_device(client)).count();
         }
-        hold!(count == self.homes.rows.len(), "{count} homes are in use");
-        hold!(streams == self.history.streams.len(), "{streams} streams have a home");
-        hold!(rolls == self.rolls.len(), "{rolls} rolls have a home");
-        hold!(devices == self.session_devices.len(), "{devices} devices are of sessions");
+        hold!(count == self.home.records.rows.len(), "{count} homes are in use");
+        hold!(streams == self.home.history.streams.len(), "{streams} streams have a home");
+        hold!(rolls == self.home.rolls.len(), "{rolls} rolls have a home");
+        hold!(devices == self.home.session_devices.len(), "{devices} devices are of sessions");
         let gauges =
             [&self.context.metrics.users, &self.context.metrics.streams].map(|gauge| gauge.value());
         hold!(gauges == [users, streams as i64], "users and streams are counted {gauges:?}");
-        let bytes = self.history.streams.ids().map(|row| self.history.streams[row].bytes());
+        let bytes =
+            self.home.history.streams.ids().map(|row| self.home.history.streams[row].bytes());
         let bytes: usize = bytes.sum();
         // A free row reads as a stream that nobody hears.
-        let free = self.history.streams.height() as usize - streams;
+        let free = self.home.history.streams.height() as usize - streams;
         let bytes = bytes - free * crate::hub::home::stream::STREAM_BYTES;
-        hold!(bytes == self.history.bytes(), "streams take {bytes} bytes, other than counted");
-        let listed: usize = self.rolls.ids().map(|row| self.rolls[row].clients()).sum();
+        hold!(bytes == self.home.history.bytes(), "streams take {bytes} bytes, other than counted");
+        let listed: usize = self.home.rolls.ids().map(|row| self.home.rolls[row].clients()).sum();
         let enrolled = self.context.metrics.enrolled.value();
         hold!(enrolled == listed as i64, "{listed} are on rolls, {enrolled} counted");
         self.audit_own_stays()
@@ -67,13 +68,13 @@ impl Hub {
     fn audit_stream(&self, row: Id<Record>, home: &Record) -> Verdict {
         let name = home.channel_name();
         if home.stream != Id::NONE {
-            let stream = self.history.streams.get(home.stream);
+            let stream = self.home.history.streams.get(home.stream);
             let is_its = stream.is_some_and(|stream| stream.home == row);
             hold!(is_its, "the stream of {name} is of another home");
             let is_heard = stream.is_some_and(|stream| stream.is_heard);
             hold!(is_heard != home.members.is_empty(), "the stream of {name}: {is_heard}");
         }
-        let roll = self.roll_of(row);
+        let roll = self.home.roll_of(row);
         hold!(roll.is_none_or(|roll| roll.clients() > 0), "the roll of {name} is empty");
         Ok(())
     }
@@ -87,7 +88,7 @@ impl Hub {
                 continue;
             }
             let stay = (self.context.site.shard, channel.handle(row));
-            let home = self.homes.find(name).map(|home| &self.homes.rows[home]);
+            let home = self.home.records.find(name).map(|home| &self.home.records.rows[home]);
             let is_known = home.is_some_and(|home| home.members.contains(&stay));
             hold!(is_known, "the home of {name} has not heard of channel {row:?}");
         }

@@ -50,7 +50,7 @@ impl Hub {
             return;
         }
         self.tally.turns_unaudited += 1;
-        let rows = self.connections.len() + self.subscriptions.len() + self.homes.rows.len();
+        let rows = self.connections.len() + self.subscriptions.len() + self.home.records.rows.len();
         if self.tally.turns_unaudited > rows {
             self.tally.turns_unaudited = 0;
             self.audit().unwrap_or_else(|fault| panic!("an audit fails: {fault}"));

@@ -121,8 +121,8 @@ impl Busy {
     }
 
     fn home(&mut self) -> &mut crate::hub::home::Record {
-        let row = self.hub.homes.find(&self.near).unwrap();
-        &mut self.hub.homes.rows[row]
+        let row = self.hub.home.records.find(&self.near).unwrap();
+        &mut self.hub.home.records.rows[row]
     }
 }
 
@@ -266,13 +266,13 @@ fn faults_of_homes_are_found() {
         }),
         ("is of another home", |it| {
             let stream = it.home().stream;
-            it.hub.history.streams[stream].home = Id::NONE;
+            it.hub.home.history.streams[stream].home = Id::NONE;
         }),
         ("users and streams", |it| it.hub.context.metrics.users.add(1)),
         ("streams have a home", |it| it.home().stream = Id::NONE),
         ("on rolls", |it| it.hub.context.metrics.enrolled.add(1)),
         ("devices are of sessions", |it| {
-            it.hub.session_devices.insert(ClientId::NOBODY, "phone".into());
+            it.hub.home.session_devices.insert(ClientId::NOBODY, "phone".into());
         }),
     ]);
 }

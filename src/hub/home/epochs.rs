@@ -48,7 +48,7 @@ impl Epochs {
 
     /// Channels may lose their history, and have other publications until they have one again: no
     /// stream that begins from here on is taken for one that somebody knows.
-    pub(in crate::hub) fn end_all(&mut self) {
+    pub(super) fn end_all(&mut self) {
         self.ended.iter_mut().for_each(|ended| *ended += 1);
     }
 }

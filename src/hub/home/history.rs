@@ -13,20 +13,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::hub::Hub;
-use crate::hub::home::Record;
+use crate::hub::context::{Context, SECOND};
 use crate::hub::home::epochs::Epochs;
 use crate::hub::home::payers::{IDLE, LARGE, Payers};
 use crate::hub::home::stream::{Forgotten, Stream};
+use crate::hub::home::{Home, Record};
 use crate::hub::rows::{Id, Rows};
 use crate::model::{ChannelName, Position, Push};
 use crate::settings::Allowance;
-use crate::wheel::{TICK_MILLIS, Tick, Wheel};
+use crate::wheel::{Tick, Wheel};
 
-/// Ticks of a second.
-pub(in crate::hub) const SECOND: u32 = 1000 / TICK_MILLIS;
-
-const _: () = assert!(1000 % TICK_MILLIS == 0, "seconds are whole ticks");
+/// A budget for history that has become less takes away so much in one turn.
+pub(in crate::hub) const SHED_PER_TURN: usize = 256 * 1024;
 
 /// At most so many steps of the wheel are done in one turn, and so many publications forgotten; the
 /// rest comes with the next turns.
@@ -40,9 +38,9 @@ pub(in crate::hub) struct History {
     /// Who makes room first.
     payers: Payers,
     /// What streams and keys may take together.
-    pub(in crate::hub) allowance: Allowance,
+    pub(super) allowance: Allowance,
     /// What they may still take although a budget has become less; 0 when they are within it.
-    pub(in crate::hub) excess: usize,
+    pub(super) excess: usize,
     expiry: Wheel,
     /// Something is too old that the last turn did not come to.
     is_behind: bool,
@@ -105,83 +103,89 @@ impl History {
     }
 
     /// Makes a stream the one that was used last.
-    pub(in crate::hub) fn touch(&mut self, row: Id<Stream>, now: Tick) {
+    pub(super) fn touch(&mut self, row: Id<Stream>, now: Tick) {
         self.streams[row].used = now;
         self.payers.renew(&mut self.streams, row);
     }
 }
 
-impl Hub {
+impl Home {
     /// The stream of a channel with history, which begins if there is none. Publications are
     /// remembered for `ttl` seconds.
-    pub(in crate::hub) fn stream_of(&mut self, home: Id<Record>, ttl: u32) -> Id<Stream> {
-        let now = self.context.now.tick;
-        let row = self.homes.rows[home].stream;
+    pub(super) fn stream_of(
+        &mut self,
+        context: &Context,
+        home: Id<Record>,
+        ttl: u32,
+    ) -> Id<Stream> {
+        let now = context.now.tick;
+        let row = self.records.rows[home].stream;
         if row != Id::NONE {
             self.history.touch(row, now);
             return row;
         }
-        let place = &self.homes.rows[home];
+        let place = &self.records.rows[home];
         let group = self.history.payers.group_of(place.channel_name());
         let epoch = self.history.epochs.next_of(place.channel_name());
         let is_heard = !place.members.is_empty();
         let due = now.plus(ttl.saturating_mul(SECOND));
         let row = self.history.insert(Stream::new((home, group), epoch, is_heard, now), due);
-        self.homes.rows[home].stream = row;
-        self.context.metrics.streams.add(1);
+        self.records.rows[home].stream = row;
+        context.metrics.streams.add(1);
         row
     }
 
     /// A channel got its first subscribers, or lost its last.
-    pub(in crate::hub) fn note_audience(&mut self, home: Id<Record>) {
-        let Record { stream, ref members, .. } = self.homes.rows[home];
+    pub(super) fn note_audience(&mut self, context: &Context, home: Id<Record>) {
+        let Record { stream, ref members, .. } = self.records.rows[home];
         let is_heard = !members.is_empty();
         if stream != Id::NONE && self.history.streams[stream].is_heard != is_heard {
             self.history.change(stream, |stream| stream.is_heard = is_heard);
-            self.enforce_history_budget(Id::NONE);
-            self.note_history();
+            self.enforce_history_budget(context, Id::NONE);
+            self.note_history(context);
         }
     }
 
     /// Publishes into a stream, which remembers at most `size` publications.
-    pub(in crate::hub) fn remember(
+    pub(super) fn remember(
         &mut self,
+        context: &Context,
         row: Id<Stream>,
         push: &Arc<Push>,
         size: usize,
     ) -> Position {
-        let now = self.context.now.tick;
+        let now = context.now.tick;
         let push = Arc::clone(push);
         self.history.change(row, |stream| stream.append(push, now, size));
         let position = self.history.streams[row].position();
-        self.enforce_history_budget(row);
-        self.note_history();
+        self.enforce_history_budget(context, row);
+        self.note_history(context);
         position
     }
 
     /// Forgets what a channel remembers.
-    pub(in crate::hub) fn forget_history(&mut self, channel: &ChannelName) {
-        let Some(home) = self.homes.find(channel) else { return };
-        let row = self.homes.rows[home].stream;
+    pub(super) fn forget_history(&mut self, context: &Context, channel: &ChannelName) {
+        let Some(home) = self.records.find(channel) else { return };
+        let row = self.records.rows[home].stream;
         if row != Id::NONE {
             let forgotten = self.history.change(row, Stream::forget_all);
             self.history.forgotten.push_back(forgotten);
             self.history.is_behind = true;
-            self.note_history();
+            self.note_history(context);
         }
     }
 
     /// Takes from those who pay first until the rest fits: as many steps as there are publications
     /// in as many bytes as came. The stream of a channel that is in use does not end.
-    pub(in crate::hub) fn enforce_history_budget(&mut self, in_use: Id<Stream>) {
+    pub(super) fn enforce_history_budget(&mut self, context: &Context, in_use: Id<Stream>) {
         while self.is_history_over() {
             let Some((rank, row)) = self.history.payers.first() else { return };
             if rank == IDLE {
                 if row == in_use {
                     return;
                 }
-                self.context.metrics.positions_evicted.increment();
-                self.end_stream(row);
+                context.metrics.positions_evicted.increment();
+                self.end_stream(context, row);
                 continue;
             }
             let before = self.history.streams[row].len();
@@ -192,19 +196,14 @@ impl Hub {
             }
             let stream = &self.history.streams[row];
             let (after, is_heard) = (stream.len(), stream.is_heard);
-            self.context.metrics.publications_evicted.add((before - after) as u64);
+            context.metrics.publications_evicted.add((before - after) as u64);
             if after == 0 {
-                self.context.metrics.streams_evicted.increment();
+                context.metrics.streams_evicted.increment();
                 if !is_heard && row != in_use {
-                    self.end_stream(row);
+                    self.end_stream(context, row);
                 }
             }
         }
-    }
-
-    fn is_history_over(&mut self) -> bool {
-        let held = self.history_bytes();
-        held > self.history.excess && !self.history.allowance.covers(held)
     }
 
     /// What streams and the keys of publications take together.
@@ -214,44 +213,44 @@ impl Hub {
 
     /// A channel that has lost its history gets a publication which its stream will not have: if
     /// the history comes back, nobody may take the stream for whole. Returns whether there was one.
-    pub(in crate::hub) fn forget_stream(&mut self, home: Option<Id<Record>>) -> bool {
-        let stream = home.map_or(Id::NONE, |home| self.homes.rows[home].stream);
+    pub(super) fn forget_stream(&mut self, context: &Context, home: Option<Id<Record>>) -> bool {
+        let stream = home.map_or(Id::NONE, |home| self.records.rows[home].stream);
         if stream == Id::NONE {
             return false;
         }
-        self.end_stream(stream);
-        self.note_history();
+        self.end_stream(context, stream);
+        self.note_history(context);
         true
     }
 
-    fn end_stream(&mut self, row: Id<Stream>) {
+    fn end_stream(&mut self, context: &Context, row: Id<Stream>) {
         let stream = self.history.remove(row);
-        self.context.metrics.streams.add(-1);
-        let home = &mut self.homes.rows[stream.home];
+        context.metrics.streams.add(-1);
+        let home = &mut self.records.rows[stream.home];
         home.stream = Id::NONE;
         if stream.position().offset > 0 {
             self.history.epochs.end(home.channel_name());
         }
-        self.forget_empty_home(stream.home);
+        self.forget_empty(stream.home);
     }
 
     /// Whether something is too old, or forgotten, that no turn came to yet.
-    pub(in crate::hub) fn is_history_behind(&self) -> bool {
+    pub(super) fn is_history_behind(&self) -> bool {
         self.history.is_behind
     }
 
     /// Forgets publications that are too old, and streams that nobody has used for long.
-    pub(in crate::hub) fn expire_history(&mut self) {
-        let now = self.context.now.tick;
+    pub(super) fn expire_history(&mut self, context: &Context) {
+        let now = context.now.tick;
         let (mut steps, mut most) = (STEPS_PER_TURN, FORGOTTEN_PER_TURN);
         let unfinished = std::mem::replace(&mut self.history.unfinished, Id::NONE);
         if unfinished != Id::NONE {
-            self.expire_stream(unfinished, &mut most);
+            self.expire_stream(context, unfinished, &mut most);
         }
         while most > 0
             && let Some(row) = self.history.expiry.pop_expired(now, &mut steps)
         {
-            self.expire_stream(Id::new(row), &mut most);
+            self.expire_stream(context, Id::new(row), &mut most);
         }
         while most > 0
             && let Some(forgotten) = self.history.forgotten.front_mut()
@@ -260,20 +259,20 @@ impl Hub {
             self.history.forgotten.pop_front();
         }
         self.history.is_behind = steps == 0 || most == 0;
-        self.note_history();
+        self.note_history(context);
     }
 
-    fn expire_stream(&mut self, row: Id<Stream>, most: &mut u32) {
-        let now = self.context.now.tick;
+    fn expire_stream(&mut self, context: &Context, row: Id<Stream>, most: &mut u32) {
+        let now = context.now.tick;
         let home = self.history.streams[row].home;
-        let name = self.homes.rows[home].channel_name();
-        let rules = self.context.settings.namespaces.of(name);
+        let name = self.records.rows[home].channel_name();
+        let rules = context.settings.namespaces.of(name);
         let ttl = rules.map_or(0, |rules| rules.history_ttl).saturating_mul(SECOND);
-        let meta_ttl = self.context.settings.history_meta_ttl.saturating_mul(SECOND);
+        let meta_ttl = context.settings.history_meta_ttl.saturating_mul(SECOND);
         let due = self.history.change(row, |stream| stream.expire(now, ttl, most));
         let stream = &self.history.streams[row];
         let end = stream.used.plus(meta_ttl);
-        let is_in_use = !self.homes.rows[home].members.is_empty();
+        let is_in_use = !self.records.rows[home].members.is_empty();
         if let Some(due) = due {
             self.history.expiry.insert_or_move(row.number(), due);
             if !due.is_after(now) {
@@ -283,19 +282,33 @@ impl Hub {
             // Publications may come meanwhile, and are to be forgotten in time.
             self.history.expiry.insert_or_move(row.number(), now.plus(ttl.max(1)));
         } else {
-            self.end_stream(row);
+            self.end_stream(context, row);
         }
     }
 
-    pub(in crate::hub) fn note_history(&self) {
-        self.context.metrics.history_bytes.set(self.history_bytes() as i64);
+    /// Brings what history may hold nearer to a budget that has become less, or to it.
+    pub(super) fn shed_history(&mut self, context: &Context) {
+        let held = self.history.excess.min(self.history_bytes());
+        let next = held.saturating_sub(SHED_PER_TURN);
+        self.history.excess = if self.history.allowance.covers(next) { 0 } else { next };
+        self.enforce_history_budget(context, Id::NONE);
+        self.note_history(context);
+    }
+
+    fn is_history_over(&mut self) -> bool {
+        let held = self.history_bytes();
+        held > self.history.excess && !self.history.allowance.covers(held)
+    }
+
+    pub(super) fn note_history(&self, context: &Context) {
+        context.metrics.history_bytes.set(self.history_bytes() as i64);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Effect, Now, Site};
+    use crate::hub::{Effect, Hub, Now, Site};
     use crate::mesh::{Envelope, Homes, Outbound};
     use crate::metrics::ShardMetrics;
     use crate::model::{
@@ -337,8 +350,9 @@ mod tests {
     /// Turns until nothing is left to forget, and the most publications that one has forgotten.
     fn turns(hub: &mut Hub, tick: Tick) -> (u32, usize) {
         let held = |hub: &Hub| {
-            let streams = hub.history.streams.ids().filter_map(|row| hub.history.streams.get(row));
-            let forgotten = hub.history.forgotten.iter().map(Forgotten::len);
+            let streams =
+                hub.home.history.streams.ids().filter_map(|row| hub.home.history.streams.get(row));
+            let forgotten = hub.home.history.forgotten.iter().map(Forgotten::len);
             streams.map(Stream::len).chain(forgotten).sum::<usize>()
         };
         let (mut turns, mut most) = (0, 0);
@@ -379,7 +393,7 @@ mod tests {
             count >= 5_000 / STEPS_PER_TURN && most <= STEPS_PER_TURN as usize,
             "{count} {most}"
         );
-        assert!(hub.history.streams.is_empty() && hub.homes.rows.is_empty());
+        assert!(hub.home.history.streams.is_empty() && hub.home.records.rows.is_empty());
     }
 
     #[test]
@@ -388,9 +402,9 @@ mod tests {
         for _ in 0..10_000 {
             publish(&mut hub, 0);
         }
-        let before = hub.history.bytes();
-        hub.forget_history(&name(0));
-        assert!(hub.history.bytes() < before / 1000);
+        let before = hub.home.history.bytes();
+        hub.home.forget_history(&hub.context, &name(0));
+        assert!(hub.home.history.bytes() < before / 1000);
         assert_eq!(history(&mut hub, 0), 0);
         assert_eq!(turns(&mut hub, Tick(1)), (10, FORGOTTEN_PER_TURN as usize));
     }

@@ -19,10 +19,10 @@ use crate::hub::{Ranked, Ranks, SIZES, size_rank};
 use crate::model::ChannelName;
 
 /// What a channel may remember without paying before others that remember more.
-pub(in crate::hub) const SHARE_BYTES: usize = 8 << 10;
+pub(super) const SHARE_BYTES: usize = 8 << 10;
 
 /// The rank of streams that remember nothing and that nobody hears.
-pub(in crate::hub) const IDLE: u8 = 0;
+pub(super) const IDLE: u8 = 0;
 
 /// The rank of small streams that somebody hears, in their namespace.
 const HEARD: u8 = 1;
@@ -31,7 +31,7 @@ const HEARD: u8 = 1;
 const UNHEARD: u8 = 2;
 
 /// The lowest rank of large streams; it and those above are powers of two.
-pub(in crate::hub) const LARGE: u8 = SHARE_BYTES.ilog2() as u8;
+pub(super) const LARGE: u8 = SHARE_BYTES.ilog2() as u8;
 
 const _: () = assert!(SHARE_BYTES.is_power_of_two() && LARGE > UNHEARD, "ranks are distinct");
 
@@ -62,7 +62,7 @@ impl Payers {
     }
 
     /// The group of a channel's namespace.
-    pub(in crate::hub) fn group_of(&mut self, channel: &ChannelName) -> u16 {
+    pub(super) fn group_of(&mut self, channel: &ChannelName) -> u16 {
         let personal = channel.user().map_or("", |_| "#");
         let name = channel.namespace().unwrap_or(personal);
         if let Some(&number) = self.numbers.get(name) {
@@ -210,8 +210,9 @@ mod tests {
         /// Publications and bytes of each channel's stream.
         fn holdings(&self) -> Vec<(usize, usize)> {
             let of = |name| {
-                let home = self.hub.homes.find(name)?;
-                let stream = self.hub.history.streams.get(self.hub.homes.rows[home].stream)?;
+                let home = self.hub.home.records.find(name)?;
+                let stream =
+                    self.hub.home.history.streams.get(self.hub.home.records.rows[home].stream)?;
                 Some((stream.len(), stream.bytes()))
             };
             self.names.iter().map(|name| of(name).unwrap_or_default()).collect()
@@ -232,7 +233,7 @@ mod tests {
                 shard.publish(channel, size);
                 let after = shard.holdings();
                 let sum: usize = after.iter().map(|(_, bytes)| bytes).sum();
-                assert_eq!(sum, shard.hub.history.bytes());
+                assert_eq!(sum, shard.hub.home.history.bytes());
                 assert!(sum <= BYTES_MAX + STREAM_BYTES, "but for the one in use");
                 let largest = after.iter().map(|(_, bytes)| *bytes).max().unwrap();
                 for (number, (before, after)) in before.into_iter().zip(after).enumerate() {

@@ -75,7 +75,7 @@ impl Record {
     }
 
     /// A session of the user ended. Returns whether it was known.
-    pub(in crate::hub) fn exit(&mut self, client: ClientId) -> bool {
+    pub(super) fn exit(&mut self, client: ClientId) -> bool {
         let before = self.sessions.len();
         self.sessions.retain(|&mut session| session != client);
         self.sessions.len() < before

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::hub::context::SECOND;
 use crate::model::{ChannelName, Position};
+use crate::settings::HubSettings;
 use crate::wheel::Tick;
 
 /// What a key takes beside its text: its place in the table and in the order.
@@ -11,6 +13,10 @@ const OVERHEAD_BYTES: usize = 160;
 
 /// At most so many keys are forgotten in one turn; the rest comes with the next turns.
 const FORGOTTEN_PER_TURN: usize = 256;
+
+/// The keys of publications may take one part in so many of the share of memory for history that
+/// this shard is sure of: streams make room for others, and keys do not.
+const KEYS_PART: usize = 2;
 
 /// A publisher's key in a channel.
 type Key = Arc<(ChannelName, Box<str>)>;
@@ -30,9 +36,20 @@ pub(in crate::hub) struct Repeats {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hub) struct Bounds {
     /// Ticks for which a key is known.
-    pub(in crate::hub) window: u32,
-    pub(in crate::hub) keys_max: usize,
+    pub(super) window: u32,
+    pub(super) keys_max: usize,
     pub(in crate::hub) bytes_max: usize,
+}
+
+impl Bounds {
+    /// The bounds that settings say.
+    pub(in crate::hub) fn of(settings: &HubSettings) -> Self {
+        Self {
+            window: settings.idempotency_window.saturating_mul(SECOND),
+            keys_max: settings.idempotency_keys_max,
+            bytes_max: settings.history.share() / KEYS_PART,
+        }
+    }
 }
 
 impl Repeats {

@@ -1,27 +1,29 @@
 //! The sessions of users: who begins one, who has to go for it, and whose tokens are revoked.
 
-use crate::hub::{Effect, Hub};
+use crate::hub::Effect;
+use crate::hub::context::Context;
+use crate::hub::home::Home;
 use crate::mesh::{Enter, Envelope, Refusal};
 use crate::model::{ChannelName, ClientId, EventKind, Target};
 
 /// For how long a home remembers by itself whom it revoked. A session whose token was verified
 /// before that may still be on its way here, and none is on its way for so long.
-pub(in crate::hub) const REVOCATION_SECONDS: u64 = 600;
+pub(super) const REVOCATION_SECONDS: u64 = 600;
 
-impl Hub {
-    /// Home side: a session of the user begins, if it may.
-    pub(in crate::hub) fn handle_enter(&mut self, enter: Enter) {
+impl Home {
+    /// A session of the user begins, if it may.
+    pub(in crate::hub) fn handle_enter(&mut self, context: &mut Context, enter: Enter) {
         if self.is_revoked(&enter) {
             let (client, refusal) = (enter.client, Some(Refusal::Revoked));
-            return self.context.post(client.shard, Envelope::Entered { client, refusal });
+            return context.post(client.shard, Envelope::Entered { client, refusal });
         }
         let Enter { personal, client, device, .. } = enter;
-        let row = self.home_row(&personal);
-        let home = &mut self.homes.rows[row];
-        let sessions_max = self.context.settings.sessions_per_user_max;
+        let row = self.record_of(&personal);
+        let home = &mut self.records.rows[row];
+        let sessions_max = context.settings.sessions_per_user_max;
         let is_full = home.sessions.len() >= sessions_max;
         let mut refusal = None;
-        if is_full && !self.context.settings.evict_oldest {
+        if is_full && !context.settings.evict_oldest {
             refusal = Some(Refusal::SessionLimit);
         } else {
             let is_first = home.sessions.is_empty();
@@ -33,17 +35,17 @@ impl Hub {
             }
             for client in oldest {
                 self.session_devices.remove(&client);
-                self.context.post(client.shard, Envelope::Evict { client });
+                context.post(client.shard, Envelope::Evict { client });
             }
             if is_first {
-                self.context.metrics.users.add(1);
-                self.raise_for(client, Some(personal), EventKind::UserOnline);
+                context.metrics.users.add(1);
+                self.raise_for(context, client, Some(personal), EventKind::UserOnline);
             }
         }
-        self.context.post(client.shard, Envelope::Entered { client, refusal });
+        context.post(client.shard, Envelope::Entered { client, refusal });
     }
 
-    /// Home side: whether a session's token was revoked after its shard had verified it. From the
+    /// Whether a session's token was revoked after its shard had verified it. From the
     /// moment that a session is known here, the command that revokes reaches it.
     fn is_revoked(&self, enter: &Enter) -> bool {
         let user = enter.personal.user().unwrap_or_default();
@@ -51,24 +53,34 @@ impl Hub {
         enter.issued_at.is_some_and(|second| self.revocations.covers(user, device, Some(second)))
     }
 
-    /// Home side: tokens of a user that were made up to now are to be refused.
-    pub(in crate::hub) fn revoke(&mut self, personal: &ChannelName, device: Option<&str>) {
-        let (user, second) = (personal.user().unwrap_or_default(), self.context.now.unix);
+    /// Tokens of a user that were made up to now are to be refused.
+    pub(in crate::hub) fn revoke(
+        &mut self,
+        context: &mut Context,
+        personal: &ChannelName,
+        device: Option<&str>,
+    ) {
+        let (user, second) = (personal.user().unwrap_or_default(), context.now.unix);
         self.revocations.revoke(user, device, second);
         let effect = Effect::Revoke(personal.clone(), device.map(Box::from), second);
-        self.context.effects.push_back(effect);
+        context.effects.push_back(effect);
     }
 
-    /// Home side: a session of the user has ended.
-    pub(in crate::hub) fn handle_exit(&mut self, personal: &ChannelName, client: ClientId) {
-        let Some(row) = self.homes.find(personal) else { return };
-        let home = &mut self.homes.rows[row];
+    /// A session of the user has ended.
+    pub(in crate::hub) fn handle_exit(
+        &mut self,
+        context: &mut Context,
+        personal: &ChannelName,
+        client: ClientId,
+    ) {
+        let Some(row) = self.records.find(personal) else { return };
+        let home = &mut self.records.rows[row];
         if home.exit(client) && home.sessions.is_empty() {
-            self.context.metrics.users.add(-1);
-            self.raise_for(client, Some(personal.clone()), EventKind::UserOffline);
+            context.metrics.users.add(-1);
+            self.raise_for(context, client, Some(personal.clone()), EventKind::UserOffline);
         }
         self.session_devices.remove(&client);
-        self.forget_empty_home(row);
+        self.forget_empty(row);
     }
 
     /// Whose sessions a command is about.
@@ -76,21 +88,22 @@ impl Hub {
         match target {
             Target::Client(client) => vec![*client],
             Target::User { personal, .. } => self
-                .homes
+                .records
                 .find(personal)
-                .map_or_else(Vec::new, |row| self.homes.rows[row].sessions.to_vec()),
+                .map_or_else(Vec::new, |row| self.records.rows[row].sessions.to_vec()),
         }
     }
 
     /// Tells backends about something that a home knows of a session.
-    pub(in crate::hub) fn raise_for(
-        &mut self,
+    fn raise_for(
+        &self,
+        context: &mut Context,
         client: ClientId,
         personal: Option<ChannelName>,
         kind: EventKind,
     ) {
-        let mut event = self.context.event(client, personal, kind);
+        let mut event = context.event(client, personal, kind);
         event.device = self.session_devices.get(&client).cloned();
-        self.context.tell(event);
+        context.tell(event);
     }
 }

@@ -34,7 +34,7 @@ pub(in crate::hub) struct Stream {
     /// Whether its channel has subscribers.
     pub(in crate::hub) is_heard: bool,
     /// The group of its namespace.
-    pub(in crate::hub) group: u16,
+    pub(super) group: u16,
     /// When it makes room for others.
     place: Place<Self>,
 }
@@ -59,7 +59,7 @@ impl Forgotten {
     }
 
     /// Drops some of them, at most so many. Returns whether none is left.
-    pub(in crate::hub) fn drop_some(&mut self, most: &mut u32) -> bool {
+    pub(super) fn drop_some(&mut self, most: &mut u32) -> bool {
         let count = self.0.len().min(*most as usize);
         self.0.truncate(self.0.len() - count);
         *most -= count as u32;
@@ -107,12 +107,12 @@ impl Stream {
     }
 
     /// The offset of the publication that comes next.
-    pub(in crate::hub) fn next_offset(&self) -> u64 {
+    pub(super) fn next_offset(&self) -> u64 {
         self.last + 1
     }
 
     /// Whether a newer state was published than the one that a publication tells.
-    pub(in crate::hub) fn outdates(&self, publication: &Publication) -> bool {
+    pub(super) fn outdates(&self, publication: &Publication) -> bool {
         let (new, last) = (publication.version(), &self.version);
         new.zip(last.as_deref()).is_some_and(|(new, last)| new.is_outdated(last))
     }
@@ -132,7 +132,7 @@ impl Stream {
     }
 
     /// Forgets the oldest publication, and the room that so many would need again.
-    pub(in crate::hub) fn forget_oldest(&mut self) {
+    pub(super) fn forget_oldest(&mut self) {
         if let Some(oldest) = self.remembered.pop_front() {
             self.bytes -= cost(&oldest.push);
         }
@@ -162,7 +162,7 @@ impl Stream {
     }
 
     /// Forgets every publication. Offsets go on. To drop many takes its time: they are returned.
-    pub(in crate::hub) fn forget_all(&mut self) -> Forgotten {
+    pub(super) fn forget_all(&mut self) -> Forgotten {
         self.bytes = 0;
         Forgotten(std::mem::take(&mut self.remembered))
     }
@@ -203,7 +203,7 @@ impl Stream {
     /// The publications that a filter asks for: at most `count_max` of them, and fewer when they
     /// are more than `bytes_max` bytes. The first is given however long it is, because nobody gets
     /// at those behind it otherwise. `None` if the position is of another stream.
-    pub(in crate::hub) fn select(
+    pub(super) fn select(
         &self,
         filter: &HistoryFilter,
         (now, ttl): (Tick, u32),
