@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::hub::connection::{Connection, HELD};
+use crate::hub::delivery::connection::{Connection, HELD};
 use crate::hub::managed::{Origin, Question, Stage, Subscription};
 use crate::hub::requests::{client_error, object_bytes};
 use crate::hub::rows::Id;

@@ -6,8 +6,8 @@
 //! the answer on the link is older, what lies behind it is newer.
 
 use crate::hub::Hub;
-use crate::hub::channel::Channel;
-use crate::hub::connection::Connection;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::managed::Question;
 use crate::hub::rows::Id;
 use crate::mesh::{Attend, Attendee, Envelope};

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::hub::channel::Channel;
-use crate::hub::connection::{ANNOUNCED, Connection, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase};
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::{
+    ANNOUNCED, Connection, HAS_USER, HELD, IS_DETACHED_FROM_ALL, Phase,
+};
 use crate::hub::managed::{
     COMMANDS_HELD_MAX, Connecting, Grant, Managed, Origin, Question, Renewal, Stage, Subscription,
 };

@@ -14,7 +14,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::hub::Hub;
-use crate::hub::connection::Connection;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::managed::Asked;
 use crate::hub::rows::Id;
 use crate::model::{ClientId, ShardId};

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::hub::Hub;
-use crate::hub::channel::Channel;
-use crate::hub::connection::Connection;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::rows::Id;
 use crate::mesh::Envelope;
 use crate::model::{ChannelName, ClientInfo};

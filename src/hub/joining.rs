@@ -1,6 +1,6 @@
 //! What waits for the answers of homes.
 
-use crate::hub::connection::Connection;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::rows::Id;
 use crate::model::{CommandError, Ticket};
 

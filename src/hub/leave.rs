@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use crate::hub::connection::{Connection, HAS_USER, Phase};
+use crate::hub::delivery::connection::{Connection, HAS_USER, Phase};
 use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub};
 use crate::mesh::Envelope;

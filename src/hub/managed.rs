@@ -17,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::hub::channel::Channel;
-use crate::hub::connection::{Connection, Phase};
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::{Connection, Phase};
 use crate::hub::joining::Joining;
 use crate::hub::rows::Id;
 use crate::hub::{Effect, Hub, Wishes};

@@ -16,29 +16,20 @@ mod admission;
 mod answer;
 mod attend;
 mod audit;
-mod backlog;
-mod batch;
-mod channel;
 mod conditions;
 mod configure;
 mod connect;
-mod connection;
 mod context;
 mod crowd;
+mod delivery;
 mod effect;
-mod flush;
-mod gather;
-mod hoard;
 mod home;
 mod info;
 mod inquire;
 mod joining;
 mod leave;
-mod log;
 mod managed;
-mod membership;
 mod named;
-mod outbox;
 mod overrun;
 mod publish;
 mod ranks;
@@ -49,9 +40,9 @@ mod session;
 mod site;
 mod subscribe;
 
-pub use backlog::Age;
-pub use batch::{BATCH_MAX, Batch, Entry};
 pub use conditions::Wishes;
+pub use delivery::backlog::Age;
+pub use delivery::batch::{BATCH_MAX, Batch, Entry};
 pub use effect::{Cause, Effect};
 pub use managed::{Asked, Grant, Renewal, Subscribe};
 pub use ranks::{Place, Ranked, Ranks, SIZES, size_rank};
@@ -62,19 +53,19 @@ pub use site::Site;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::hub::channel::Channel;
-use crate::hub::connection::{Connection, Phase, Subscription};
 use crate::hub::context::Context;
 use crate::hub::crowd::Crowds;
-use crate::hub::hoard::Hoards;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::{Connection, Phase, Subscription};
+use crate::hub::delivery::hoard::Hoards;
+use crate::hub::delivery::limit::Overrun;
+use crate::hub::delivery::outbox::Outbox;
+use crate::hub::delivery::ring::Indexes;
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
 use crate::hub::leave::Leavers;
 use crate::hub::managed::{Managed, Question};
-use crate::hub::membership::Indexes;
 use crate::hub::named::NamedRows;
-use crate::hub::outbox::Outbox;
-use crate::hub::overrun::Overrun;
 use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
 use crate::model::{ChannelName, ClientId, ClientInfo, Variant};
@@ -365,15 +356,5 @@ impl Hub {
     fn next_generation(&mut self) -> u32 {
         self.tally.generation = self.tally.generation.wrapping_add(1).max(1);
         self.tally.generation
-    }
-
-    fn note_log_bytes(&mut self, before: usize, after: usize) {
-        self.tally.log_bytes = self.tally.log_bytes + after - before;
-        self.context.metrics.log_bytes.set(self.tally.log_bytes as i64);
-    }
-
-    fn note_outbox_bytes(&mut self, before: usize, after: usize) {
-        self.tally.outbox_bytes = self.tally.outbox_bytes + after - before;
-        self.context.metrics.outbox_bytes.set(self.tally.outbox_bytes as i64);
     }
 }

@@ -3,13 +3,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::hub::channel::{Channel, Round};
-use crate::hub::connection::{Connection, Cursor, IS_DETACHED_FROM_ALL, Member, Phase};
+use crate::hub::delivery::connection::Phase;
 use crate::hub::home::Record;
 use crate::hub::rows::Id;
-use crate::hub::{Cause, Hub, everyone_in};
+use crate::hub::{Cause, Hub};
 use crate::mesh::{Asker, Envelope, Handle, Refusal};
 use crate::model::{
     Answer, ChannelName, ClientId, Command, CommandError, Outcome, PersonalPush, Position,
@@ -17,10 +14,6 @@ use crate::model::{
 };
 use crate::protocol::centrifuge::encode_personal_push;
 use crate::ws::close::CloseCode;
-
-/// With this many bytes not yet served by a round, a shard takes no more publications: enough for
-/// every send of the next round to be a large one, little enough to keep latency bounded.
-const UNSERVED_BYTES_MAX: usize = 256 * 1024;
 
 /// What became of one publication in one channel.
 #[derive(Clone, Copy, Debug, Default)]
@@ -200,60 +193,6 @@ impl Hub {
         self.channel_of(handle).map_or(0, |channel| channel.open_count() - excluded as u32)
     }
 
-    /// The open members that a publication leaves out.
-    fn excluded_members(
-        &self,
-        channel: Id<Channel>,
-        publication: &Publication,
-    ) -> Vec<Id<Connection>> {
-        let Some(device) = publication.device() else {
-            // One connection at most, found without looking at the others.
-            let row = publication.except().and_then(|client| self.row_of(client));
-            let is_member = |&row: &Id<Connection>| {
-                self.connections[row].phase == Phase::Open && self.is_subscribed(row, channel)
-            };
-            return row.filter(is_member).into_iter().collect();
-        };
-        let is_excluded = |row: Id<Connection>| {
-            publication.except() == Some(self.identity(row))
-                || self.devices.get(&row).is_none_or(|other| **other != *device)
-        };
-        self.channels.rows[channel]
-            .members
-            .iter()
-            .filter(|member| self.connections[member.connection].phase == Phase::Open)
-            .filter(|member| is_excluded(member.connection))
-            .map(|member| member.connection)
-            .collect()
-    }
-
-    // HOT PATH 5/6: broadcast is an append to one log; who is owed what follows from the cursors.
-    fn broadcast(&mut self, row: Id<Channel>, frame: &Bytes, received_nanos: u64) {
-        let channel = &mut self.channels.rows[row];
-        if channel.members.is_empty() {
-            return;
-        }
-        self.context.metrics.publications.increment();
-        let head = channel.head;
-        let round = channel.round.get_or_insert_with(|| Box::new(Round::new(head)));
-        let before = round.log.bytes();
-        round.log.append(frame);
-        channel.head = round.log.head();
-        round.note_receipt(received_nanos);
-        if !round.is_congested && round.log.unserved_bytes() > UNSERVED_BYTES_MAX {
-            round.is_congested = true;
-            self.tally.congested += 1;
-        }
-        let after = round.log.bytes();
-        if !round.is_queued {
-            round.is_queued = true;
-            self.queues.dirty.push_back((row, channel.generation));
-        }
-        self.note_log_bytes(before, after);
-        self.limit_log(row);
-        self.rank_log(row);
-    }
-
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
         if self.tally.everyone == [0; 3] {
             self.context.metrics.publications_unheard.increment();
@@ -276,42 +215,6 @@ impl Hub {
             sessions += self.broadcast_to_everyone(variant, &frame, publication);
         }
         sessions
-    }
-
-    fn broadcast_to_everyone(
-        &mut self,
-        variant: Variant,
-        frame: &Bytes,
-        publication: &Publication,
-    ) -> u32 {
-        let channel = everyone_in(variant);
-        let except = publication.except().and_then(|client| self.row_of(client));
-        let except = except.filter(|&row| self.is_in_everyone(row, variant));
-        if let Some(row) = except
-            && !self.channels.rows[channel].members.is_empty()
-        {
-            self.move_rest_to_outbox(row, channel);
-        }
-        if self.channels.rows[channel].members.is_empty() {
-            let everyone = &mut self.channels.rows[channel];
-            let cursor = Cursor::at(everyone.head);
-            let member = |connection| Member { connection, subscription: Id::NONE, cursor };
-            everyone.members = self.connections.ids().map(member).collect();
-        }
-        self.broadcast(channel, frame, publication.received_nanos());
-        if let Some(row) = except {
-            self.skip_to_head(row, channel);
-        }
-        self.settle_overruns();
-        let except = except.filter(|&row| self.is_in_everyone(row, variant));
-        self.tally.everyone[variant as usize] - u32::from(except.is_some())
-    }
-
-    pub(super) fn is_in_everyone(&self, row: Id<Connection>, variant: Variant) -> bool {
-        let connection = &self.connections[row];
-        connection.phase == Phase::Open
-            && !connection.is(IS_DETACHED_FROM_ALL)
-            && connection.variant() == variant
     }
 
     /// Applies a command to one session of this shard.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::hub::connection::{Connection, Phase};
+use crate::hub::delivery::connection::{Connection, Phase};
 use crate::hub::managed::{Asked, Origin, Question, Replies, Subscribe, Subscription, Terms};
 use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub};

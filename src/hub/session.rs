@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::hub::connection::{
-    ANNOUNCED, BLOCKED, Connection, Cursor, HAS_USER, IS_DETACHED_FROM_ALL, Member, Phase,
+use crate::hub::delivery::connection::{
+    ANNOUNCED, BLOCKED, Connection, HAS_USER, IS_DETACHED_FROM_ALL, Phase,
 };
 use crate::hub::rows::Id;
-use crate::hub::{Cause, Effect, Hub, Joining, Then, everyone_in};
+use crate::hub::{Cause, Effect, Hub, Joining, Then};
 use crate::mesh::{Enter, Envelope, Refusal};
 use crate::model::{ChannelGrant, ChannelName, ClientId, CommandError, EventKind, Overrides};
 use crate::ws::close::{CloseCode, encode_close};
@@ -283,46 +283,6 @@ impl Hub {
             self.report(row, EventKind::Disconnected { code });
             self.connections[row].set(ANNOUNCED, false);
         }
-    }
-
-    /// An open connection takes part in broadcasts to everybody from here on.
-    pub(super) fn join_everyone(&mut self, row: Id<Connection>) {
-        self.tally.everyone[self.connections[row].variant() as usize] += 1;
-        self.reset_in_everyone(row, None);
-    }
-
-    fn leave_everyone(&mut self, row: Id<Connection>, cause: Cause) {
-        let connection = &self.connections[row];
-        if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
-            self.tally.everyone[connection.variant() as usize] -= 1;
-            self.reset_in_everyone(row, Some(cause));
-        }
-    }
-
-    /// In a broadcast to everybody under way, this row begins at the head, or leaves.
-    fn reset_in_everyone(&mut self, row: Id<Connection>, leaves: Option<Cause>) {
-        let channel = everyone_in(self.connections[row].variant());
-        let everyone = &mut self.channels.rows[channel];
-        let head = everyone.head;
-        if everyone.round.is_none() {
-            return;
-        }
-        let member = row.number();
-        while everyone.members.len() <= member as usize {
-            let connection = Id::new(everyone.members.len() as u32);
-            let (subscription, cursor) = (Id::NONE, Cursor::at(head));
-            everyone.members.push(Member { connection, subscription, cursor });
-        }
-        let boundary = self.boundary_of(row, channel, member);
-        let everyone = &mut self.channels.rows[channel];
-        let round = everyone.round.as_mut().expect("seen above");
-        let cursor = &mut everyone.members[member as usize].cursor;
-        if let Some(cause) = leaves {
-            cause.count_dropped(&self.context.metrics, round.log.frames_after(boundary));
-        }
-        round.lagging -= u32::from(cursor.lags());
-        *cursor = Cursor::at(head);
-        self.release_round(channel);
     }
 
     /// The personal channel of a connection that has a user.

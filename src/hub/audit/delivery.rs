@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Verdict;
-use crate::hub::channel::{Channel, Round};
-use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, Cursor, HELD, Phase};
+use crate::hub::delivery::channel::{Channel, Round};
+use crate::hub::delivery::connection::{BLOCKED, CATCHING_UP, Connection, Cursor, HELD, Phase};
 use crate::hub::named::Named;
 use crate::hub::rows::Id;
 use crate::hub::{EVERYONE, Hub, everyone_in, is_everyone};

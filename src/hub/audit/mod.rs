@@ -25,7 +25,7 @@ mod tests;
 use std::collections::HashSet;
 
 use crate::hub::Hub;
-use crate::hub::connection::{Connection, Phase, Subscription};
+use crate::hub::delivery::connection::{Connection, Phase, Subscription};
 use crate::hub::rows::Id;
 
 /// Whether all is as it must be, or what is not.

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::Verdict;
 use crate::hub::Hub;
-use crate::hub::channel::Channel;
-use crate::hub::connection::{Connection, Cursor, HELD, Phase, Subscription};
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::{Connection, Cursor, HELD, Phase, Subscription};
 use crate::hub::joining::{Joining, Then};
 use crate::hub::managed::{Managed, Origin, Question, Stage, Terms};
 use crate::hub::named::Named;

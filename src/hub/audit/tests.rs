@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::hub::channel::Round;
-use crate::hub::connection::{BLOCKED, Cursor, HELD};
+use crate::hub::delivery::channel::Round;
+use crate::hub::delivery::connection::{BLOCKED, Cursor, HELD};
 use crate::hub::{Asked, Batch, Grant, Session, Site, Subscribe, Wishes};
 use crate::mesh::{Envelope, Homes};
 use crate::metrics::ShardMetrics;
@@ -107,11 +107,15 @@ impl Busy {
     }
 
     /// The part of a channel in which the connections of a variant are.
-    fn part(&self, channel: &ChannelName, variant: Variant) -> Id<crate::hub::channel::Channel> {
+    fn part(
+        &self,
+        channel: &ChannelName,
+        variant: Variant,
+    ) -> Id<crate::hub::delivery::channel::Channel> {
         self.hub.channels.find_distinct(channel, variant as u8).unwrap()
     }
 
-    fn near(&mut self) -> &mut crate::hub::channel::Channel {
+    fn near(&mut self) -> &mut crate::hub::delivery::channel::Channel {
         let part = self.part(&self.near, Variant::Raw);
         &mut self.hub.channels.rows[part]
     }

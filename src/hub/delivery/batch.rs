@@ -1,7 +1,7 @@
 //! One batch of sends: what the hub wants written, and what became of it.
 
-use crate::hub::channel::Channel;
-use crate::hub::connection::Connection;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::rows::Id;
 
 /// At most this many sends go to the kernel in one call. Longer batches push the receiving side's
@@ -10,7 +10,7 @@ pub const BATCH_MAX: usize = 64;
 
 /// Where the bytes of a send are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(in crate::hub) enum Source {
     /// In the connection's outbox.
     Outbox,
     /// In a channel's log, for one of its members.
@@ -37,7 +37,7 @@ pub struct Entry {
     pub length: u32,
     /// How many of them the socket took: all, unless the shell says otherwise.
     pub sent: u32,
-    pub(super) source: Source,
+    pub(in crate::hub) source: Source,
 }
 
 /// The sends of one batch; a connection occurs at most once.
@@ -46,19 +46,19 @@ pub struct Batch {
     /// The sends.
     pub entries: Vec<Entry>,
     /// Channels whose pass ended in this batch.
-    pub(super) ended: Vec<Id<Channel>>,
+    pub(in crate::hub) ended: Vec<Id<Channel>>,
 }
 
 impl Entry {
     /// The connection, as the hub knows it.
-    pub(super) fn connection(&self) -> Id<Connection> {
+    pub(in crate::hub) fn connection(&self) -> Id<Connection> {
         Id::new(self.row)
     }
 }
 
 impl Batch {
     /// Whether there is room for another send.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::hub) fn has_room(&self) -> bool {
         self.entries.len() < BATCH_MAX
     }
 }

@@ -6,11 +6,13 @@
 
 use smallvec::SmallVec;
 
-use crate::hub::batch::Source;
-use crate::hub::channel::{Channel, Round};
-use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, HELD, IS_DETACHED_FROM_ALL, Phase};
-use crate::hub::log::frames_within;
-use crate::hub::outbox::Outbox;
+use crate::hub::delivery::batch::Source;
+use crate::hub::delivery::channel::{Channel, Round};
+use crate::hub::delivery::connection::{
+    BLOCKED, CATCHING_UP, Connection, HELD, IS_DETACHED_FROM_ALL, Phase,
+};
+use crate::hub::delivery::log::frames_within;
+use crate::hub::delivery::outbox::Outbox;
 use crate::hub::rows::Id;
 use crate::hub::{BATCH_MAX, Batch, Effect, Entry, Hub, everyone_in, is_everyone};
 use crate::ws::frame::frame_bytes;
@@ -312,7 +314,7 @@ impl Hub {
     }
 
     /// The socket is full.
-    pub(super) fn block(&mut self, row: Id<Connection>) {
+    pub(in crate::hub) fn block(&mut self, row: Id<Connection>) {
         self.context.metrics.sends_refused.increment();
         let place = self.outbox_of(row);
         if !self.connections[row].is(BLOCKED) {
@@ -345,7 +347,7 @@ impl Hub {
     }
 
     /// Frees a channel's log if nobody lacks anything.
-    pub(super) fn release_round(&mut self, row: Id<Channel>) {
+    pub(in crate::hub) fn release_round(&mut self, row: Id<Channel>) {
         let round = self.channels.rows[row].round.as_ref();
         if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
             self.drop_round(row);
@@ -358,7 +360,7 @@ impl Hub {
     }
 
     /// Frees a channel's log.
-    pub(super) fn drop_round(&mut self, row: Id<Channel>) {
+    pub(in crate::hub) fn drop_round(&mut self, row: Id<Channel>) {
         if self.channels.rows[row].round.is_some() {
             self.unrank_log(row);
         }
@@ -370,7 +372,7 @@ impl Hub {
 
 impl Round {
     /// Notes when a publication was received that this pass, or the next one, brings to all.
-    pub(super) fn note_receipt(&mut self, nanos: u64) {
+    pub(in crate::hub) fn note_receipt(&mut self, nanos: u64) {
         if self.walk == 0 {
             self.oldest_nanos = self.oldest_nanos.min(nanos);
         } else {

@@ -1,8 +1,8 @@
 //! What a connection is owed beyond the rounds: its outbox, the rest of a frame, and for how long.
 
-use crate::hub::channel::{Channel, Round};
-use crate::hub::connection::{BLOCKED, CATCHING_UP, Connection, HELD, Phase};
-use crate::hub::outbox::Outbox;
+use crate::hub::delivery::channel::{Channel, Round};
+use crate::hub::delivery::connection::{BLOCKED, CATCHING_UP, Connection, HELD, Phase};
+use crate::hub::delivery::outbox::Outbox;
 use crate::hub::rows::Id;
 use crate::hub::{Effect, Hub, everyone_in, is_everyone};
 
@@ -55,7 +55,7 @@ impl Hub {
         self.run_local();
     }
 
-    pub(super) fn append(&mut self, row: Id<Connection>, bytes: &[u8]) {
+    pub(in crate::hub) fn append(&mut self, row: Id<Connection>, bytes: &[u8]) {
         if !matches!(self.connections[row].phase, Phase::Open | Phase::Closing) {
             return;
         }
@@ -71,14 +71,14 @@ impl Hub {
     }
 
     /// How many bytes a long reply may have.
-    pub(super) fn reply_room(&self, row: Id<Connection>) -> usize {
+    pub(in crate::hub) fn reply_room(&self, row: Id<Connection>) -> usize {
         let place = self.connections[row].outbox;
         let reserved = self.outboxes.get(place).map_or(0, |outbox| outbox.reserved);
         self.context.settings.reply_bytes_max.saturating_sub(reserved)
     }
 
     /// Keeps room for a long reply, which has to follow. Returns whether there is enough.
-    pub(super) fn reserve(&mut self, row: Id<Connection>, bytes: usize) -> bool {
+    pub(in crate::hub) fn reserve(&mut self, row: Id<Connection>, bytes: usize) -> bool {
         let is_there = bytes <= self.reply_room(row);
         if is_there && bytes > 0 {
             let place = self.outbox_of(row);
@@ -106,7 +106,12 @@ impl Hub {
     }
 
     /// An outbox has become smaller.
-    pub(super) fn note_audible(&mut self, row: Id<Connection>, before: usize, after: usize) {
+    pub(in crate::hub) fn note_audible(
+        &mut self,
+        row: Id<Connection>,
+        before: usize,
+        after: usize,
+    ) {
         if before > PAUSE_BYTES && after <= PAUSE_BYTES {
             self.context.effects.push_back(Effect::Audible(row.number()));
         }
@@ -132,14 +137,19 @@ impl Hub {
         if is_paid { Age::Renewed } else { Age::Expired }
     }
 
-    pub(super) fn lag_of(&self, channel: Id<Channel>, member: u32) -> u64 {
+    pub(in crate::hub) fn lag_of(&self, channel: Id<Channel>, member: u32) -> u64 {
         let channel = &self.channels.rows[channel];
         // A subscription that has not begun is owed nothing.
         channel.head.saturating_sub(channel.members[member as usize].cursor.position())
     }
 
     /// Rounds pass a member by until its connection, that of a row, catches up.
-    pub(super) fn lag(&mut self, row: Id<Connection>, channel_row: Id<Channel>, member: u32) {
+    pub(in crate::hub) fn lag(
+        &mut self,
+        row: Id<Connection>,
+        channel_row: Id<Channel>,
+        member: u32,
+    ) {
         let channel = &mut self.channels.rows[channel_row];
         let head = channel.head;
         let cursor = &mut channel.members[member as usize].cursor;
@@ -153,7 +163,11 @@ impl Hub {
     }
 
     /// Copies what a connection is still owed of a channel to its outbox.
-    pub(super) fn move_rest_to_outbox(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
+    pub(in crate::hub) fn move_rest_to_outbox(
+        &mut self,
+        row: Id<Connection>,
+        channel_row: Id<Channel>,
+    ) {
         let member = self.member_of(row, channel_row);
         let channel = &self.channels.rows[channel_row];
         let cursor = channel.members[member as usize].cursor;
@@ -175,7 +189,7 @@ impl Hub {
     }
 
     /// Owes a connection nothing more of a channel.
-    pub(super) fn skip_to_head(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
+    pub(in crate::hub) fn skip_to_head(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
         let member = self.member_of(row, channel_row);
         let channel = &mut self.channels.rows[channel_row];
         let cursor = &mut channel.members[member as usize].cursor;
@@ -185,14 +199,18 @@ impl Hub {
     }
 
     /// How many bytes are left of a frame of this channel that the socket took in part.
-    pub(super) fn unfinished_in(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<u32> {
+    pub(in crate::hub) fn unfinished_in(
+        &self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+    ) -> Option<u32> {
         let outbox = self.outboxes.get(self.connections[row].outbox)?;
         let (unfinished, rest) = outbox.unfinished?;
         (unfinished == channel).then_some(rest)
     }
 
     /// Copies the rest of a frame that the socket took in part to the front of the outbox.
-    pub(super) fn finish_partial_frame(&mut self, row: Id<Connection>) {
+    pub(in crate::hub) fn finish_partial_frame(&mut self, row: Id<Connection>) {
         let outbox = self.outboxes.get(self.connections[row].outbox);
         let Some((channel, rest)) = outbox.and_then(|outbox| outbox.unfinished) else { return };
         let member = self.member_of(row, channel);
@@ -206,7 +224,7 @@ impl Hub {
     }
 
     /// Owes a connection nothing more of a frame that the socket took in part.
-    pub(super) fn abandon_partial_frame(&mut self, row: Id<Connection>) {
+    pub(in crate::hub) fn abandon_partial_frame(&mut self, row: Id<Connection>) {
         let outbox = &mut self.outboxes[self.connections[row].outbox];
         let Some((channel, rest)) = outbox.unfinished.take() else { return };
         let member = self.member_of(row, channel);
@@ -225,12 +243,16 @@ impl Hub {
         self.queue_catching_up(row);
     }
 
-    pub(super) fn member_of(&self, row: Id<Connection>, channel: Id<Channel>) -> u32 {
+    pub(in crate::hub) fn member_of(&self, row: Id<Connection>, channel: Id<Channel>) -> u32 {
         self.find_member(row, channel).expect("the connection is subscribed")
     }
 
     /// A connection's place among the members of a channel, if it is one of them.
-    pub(super) fn find_member(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<u32> {
+    pub(in crate::hub) fn find_member(
+        &self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+    ) -> Option<u32> {
         if is_everyone(channel) {
             // Its members are connections by number.
             let member = row.number();
@@ -241,14 +263,14 @@ impl Hub {
     }
 
     /// A connection's outbox, which begins to exist.
-    pub(super) fn outbox_of(&mut self, row: Id<Connection>) -> Id<Outbox> {
+    pub(in crate::hub) fn outbox_of(&mut self, row: Id<Connection>) -> Id<Outbox> {
         if self.connections[row].outbox == Id::NONE {
             self.connections[row].outbox = self.outboxes.insert(Outbox::new(row));
         }
         self.connections[row].outbox
     }
 
-    pub(super) fn queue_catching_up(&mut self, row: Id<Connection>) {
+    pub(in crate::hub) fn queue_catching_up(&mut self, row: Id<Connection>) {
         let connection = &mut self.connections[row];
         if !connection.is(BLOCKED) && !connection.is(CATCHING_UP) && !connection.is(HELD) {
             connection.set(CATCHING_UP, true);

@@ -1,36 +1,36 @@
 //! The rows of the hub: a connection, its subscriptions, and a channel's members.
 
-use crate::hub::channel::Channel;
-use crate::hub::outbox::Outbox;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::outbox::Outbox;
 use crate::hub::rows::Id;
 use crate::model::Variant;
 
 /// One connection as the hub sees it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::hub) struct Connection {
     /// The shell's word for its socket; the hub only hands it back.
-    pub(super) token: i32,
+    pub(in crate::hub) token: i32,
     /// Which occupant of the row this is.
-    pub(super) generation: u32,
+    pub(in crate::hub) generation: u32,
     /// The first of its subscriptions, which are a ring.
-    pub(super) subscriptions: Id<Subscription>,
+    pub(in crate::hub) subscriptions: Id<Subscription>,
     /// Its outbox, while something waits for its socket.
-    pub(super) outbox: Id<Outbox>,
+    pub(in crate::hub) outbox: Id<Outbox>,
     /// How many subscriptions there are.
-    pub(super) subscription_count: u16,
+    pub(in crate::hub) subscription_count: u16,
     /// The batch it was last part of: it may be in each only once.
-    pub(super) batch: u16,
+    pub(in crate::hub) batch: u16,
     /// Where it is in its life.
-    pub(super) phase: Phase,
+    pub(in crate::hub) phase: Phase,
     /// What else is true of it.
-    pub(super) flags: u8,
+    pub(in crate::hub) flags: u8,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 24, "a row of the hub per connection");
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::hub) enum Phase {
     /// The row is free.
     #[default]
     Free,
@@ -47,21 +47,21 @@ pub(super) enum Phase {
 }
 
 /// The socket is full: the shell waits until it is writable.
-pub(super) const BLOCKED: u8 = 0x01;
+pub(in crate::hub) const BLOCKED: u8 = 0x01;
 /// It stands in the queue of connections that catch up.
-pub(super) const CATCHING_UP: u8 = 0x02;
+pub(in crate::hub) const CATCHING_UP: u8 = 0x02;
 /// Its first subscription is its user's personal channel.
-pub(super) const HAS_USER: u8 = 0x04;
+pub(in crate::hub) const HAS_USER: u8 = 0x04;
 /// It takes no part in broadcasts to everybody and raises no events.
-pub(super) const IS_DETACHED_FROM_ALL: u8 = 0x08;
+pub(in crate::hub) const IS_DETACHED_FROM_ALL: u8 = 0x08;
 /// Backends have heard that it is connected.
-pub(super) const ANNOUNCED: u8 = 0x10;
+pub(in crate::hub) const ANNOUNCED: u8 = 0x10;
 /// It speaks the client protocol in JSON.
 const IS_JSON: u8 = 0x20;
 /// It speaks the client protocol in protobuf.
 const IS_PROTOBUF: u8 = 0x40;
 /// Nothing is sent until the reply to its `connect` can be.
-pub(super) const HELD: u8 = 0x80;
+pub(in crate::hub) const HELD: u8 = 0x80;
 
 impl Default for Connection {
     fn default() -> Self {
@@ -80,12 +80,12 @@ impl Default for Connection {
 
 impl Connection {
     /// Whether a flag is set.
-    pub(super) fn is(&self, flag: u8) -> bool {
+    pub(in crate::hub) fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
     /// The wire variant it is sent things in.
-    pub(super) fn variant(&self) -> Variant {
+    pub(in crate::hub) fn variant(&self) -> Variant {
         if self.is(IS_JSON) {
             Variant::Json
         } else if self.is(IS_PROTOBUF) {
@@ -96,13 +96,13 @@ impl Connection {
     }
 
     /// Sets the wire variant.
-    pub(super) fn set_variant(&mut self, variant: Variant) {
+    pub(in crate::hub) fn set_variant(&mut self, variant: Variant) {
         self.set(IS_JSON, variant == Variant::Json);
         self.set(IS_PROTOBUF, variant == Variant::Protobuf);
     }
 
     /// Sets or clears a flag.
-    pub(super) fn set(&mut self, flag: u8, value: bool) {
+    pub(in crate::hub) fn set(&mut self, flag: u8, value: bool) {
         if value {
             self.flags |= flag;
         } else {
@@ -113,13 +113,13 @@ impl Connection {
 
 /// A connection's interest in a channel, as a link of the connection's ring.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subscription {
+pub(in crate::hub) struct Subscription {
     /// The channel.
-    pub(super) channel: Id<Channel>,
+    pub(in crate::hub) channel: Id<Channel>,
     /// Its place among the members of the channel.
-    pub(super) member: u32,
+    pub(in crate::hub) member: u32,
     /// The connection's next subscription.
-    pub(super) next: Id<Self>,
+    pub(in crate::hub) next: Id<Self>,
 }
 
 impl Default for Subscription {
@@ -130,13 +130,13 @@ impl Default for Subscription {
 
 /// A channel's subscriber: 16 bytes, walked in order by each round.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
+pub(in crate::hub) struct Member {
     /// The connection.
-    pub(super) connection: Id<Connection>,
+    pub(in crate::hub) connection: Id<Connection>,
     /// The subscription that knows this place; none in a broadcast to everybody.
-    pub(super) subscription: Id<Subscription>,
+    pub(in crate::hub) subscription: Id<Subscription>,
     /// How far it has sent.
-    pub(super) cursor: Cursor,
+    pub(in crate::hub) cursor: Cursor,
 }
 
 const _: () = assert!(size_of::<Member>() == 16, "a round walks members in order");
@@ -144,36 +144,36 @@ const _: () = assert!(size_of::<Member>() == 16, "a round walks members in order
 /// A position in a log, and whether the member lags: then it is served when its socket is
 /// writable, and rounds pass it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor(u64);
+pub(in crate::hub) struct Cursor(u64);
 
 impl Cursor {
     const LAGS: u64 = 1 << 63;
 
     /// The cursor of a subscription that has not begun: beyond any head, so that nothing is owed.
-    pub(super) const BEYOND: Self = Self(Self::LAGS - 1);
+    pub(in crate::hub) const BEYOND: Self = Self(Self::LAGS - 1);
 
     /// A cursor that does not lag.
-    pub(super) fn at(position: u64) -> Self {
+    pub(in crate::hub) fn at(position: u64) -> Self {
         Self(position)
     }
 
     /// The position.
-    pub(super) fn position(self) -> u64 {
+    pub(in crate::hub) fn position(self) -> u64 {
         self.0 & !Self::LAGS
     }
 
     /// Whether the member lags.
-    pub(super) fn lags(self) -> bool {
+    pub(in crate::hub) fn lags(self) -> bool {
         self.0 & Self::LAGS != 0
     }
 
     /// The same position, lagging or not.
-    pub(super) fn with_lag(self, lags: bool) -> Self {
+    pub(in crate::hub) fn with_lag(self, lags: bool) -> Self {
         Self(self.position() | if lags { Self::LAGS } else { 0 })
     }
 
     /// Moves it, lagging or not as before.
-    pub(super) fn move_to(&mut self, position: u64) {
+    pub(in crate::hub) fn move_to(&mut self, position: u64) {
         self.0 = position | (self.0 & Self::LAGS);
     }
 }

@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::hub::connection::{Member, Subscription};
-use crate::hub::log::Log;
+use crate::hub::delivery::connection::{Member, Subscription};
+use crate::hub::delivery::log::Log;
 use crate::hub::named::Named;
 use crate::hub::rows::Id;
 use crate::hub::{Place, Ranked};
@@ -12,20 +12,20 @@ use crate::model::{ChannelName, Variant};
 
 /// The part of a channel that one shard keeps while it has a subscriber.
 #[derive(Debug, Default)]
-pub(super) struct Channel {
+pub(in crate::hub) struct Channel {
     name: Option<ChannelName>,
     /// The subscribers, in no particular order.
-    pub(super) members: SmallVec<[Member; 1]>,
+    pub(in crate::hub) members: SmallVec<[Member; 1]>,
     /// The log and who is being served from it; exists only while somebody lacks something.
-    pub(super) round: Option<Box<Round>>,
+    pub(in crate::hub) round: Option<Box<Round>>,
     /// Bytes ever appended.
-    pub(super) head: u64,
+    pub(in crate::hub) head: u64,
     /// Which stay of this shard in the channel this is. The two lowest bits say in which wire
     /// variant, the third whether members hear of joins and leaves otherwise than the namespace
     /// says.
-    pub(super) generation: u32,
+    pub(in crate::hub) generation: u32,
     /// How many members' subscriptions have not begun yet.
-    pub(super) joining: u32,
+    pub(in crate::hub) joining: u32,
 }
 
 const _: () = assert!(size_of::<Channel>() <= 56, "every user has a personal channel");
@@ -35,22 +35,22 @@ const DISTINCTION: u32 = 0b111;
 
 /// One pass over the members of a channel after another, until all have what the log holds.
 #[derive(Debug)]
-pub(super) struct Round {
-    pub(super) log: Log,
+pub(in crate::hub) struct Round {
+    pub(in crate::hub) log: Log,
     /// The member that comes next.
-    pub(super) walk: u32,
+    pub(in crate::hub) walk: u32,
     /// How many members lag: their sockets are full, and the log waits for them.
-    pub(super) lagging: u32,
+    pub(in crate::hub) lagging: u32,
     /// True exactly when the channel stands in the queue of dirty channels, or its pass has
     /// ended in the present batch.
-    pub(super) is_queued: bool,
+    pub(in crate::hub) is_queued: bool,
     /// True exactly when the log is so long that the shard takes no more publications.
-    pub(super) is_congested: bool,
+    pub(in crate::hub) is_congested: bool,
     /// The least position that this pass left a member at.
-    pub(super) reach: u64,
+    pub(in crate::hub) reach: u64,
     /// When the oldest publication of this pass was received, and the oldest of the next.
-    pub(super) oldest_nanos: u64,
-    pub(super) next_oldest_nanos: Option<u64>,
+    pub(in crate::hub) oldest_nanos: u64,
+    pub(in crate::hub) next_oldest_nanos: Option<u64>,
     /// When it makes room for others.
     place: Place<Channel>,
 }
@@ -73,45 +73,45 @@ impl Named for Channel {
 
 impl Channel {
     /// A channel without members, not yet confirmed by its home.
-    pub(super) fn new(name: ChannelName, count: u32, distinction: u8) -> Self {
+    pub(in crate::hub) fn new(name: ChannelName, count: u32, distinction: u8) -> Self {
         let generation = (count << DISTINCTION.count_ones()) | u32::from(distinction);
         Self { name: Some(name), generation, ..Self::default() }
     }
 
     /// How the parts of a channel in one shard are told apart.
-    pub(super) fn distinguish(variant: Variant, hears_otherwise: bool) -> u8 {
+    pub(in crate::hub) fn distinguish(variant: Variant, hears_otherwise: bool) -> u8 {
         variant as u8 | u8::from(hears_otherwise) << 2
     }
 
     /// Where this part is, which is at a row.
-    pub(super) fn handle(&self, row: Id<Self>) -> Handle {
+    pub(in crate::hub) fn handle(&self, row: Id<Self>) -> Handle {
         let hears_otherwise = self.distinction() > Self::distinguish(self.variant(), false);
         let row = row.number();
         Handle { row, generation: self.generation, variant: self.variant(), hears_otherwise }
     }
 
     /// The wire variant of its frames.
-    pub(super) fn variant(&self) -> Variant {
+    pub(in crate::hub) fn variant(&self) -> Variant {
         Variant::ALL[(self.generation & 3) as usize]
     }
 
     /// The name of a row in use.
-    pub(super) fn channel_name(&self) -> &ChannelName {
+    pub(in crate::hub) fn channel_name(&self) -> &ChannelName {
         self.name.as_ref().expect("a channel in use has a name")
     }
 
     /// The log, where the caller knows that somebody lacks something.
-    pub(super) fn log(&self) -> &Log {
+    pub(in crate::hub) fn log(&self) -> &Log {
         &self.round.as_ref().expect("a member that lacks something has a log").log
     }
 
     /// How many members are open.
-    pub(super) fn open_count(&self) -> u32 {
+    pub(in crate::hub) fn open_count(&self) -> u32 {
         self.members.len() as u32 - self.joining
     }
 
     /// Adds a member at the end; returns its place.
-    pub(super) fn add_member(&mut self, member: Member) -> u32 {
+    pub(in crate::hub) fn add_member(&mut self, member: Member) -> u32 {
         self.members.push(member);
         self.members.len() as u32 - 1
     }
@@ -119,7 +119,7 @@ impl Channel {
     /// Takes a member out and keeps the rest in two parts, those that the present pass has
     /// served and those that it has not. Calls `moved(subscription, place)` for each member that
     /// has a new place.
-    pub(super) fn remove_member(
+    pub(in crate::hub) fn remove_member(
         &mut self,
         place: u32,
         mut moved: impl FnMut(Id<Subscription>, u32),
@@ -146,7 +146,7 @@ impl Channel {
 
 impl Round {
     /// A round that begins with an empty log at a position.
-    pub(super) fn new(head: u64) -> Self {
+    pub(in crate::hub) fn new(head: u64) -> Self {
         Self {
             log: Log::new(head),
             walk: 0,
@@ -164,7 +164,7 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::connection::Cursor;
+    use crate::hub::delivery::connection::Cursor;
 
     #[test]
     fn removal_keeps_served_and_unserved_members_apart() {

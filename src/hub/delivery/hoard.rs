@@ -8,9 +8,9 @@
 //!
 //! It is done when the hub has carried out what it was called for, and never in the middle of it.
 
-use crate::hub::channel::Channel;
-use crate::hub::connection::{BLOCKED, Connection, Phase};
-use crate::hub::outbox::Outbox;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::{BLOCKED, Connection, Phase};
+use crate::hub::delivery::outbox::Outbox;
 use crate::hub::rows::Id;
 use crate::hub::{Cause, Hub, Ranks, SIZES, size_rank};
 use crate::limits::CONNECTION_SHARE_BYTES;
@@ -18,7 +18,7 @@ use crate::ws::close::CloseCode;
 
 /// Who holds how much.
 #[derive(Debug, Default)]
-pub(super) struct Hoards {
+pub(in crate::hub) struct Hoards {
     /// Outboxes that are large, or that wait for a full socket, by their bytes.
     outboxes: Ranks<Outbox, SIZES>,
     /// Channels with members that lag, by the bytes of the log for each of these.
@@ -27,12 +27,12 @@ pub(super) struct Hoards {
 
 impl Hub {
     /// Whether logs and outboxes hold more than they may.
-    pub(super) fn is_over_budget(&mut self) -> bool {
+    pub(in crate::hub) fn is_over_budget(&mut self) -> bool {
         !self.slow.covers(self.tally.log_bytes + self.tally.outbox_bytes)
     }
 
     /// Takes memory from one of those who hold most. Returns whether there was any to take.
-    pub(super) fn reclaim(&mut self) -> bool {
+    pub(in crate::hub) fn reclaim(&mut self) -> bool {
         let outbox = self.hoards.outboxes.first();
         let is_more = |log: &(u8, Id<Channel>)| outbox.is_none_or(|outbox| log.0 > outbox.0);
         if let Some((_, channel)) = self.hoards.logs.first().filter(is_more) {
@@ -46,7 +46,7 @@ impl Hub {
     }
 
     /// The size of an outbox, or the state of its socket, has changed.
-    pub(super) fn rank_outbox(&mut self, place: Id<Outbox>) {
+    pub(in crate::hub) fn rank_outbox(&mut self, place: Id<Outbox>) {
         let outbox = &self.outboxes[place];
         let bytes = outbox.waiting().len();
         let counts =
@@ -56,7 +56,7 @@ impl Hub {
     }
 
     /// Takes an outbox away, with all that is in it.
-    pub(super) fn remove_outbox(&mut self, place: Id<Outbox>) -> Outbox {
+    pub(in crate::hub) fn remove_outbox(&mut self, place: Id<Outbox>) -> Outbox {
         self.hoards.outboxes.remove(&mut self.outboxes, place);
         let outbox = self.outboxes.remove(place);
         self.note_outbox_bytes(outbox.waiting().len(), 0);
@@ -64,14 +64,14 @@ impl Hub {
     }
 
     /// The size of a log, or the number of those that lag, has changed.
-    pub(super) fn rank_log(&mut self, channel: Id<Channel>) {
+    pub(in crate::hub) fn rank_log(&mut self, channel: Id<Channel>) {
         let Some(round) = &self.channels.rows[channel].round else { return };
         let each = round.log.bytes().checked_div(round.lagging as usize);
         self.hoards.logs.set(&mut self.channels.rows, channel, each.and_then(size_rank));
     }
 
     /// A log is about to go.
-    pub(super) fn unrank_log(&mut self, channel: Id<Channel>) {
+    pub(in crate::hub) fn unrank_log(&mut self, channel: Id<Channel>) {
         self.hoards.logs.remove(&mut self.channels.rows, channel);
     }
 

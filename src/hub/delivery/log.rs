@@ -21,7 +21,7 @@ const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// The frames that some subscriber of a channel has still to get.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(in crate::hub) struct Log {
     segments: VecDeque<Segment>,
     /// Position right after the last frame.
     head: u64,
@@ -78,12 +78,12 @@ impl Segment {
 
 impl Log {
     /// An empty log at a position.
-    pub(super) fn new(head: u64) -> Self {
+    pub(in crate::hub) fn new(head: u64) -> Self {
         Self { segments: VecDeque::with_capacity(1), head, floor: head, counted: (0, 0, 0) }
     }
 
     /// Appends a frame.
-    pub(super) fn append(&mut self, frame: &Bytes) {
+    pub(in crate::hub) fn append(&mut self, frame: &Bytes) {
         let gathered = frame.len() < SHARED_FRAME_BYTES_MIN
             && self.segments.back_mut().is_some_and(|last| last.gather(frame));
         if !gathered {
@@ -94,27 +94,27 @@ impl Log {
     }
 
     /// Position right after the last frame.
-    pub(super) fn head(&self) -> u64 {
+    pub(in crate::hub) fn head(&self) -> u64 {
         self.head
     }
 
     /// How many bytes the log holds.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::hub) fn bytes(&self) -> usize {
         (self.head - self.tail()) as usize
     }
 
     /// How many bytes the present round has still to bring to everybody.
-    pub(super) fn unserved_bytes(&self) -> usize {
+    pub(in crate::hub) fn unserved_bytes(&self) -> usize {
         (self.head - self.floor) as usize
     }
 
     /// Position of the first byte that is still here.
-    pub(super) fn tail(&self) -> u64 {
+    pub(in crate::hub) fn tail(&self) -> u64 {
         self.segments.front().map_or(self.head, |segment| segment.start)
     }
 
     /// What follows a cursor, as far as it is contiguous. Empty only at the head.
-    pub(super) fn slice(&self, cursor: u64) -> &[u8] {
+    pub(in crate::hub) fn slice(&self, cursor: u64) -> &[u8] {
         debug_assert!(cursor >= self.tail(), "a cursor below the tail was closed");
         for segment in self.segments.iter().rev() {
             if segment.start <= cursor {
@@ -125,7 +125,7 @@ impl Log {
     }
 
     /// Everything owed from a cursor to the head, slice by slice.
-    pub(super) fn slices(&self, cursor: u64) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::hub) fn slices(&self, cursor: u64) -> impl Iterator<Item = &[u8]> {
         let cursor = cursor.max(self.tail());
         self.segments
             .iter()
@@ -134,7 +134,7 @@ impl Log {
     }
 
     /// How many frames a slice holds that begins at a frame boundary.
-    pub(super) fn count_frames(&mut self, cursor: u64, length: usize) -> u64 {
+    pub(in crate::hub) fn count_frames(&mut self, cursor: u64, length: usize) -> u64 {
         if (self.counted.0, self.counted.1) != (cursor, length) {
             let frames = frames_within(&self.slice(cursor)[..length]).0;
             self.counted = (cursor, length, frames);
@@ -143,17 +143,17 @@ impl Log {
     }
 
     /// How many frames are owed from a frame boundary to the head.
-    pub(super) fn frames_after(&self, cursor: u64) -> u64 {
+    pub(in crate::hub) fn frames_after(&self, cursor: u64) -> u64 {
         self.slices(cursor).map(|slice| frames_within(slice).0).sum()
     }
 
     /// A round is over: no cursor that is not lagging is below `floor`.
-    pub(super) fn raise_floor(&mut self, floor: u64) {
+    pub(in crate::hub) fn raise_floor(&mut self, floor: u64) {
         self.floor = floor.max(self.floor);
     }
 
     /// Where the tail would be if only `keep` bytes and what the round needs were kept.
-    pub(super) fn tail_for(&self, keep: usize) -> u64 {
+    pub(in crate::hub) fn tail_for(&self, keep: usize) -> u64 {
         let from = self.head.saturating_sub(keep as u64).min(self.floor);
         let first = self.segments.iter().find(|segment| segment.end() > from);
         first.map_or(self.head, |segment| segment.start)
@@ -161,7 +161,7 @@ impl Log {
 
     /// Drops what lies before a position and what no cursor needs that is not marked as lagging.
     /// Of frames that were gathered only a part may be dropped, others go as a whole.
-    pub(super) fn trim_to(&mut self, position: u64) {
+    pub(in crate::hub) fn trim_to(&mut self, position: u64) {
         let position = position.min(self.floor);
         self.trim(position);
         if let Some(Segment { start, bytes: SegmentBytes::Gathered(bytes) }) =
@@ -175,7 +175,7 @@ impl Log {
     }
 
     /// Drops the segments before a position that is a segment's start.
-    pub(super) fn trim(&mut self, tail: u64) {
+    pub(in crate::hub) fn trim(&mut self, tail: u64) {
         while self.segments.front().is_some_and(|segment| segment.end() <= tail) {
             self.segments.pop_front();
         }
@@ -183,7 +183,7 @@ impl Log {
 }
 
 /// How many complete frames are at the front of some bytes, and how many bytes they take.
-pub(super) fn frames_within(bytes: &[u8]) -> (u64, usize) {
+pub(in crate::hub) fn frames_within(bytes: &[u8]) -> (u64, usize) {
     let (mut frames, mut at) = (0, 0);
     while let Some(length) = frame_bytes(&bytes[at..]) {
         if length > bytes.len() - at {

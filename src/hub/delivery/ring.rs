@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 use crate::hub::Hub;
-use crate::hub::channel::Channel;
-use crate::hub::connection::{Connection, Subscription};
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::{Connection, Subscription};
 use crate::hub::managed::Terms;
 use crate::hub::rows::{Id, Rows};
 
@@ -22,14 +22,14 @@ const FEW: u16 = 8;
 
 /// The indexes of all connections that have one.
 #[derive(Debug, Default)]
-pub(super) struct Indexes {
-    pub(super) tables: HashMap<Id<Connection>, HashTable<Place>, ahash::RandomState>,
+pub(in crate::hub) struct Indexes {
+    pub(in crate::hub) tables: HashMap<Id<Connection>, HashTable<Place>, ahash::RandomState>,
     hasher: ahash::RandomState,
 }
 
 /// Where the subscription to a channel is: the channel stands in its row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(in crate::hub) struct Place {
     subscription: Id<Subscription>,
     /// The place of what was agreed upon it; only in managed connections.
     terms: u32,
@@ -40,7 +40,7 @@ type Found = Option<Place>;
 
 impl Indexes {
     /// Whether no connection has an index.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::hub) fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }
 
@@ -101,7 +101,7 @@ impl Indexes {
 
 impl Hub {
     /// A connection's subscription to the channel of a row.
-    pub(super) fn subscription_in(
+    pub(in crate::hub) fn subscription_in(
         &self,
         row: Id<Connection>,
         channel: Id<Channel>,
@@ -115,7 +115,7 @@ impl Hub {
     }
 
     /// Whether a connection has so many subscriptions that they have an index.
-    pub(super) fn has_many(&self, row: Id<Connection>) -> bool {
+    pub(in crate::hub) fn has_many(&self, row: Id<Connection>) -> bool {
         self.connections[row].subscription_count > FEW
     }
 
@@ -129,7 +129,7 @@ impl Hub {
     }
 
     /// A connection's subscriptions, the personal channel first.
-    pub(super) fn subscriptions_of(
+    pub(in crate::hub) fn subscriptions_of(
         &self,
         row: Id<Connection>,
     ) -> impl Iterator<Item = Id<Subscription>> {
@@ -140,7 +140,7 @@ impl Hub {
     }
 
     /// The subscription that comes after another one of a connection.
-    pub(super) fn next_of(
+    pub(in crate::hub) fn next_of(
         &self,
         row: Id<Connection>,
         subscription: Id<Subscription>,
@@ -150,7 +150,7 @@ impl Hub {
     }
 
     /// Adds a subscription to those of a connection.
-    pub(super) fn link(
+    pub(in crate::hub) fn link(
         &mut self,
         row: Id<Connection>,
         subscription: Id<Subscription>,
@@ -175,7 +175,7 @@ impl Hub {
     }
 
     /// Takes a subscription from those of a connection.
-    pub(super) fn unlink(&mut self, row: Id<Connection>, subscription: Id<Subscription>) {
+    pub(in crate::hub) fn unlink(&mut self, row: Id<Connection>, subscription: Id<Subscription>) {
         let rows = &mut self.subscriptions;
         self.indexes.remove(row, subscription, rows);
         let connection = &mut self.connections[row];
@@ -220,7 +220,7 @@ impl Hub {
     }
 
     /// Whoever leaves all channels needs none of them found.
-    pub(super) fn drop_index(&mut self, row: Id<Connection>) {
+    pub(in crate::hub) fn drop_index(&mut self, row: Id<Connection>) {
         self.indexes.tables.remove(&row);
         if self.indexes.tables.is_empty() {
             self.indexes.tables = HashMap::default();
@@ -228,13 +228,17 @@ impl Hub {
     }
 
     /// What was agreed upon a managed connection's subscription to the channel of a row.
-    pub(super) fn terms_in(&self, row: Id<Connection>, channel: Id<Channel>) -> Option<&Terms> {
+    pub(in crate::hub) fn terms_in(
+        &self,
+        row: Id<Connection>,
+        channel: Id<Channel>,
+    ) -> Option<&Terms> {
         let place = self.place_of_terms(row, channel)?;
         self.managed.get(&row)?.terms.get(place)
     }
 
     /// The same, to be changed.
-    pub(super) fn terms_in_mut(
+    pub(in crate::hub) fn terms_in_mut(
         &mut self,
         row: Id<Connection>,
         channel: Id<Channel>,
@@ -251,7 +255,7 @@ impl Hub {
     }
 
     /// Notes what was agreed upon a subscription.
-    pub(super) fn add_terms(&mut self, row: Id<Connection>, terms: Terms) {
+    pub(in crate::hub) fn add_terms(&mut self, row: Id<Connection>, terms: Terms) {
         let Some(managed) = self.managed.get_mut(&row) else { return };
         let at = managed.terms.len() as u32;
         self.indexes.change(row, terms.channel, &self.subscriptions, |place| place.terms = at);
@@ -260,7 +264,7 @@ impl Hub {
     }
 
     /// What was agreed upon a subscription ends with it.
-    pub(super) fn forget_terms(&mut self, row: Id<Connection>, channel: Id<Channel>) {
+    pub(in crate::hub) fn forget_terms(&mut self, row: Id<Connection>, channel: Id<Channel>) {
         let Some(at) = self.place_of_terms(row, channel) else { return };
         let Some(managed) = self.managed.get_mut(&row) else { return };
         if at >= managed.terms.len() {

@@ -4,8 +4,8 @@
 //! it in one. That costs a copy of the bytes, hence only of few bytes, and only when more than one
 //! channel of the shard has something to send.
 
-use crate::hub::batch::Source;
-use crate::hub::connection::Connection;
+use crate::hub::delivery::batch::Source;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::rows::Id;
 use crate::hub::{Batch, Entry, Hub};
 
@@ -17,14 +17,14 @@ const SUBSCRIPTIONS_MAX: u16 = 16;
 
 impl Hub {
     /// Whether a connection may lack something of more than one channel.
-    pub(super) fn may_gather(&self, row: Id<Connection>) -> bool {
+    pub(in crate::hub) fn may_gather(&self, row: Id<Connection>) -> bool {
         let count = self.connections[row].subscription_count;
         !self.queues.dirty.is_empty() && (2..=SUBSCRIPTIONS_MAX).contains(&count)
     }
 
     /// Brings an open connection without an outbox everything that it lacks of its channels, if
     /// they are several and it is not too much. Returns whether it did.
-    pub(super) fn gather(&mut self, row: Id<Connection>, batch: &mut Batch) -> bool {
+    pub(in crate::hub) fn gather(&mut self, row: Id<Connection>, batch: &mut Batch) -> bool {
         let most = GATHER_BYTES_MAX.min(self.context.settings.outbox_bytes_max as u64);
         let (mut channels, mut bytes) = (0, 0);
         let mut next = self.connections[row].subscriptions;

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::hub::channel::Channel;
-use crate::hub::connection::Connection;
+use crate::hub::delivery::channel::Channel;
+use crate::hub::delivery::connection::Connection;
 use crate::hub::rows::Id;
 use crate::hub::{Place, Ranked};
 use crate::ws::frame::frame_bytes;
@@ -16,27 +16,27 @@ const GIVE_BACK_BYTES: usize = 64 * 1024;
 
 /// Personal bytes, and how long the connection has been owed what it is owed.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(in crate::hub) struct Outbox {
     bytes: Vec<u8>,
     /// How much of `bytes` the socket took.
     sent: usize,
     /// How much at the front of `bytes` is the rest of a frame.
     lead: usize,
     /// The connection.
-    pub(super) connection: Id<Connection>,
+    pub(in crate::hub) connection: Id<Connection>,
     /// When it makes room for others.
     place: Place<Self>,
     /// The channel of whose log the socket took a frame only in part: nothing else may be sent
     /// before the rest of it.
     /// The number says how many bytes of it are left.
-    pub(super) unfinished: Option<(Id<Channel>, u32)>,
+    pub(in crate::hub) unfinished: Option<(Id<Channel>, u32)>,
     /// How many bytes of long replies were promised room since it was empty last: they do not count
     /// against what else may wait.
-    pub(super) reserved: usize,
+    pub(in crate::hub) reserved: usize,
     /// The channels that the connection lags in, in the order in which that began, and some that it
     /// has left or caught up with: fewer of those than bytes, because what it was owed of a channel
     /// that it left stands in the outbox.
-    pub(super) lagging: VecDeque<Id<Channel>>,
+    pub(in crate::hub) lagging: VecDeque<Id<Channel>>,
     /// What was owed when the age was measured last, and what the socket took since then.
     owed: u64,
     paid: u64,
@@ -50,12 +50,12 @@ impl Ranked for Outbox {
 
 impl Outbox {
     /// Nothing waits for a connection.
-    pub(super) fn new(connection: Id<Connection>) -> Self {
+    pub(in crate::hub) fn new(connection: Id<Connection>) -> Self {
         Self { connection, ..Self::default() }
     }
 
     /// Adds whole frames at the end.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(in crate::hub) fn push(&mut self, bytes: &[u8]) {
         if self.sent > 0 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
             self.forget_sent();
         }
@@ -64,19 +64,19 @@ impl Outbox {
 
     /// Adds bytes before everything else, of which the first are the rest of a frame. The socket
     /// must not have a part of what waits.
-    pub(super) fn push_front(&mut self, bytes: &[u8], rest: usize) {
+    pub(in crate::hub) fn push_front(&mut self, bytes: &[u8], rest: usize) {
         debug_assert!(self.sent == 0, "a begun frame of the outbox comes first");
         self.bytes.splice(..self.sent, bytes.iter().copied());
         (self.sent, self.lead) = (0, rest);
     }
 
     /// What waits.
-    pub(super) fn waiting(&self) -> &[u8] {
+    pub(in crate::hub) fn waiting(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
     /// The socket took some bytes of the outbox.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(in crate::hub) fn advance(&mut self, count: usize) {
         self.sent += count;
         debug_assert!(self.sent <= self.bytes.len(), "no more was sent than waited");
         if self.sent == self.bytes.len() {
@@ -89,7 +89,7 @@ impl Outbox {
 
     /// Forgets what waits, but for the rest of a frame that the socket has in part, and that too if
     /// it is longer than `rest_max`. Returns whether another frame may follow.
-    pub(super) fn shed(&mut self, rest_max: usize) -> bool {
+    pub(in crate::hub) fn shed(&mut self, rest_max: usize) -> bool {
         self.forget_sent();
         let is_whole = self.lead <= rest_max;
         self.lead = if is_whole { self.lead } else { 0 };
@@ -111,12 +111,12 @@ impl Outbox {
     }
 
     /// The socket took bytes, of the outbox or of a log.
-    pub(super) fn pay(&mut self, count: usize) {
+    pub(in crate::hub) fn pay(&mut self, count: usize) {
         self.paid += count as u64;
     }
 
     /// Whether all that was owed at the last call has been taken since; notes what is owed now.
-    pub(super) fn renew(&mut self, owed: u64) -> bool {
+    pub(in crate::hub) fn renew(&mut self, owed: u64) -> bool {
         let is_paid = self.paid >= self.owed;
         (self.owed, self.paid) = (owed, 0);
         is_paid
