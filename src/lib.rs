@@ -83,7 +83,9 @@
 //! - [`shard`]: accepting, reading, sending, timing and closing connections; the public doors. Its
 //!   network and its clock are passed in ([`shard::Net`]).
 //! - [`mesh`]: links, homes and what travels between threads ([`mesh::Envelope`]).
-//! - [`hub`]: who is subscribed to what and owed what; logs, cursors, outboxes, sessions.
+//! - [`hub`]: who is subscribed to what and owed what. `hub/home` is what a channel's home knows,
+//!   `hub/delivery` logs, cursors and outboxes; neither names the other. Around them are the life
+//!   of connections, their commands, and glue.
 //! - [`model`]: channels and their rules, clients, publications and pushes, commands and what they
 //!   bring, events.
 //! - [`protocol`]: the forms of all these: the native message format, the HTTP API's and the
@@ -116,21 +118,22 @@
 //! 3. *Route* (`mesh/requester.rs`). The command goes onto the link to the channel's home; shards
 //!    are woken once for the batch. A broadcast to many channels goes in parts. If the link is
 //!    full, in messages, bytes or channels, nothing more is read from any socket.
-//! 4. *Publish* (`hub/publish.rs`). The home passes a reference to each shard that has
-//!    subscribers. No subscriber, no work.
-//! 5. *Broadcast* (`hub/publish.rs`). A shard appends the frame to the channel's log
-//!    (`hub/log.rs`) and marks the channel dirty. That is all, however many subscribers there are.
+//! 4. *Publish* (`hub/publish.rs`). The home gives it its place (`hub/home/publish.rs`) and passes
+//!    a reference to each shard that has subscribers. No subscriber, no work.
+//! 5. *Broadcast* (`hub/delivery/publish.rs`). A shard appends the frame to the channel's log
+//!    (`hub/delivery/log.rs`) and marks the channel dirty. That is all, however many subscribers
+//!    there are.
 //! 6. *Flush* (`shard/write.rs`). A round walks the subscribers of dirty channels and sends each
 //!    one contiguous slice of the log, from its cursor to the head, up to [`hub::BATCH_MAX`] sends
 //!    in one system call. What is published meanwhile gathers for the next round, so sends grow
 //!    larger under load instead of more numerous.
 //!
-//! A socket that is full leaves its cursor where it is: the connection *lags* (`hub/backlog.rs`).
-//! The log keeps what lagging cursors need, within `slow.lag_bytes_max`; past it, or past
-//! `slow.age_max`, the connection is closed with code 3008. Bytes for one connection alone
-//! (replies, pongs, close frames) wait in its outbox, which exists only while it is not empty. When
-//! all logs and outboxes are over what the shard may have of `slow.memory_max`
-//! ([`settings::Budget`]), those who hold most go (`hub/hoard.rs`).
+//! A socket that is full leaves its cursor where it is: the connection *lags*
+//! (`hub/delivery/backlog.rs`). The log keeps what lagging cursors need, within
+//! `slow.lag_bytes_max`; past it, or past `slow.age_max`, the connection is closed with code 3008.
+//! Bytes for one connection alone (replies, pongs, close frames) wait in its outbox, which exists
+//! only while it is not empty. When all logs and outboxes are over what the shard may have of
+//! `slow.memory_max` ([`settings::Budget`]), those who hold most go (`hub/delivery/hoard.rs`).
 //!
 //! The other direction: `shard/read.rs` reads what is readable into one buffer per shard,
 //! [`ws::Inbound`] takes frames apart in place, and a complete message becomes a

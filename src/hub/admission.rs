@@ -110,11 +110,11 @@ impl Hub {
         subscription: &Subscription,
         mut attendance: Attendance,
     ) -> SubscribeResult {
-        let at = self.subscription_of(row, &subscription.channel).expect("it has terms");
-        let place = self.subscriptions[at];
-        self.begin_at_head(place.channel, place.member);
-        if self.connections[row].is(HELD) {
-            self.lag(row, place.channel, place.member);
+        let at = self.delivery.subscription_of(row, &subscription.channel).expect("it has terms");
+        let place = self.delivery.subscriptions[at];
+        self.delivery.begin_at_head(place.channel, place.member);
+        if self.delivery.connections[row].is(HELD) {
+            self.delivery.lag(row, place.channel, place.member);
         }
         let conditions = self.conditions_of(subscription);
         if let Some(terms) = self.terms_in_mut(row, place.channel) {
@@ -146,14 +146,14 @@ impl Hub {
 
     /// A recovery is told to be none if the connection has no room for it.
     fn judge_recovery(&mut self, row: Id<Connection>, origin: Origin, attendance: &mut Attendance) {
-        let variant = self.connections[row].variant();
+        let variant = self.delivery.connections[row].variant();
         let length = |push: &Arc<Push>| match origin {
             // No reply repeats them: they follow as they are.
             Origin::Backend(_) => push.frame(variant).map_or(0, Bytes::len),
             Origin::Client(_) | Origin::Connect(_) => object_bytes(push, variant),
         };
         let bytes = attendance.missed.iter().map(length).sum();
-        if attendance.recovered && self.reserve(row, bytes) {
+        if attendance.recovered && self.delivery.reserve(&self.context, row, bytes) {
             self.context.metrics.recoveries.increment();
             self.context.metrics.recovered.add(attendance.missed.len() as u64);
         } else {
@@ -170,12 +170,12 @@ impl Hub {
         channel: &ChannelName,
         result: &SubscribeResult,
     ) {
-        let variant = self.connections[row].variant();
+        let variant = self.delivery.connections[row].variant();
         let mut frames = Vec::new();
         encode_personal_push(variant, &PersonalPush::Subscribe(channel, result), &mut frames);
         for frame in result.publications.iter().filter_map(|missed| missed.frame(variant)) {
             frames.extend_from_slice(frame);
         }
-        self.append(row, &frames);
+        self.delivery.append(&self.context, row, &frames);
     }
 }

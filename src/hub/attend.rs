@@ -24,12 +24,12 @@ impl Hub {
         question: Question,
     ) -> Id<Question> {
         let number = self.questions.insert(question);
-        let handle = self.channels.rows[part].handle(part);
-        let channel = self.channels.rows[part].channel_name().clone();
+        let handle = self.delivery.channels.rows[part].handle(part);
+        let channel = self.delivery.channels.rows[part].channel_name().clone();
         let home = self.context.site.homes.of(&channel);
         let is_exceptional =
             attendee.standing.is_announced && !self.context.is_on_roll(&channel, false);
-        if is_exceptional && let Some(subscription) = self.subscription_in(row, part) {
+        if is_exceptional && let Some(subscription) = self.delivery.subscription_in(row, part) {
             self.enrolled.insert(subscription);
         }
         let attend = Attend { channel, handle, attendee, number: number.number() };

@@ -18,7 +18,7 @@ impl Hub {
             "what is known of subscribers rests on them"
         );
         self.home.configure(hub);
-        self.slow.configure(&hub.slow);
+        self.delivery.configure(hub);
         self.context.settings = Arc::clone(hub);
         self.context.effects.push_back(Effect::Configure(settings));
     }

@@ -48,7 +48,7 @@ impl Hub {
     pub fn open_managed(&mut self, row: u32, variant: Variant) {
         debug_assert!(variant.is_managed(), "raw connections enter");
         let row = Id::new(row);
-        let connection = &mut self.connections[row];
+        let connection = &mut self.delivery.connections[row];
         connection.phase = Phase::Open;
         connection.set_variant(variant);
         connection.set(IS_DETACHED_FROM_ALL, true);
@@ -72,8 +72,8 @@ impl Hub {
         managed.is_insecure = is_insecure;
         let (subs, commands) = (Vec::new(), Vec::new());
         managed.stage = Stage::Connecting(Box::new(Connecting { id, joining, subs, commands }));
-        self.connections[row].set(HELD, true);
-        self.outbox_of(row);
+        self.delivery.connections[row].set(HELD, true);
+        self.delivery.outbox_of(row);
         if let Some(device) = &device {
             self.devices.insert(row, device.clone());
         }
@@ -86,7 +86,7 @@ impl Hub {
         };
         let mut wanted: Vec<(ChannelName, ChannelGrant)> = Vec::new();
         if let Some(personal) = personal {
-            self.connections[row].set(HAS_USER, true);
+            self.delivery.connections[row].set(HAS_USER, true);
             self.joinings[joining].remaining += 1;
             self.joinings[joining].awaits_entry = true;
             self.begin_session(row, personal.clone(), device, issued_at);
@@ -97,7 +97,7 @@ impl Hub {
             let rules = self.context.settings.namespaces.of(&channel);
             let may_join =
                 rules.is_some_and(|rules| is_insecure || rules.subscribe != Permission::Nobody);
-            if may_join && self.subscription_of(row, &channel).is_none() {
+            if may_join && self.delivery.subscription_of(row, &channel).is_none() {
                 let claim = find(&channel).unwrap_or_default();
                 self.joinings[joining].remaining += 1;
                 let origin = Origin::Connect(joining);
@@ -130,12 +130,12 @@ impl Hub {
             pong: true,
             subs: connecting.subs,
         };
-        self.connections[row].set(HELD, false);
+        self.delivery.connections[row].set(HELD, false);
         self.reply(row, connecting.id, &Reply::Connect(&result));
-        let connection = &mut self.connections[row];
+        let connection = &mut self.delivery.connections[row];
         connection.set(IS_DETACHED_FROM_ALL, false);
         connection.set(ANNOUNCED, true);
-        self.join_everyone(row);
+        self.delivery.join_everyone(&self.context, row);
         self.report(row, EventKind::Connected);
         self.context.effects.push_back(Effect::Connected(row.number()));
         for (command, ticket) in connecting.commands {
@@ -187,7 +187,7 @@ impl Hub {
             for (command, ticket) in connecting.commands {
                 self.answer_absent(&command, ticket);
             }
-            self.connections[row].set(HELD, false);
+            self.delivery.connections[row].set(HELD, false);
             self.joinings[joining].then = Then::Nothing;
             if std::mem::take(&mut self.joinings[joining].awaits_entry) {
                 self.arrive(joining);
@@ -297,7 +297,7 @@ impl Hub {
                 .map(|terms| terms.channel)
                 .collect();
             for channel in over {
-                let channel = self.channels.rows[channel].channel_name().clone();
+                let channel = self.delivery.channels.rows[channel].channel_name().clone();
                 self.take_away(row, &channel, &EXPIRED, Cause::Expired);
             }
             if let Some(managed) = self.managed.get_mut(&row) {
@@ -317,10 +317,13 @@ impl Hub {
         loss: &Loss,
         cause: Cause,
     ) {
-        if let Some(subscription) = self.subscription_of(row, channel)
-            && self.unfinished_in(row, self.subscriptions[subscription].channel).is_some()
+        if let Some(subscription) = self.delivery.subscription_of(row, channel)
+            && self
+                .delivery
+                .unfinished_in(row, self.delivery.subscriptions[subscription].channel)
+                .is_some()
         {
-            self.finish_partial_frame(row);
+            self.delivery.finish_partial_frame(&self.context, row);
         }
         let pending = self.terms_of(row, channel).and_then(|terms| terms.pending);
         self.drop_subscription(row, channel, cause);
@@ -330,7 +333,7 @@ impl Hub {
             {
                 self.reply(row, id, &Reply::Error(loss.refusal.into()));
             }
-        } else if self.connections[row].variant().is_managed() {
+        } else if self.delivery.connections[row].variant().is_managed() {
             let push = PersonalPush::Unsubscribe(channel, loss.code, loss.reason);
             self.push_personal(row, &push);
         }
@@ -341,7 +344,7 @@ impl Hub {
     pub(super) fn cut_off(&mut self, connection: Id<Connection>, row: Id<Channel>, cause: Cause) {
         if self.leavers.has(connection) {
             // It leaves this one first, so that it holds no memory.
-            if let Some(subscription) = self.subscription_in(connection, row) {
+            if let Some(subscription) = self.delivery.subscription_in(connection, row) {
                 self.remove_subscription(connection, subscription, cause);
             }
             return;
@@ -365,7 +368,7 @@ impl Hub {
 
     /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.
     fn resubscribes(&self, row: Id<Channel>) -> Option<ChannelName> {
-        let name = self.channels.rows.get(row)?.name()?;
+        let name = self.delivery.channels.rows.get(row)?.name()?;
         let rules = self.context.settings.namespaces.of(name)?;
         (rules.when_slow == WhenSlow::Resubscribe).then(|| name.clone())
     }

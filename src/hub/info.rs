@@ -26,7 +26,7 @@ impl Hub {
         let Some(text) = text else { return Arc::clone(info) };
         let info = ClientInfo { channel: Some(text.into()), ..ClientInfo::clone(info) };
         let info = Arc::new(info);
-        if let Some(subscription) = self.subscription_in(row, channel) {
+        if let Some(subscription) = self.delivery.subscription_in(row, channel) {
             self.infos.insert(subscription, Arc::clone(&info));
         }
         info
@@ -38,7 +38,7 @@ impl Hub {
         if self.infos.is_empty() {
             return everywhere;
         }
-        let subscription = self.subscription_of(row, channel);
+        let subscription = self.delivery.subscription_of(row, channel);
         subscription.and_then(|at| self.infos.get(&at)).unwrap_or(everywhere)
     }
 
@@ -53,7 +53,7 @@ impl Hub {
         Arc::make_mut(info).connection = Some(text.into());
         let channels: Vec<Id<Channel>> = managed.terms.iter().map(|terms| terms.channel).collect();
         for channel in channels {
-            let subscription = self.subscription_in(row, channel);
+            let subscription = self.delivery.subscription_in(row, channel);
             let own = subscription.and_then(|at| self.infos.get_mut(&at));
             if let Some(info) = own {
                 Arc::make_mut(info).connection = Some(text.into());
@@ -69,7 +69,7 @@ impl Hub {
         channel: Id<Channel>,
         text: Option<&str>,
     ) {
-        let Some(subscription) = self.subscription_in(row, channel) else { return };
+        let Some(subscription) = self.delivery.subscription_in(row, channel) else { return };
         let known = self.infos.get(&subscription).and_then(|info| info.channel.as_deref());
         if known == text {
             return;
@@ -81,9 +81,9 @@ impl Hub {
 
     /// Lets the home know if it lists the connection.
     fn tell_info(&mut self, row: Id<Connection>, channel: Id<Channel>) {
-        let subscription = self.subscription_in(row, channel);
+        let subscription = self.delivery.subscription_in(row, channel);
         let is_exception = subscription.is_some_and(|at| self.enrolled.contains(&at));
-        let channel = self.channels.rows[channel].channel_name().clone();
+        let channel = self.delivery.channels.rows[channel].channel_name().clone();
         if self.context.is_on_roll(&channel, is_exception) {
             let home = self.context.site.homes.of(&channel);
             let info = Arc::clone(self.info_in(row, &channel));

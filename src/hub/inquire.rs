@@ -23,7 +23,7 @@ impl Hub {
 
     fn channels_like(&self, pattern: Option<&Pattern>) -> Result<Outcome, CommandError> {
         let mut found: Vec<(ChannelName, u32)> = Vec::new();
-        for channel in self.channels.iter().filter(|channel| channel.open_count() > 0) {
+        for channel in self.delivery.channels.iter().filter(|channel| channel.open_count() > 0) {
             let Some(name) = channel.name() else { continue };
             let is_wanted = pattern.is_none_or(|pattern| pattern.matches(name.as_str()));
             if is_wanted && *name != ChannelName::everyone() {

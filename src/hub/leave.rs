@@ -45,8 +45,8 @@ impl Hub {
         let cause = self.leavers.causes[&row];
         if self.leave_portion(row, cause) {
             self.leavers.causes.remove(&row);
-            if self.connections[row].phase == Phase::Gone {
-                self.connections.remove(row);
+            if self.delivery.connections[row].phase == Phase::Gone {
+                self.delivery.connections.remove(row);
             }
         } else {
             self.leavers.queue.push_back(row);
@@ -64,14 +64,14 @@ impl Hub {
             let home = self.context.site.homes.of(&personal);
             self.context.post(home, Envelope::Exit { personal, client });
         }
-        self.connections[row].set(HAS_USER, false);
+        self.delivery.connections[row].set(HAS_USER, false);
         if let Some(managed) = self.managed.get_mut(&row) {
             managed.terms = SmallVec::new();
         }
-        let count = usize::from(self.connections[row].subscription_count);
+        let count = usize::from(self.delivery.connections[row].subscription_count);
         if count <= self.context.settings.leave_max {
             // Whoever leaves all channels needs none of them found.
-            self.drop_index(row);
+            self.delivery.drop_index(row);
         }
         self.leave_unfinished(row, cause);
         if !self.leave_portion(row, cause) {
@@ -82,13 +82,13 @@ impl Hub {
 
     /// What its outbox knows of a channel ends with the outbox: that one comes first.
     fn leave_unfinished(&mut self, row: Id<Connection>, cause: Cause) {
-        let place = self.connections[row].outbox;
+        let place = self.delivery.connections[row].outbox;
         if place == Id::NONE {
             return;
         }
-        self.outboxes[place].lagging.clear();
-        if let Some((channel, _)) = self.outboxes[place].unfinished
-            && let Some(subscription) = self.subscription_in(row, channel)
+        self.delivery.outboxes[place].lagging.clear();
+        if let Some((channel, _)) = self.delivery.outboxes[place].unfinished
+            && let Some(subscription) = self.delivery.subscription_in(row, channel)
         {
             self.remove_subscription(row, subscription, cause);
         }
@@ -97,12 +97,12 @@ impl Hub {
     /// Returns whether no channel is left.
     fn leave_portion(&mut self, row: Id<Connection>, cause: Cause) -> bool {
         for _ in 0..self.context.settings.leave_max {
-            let first = self.connections[row].subscriptions;
+            let first = self.delivery.connections[row].subscriptions;
             if first == Id::NONE {
                 break;
             }
             self.remove_subscription(row, first, cause);
         }
-        self.connections[row].subscriptions == Id::NONE
+        self.delivery.connections[row].subscriptions == Id::NONE
     }
 }

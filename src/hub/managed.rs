@@ -330,7 +330,7 @@ impl Hub {
 
     pub(super) fn has_parked(&self, row: Id<Connection>) -> bool {
         let waits = |managed: &Managed| managed.is_verifying || !managed.parked.is_empty();
-        let connection = self.connections.get(row);
+        let connection = self.delivery.connections.get(row);
         connection.is_some_and(|connection| connection.variant().is_managed())
             && self.managed.get(&row).is_some_and(|managed| waits(managed))
     }
@@ -357,7 +357,7 @@ impl Hub {
 
     /// The wire variant of a connection.
     pub fn variant(&self, row: u32) -> Variant {
-        self.connections[Id::new(row)].variant()
+        self.delivery.connections[Id::new(row)].variant()
     }
 
     /// Who a managed connection is, once it has said so.
@@ -395,8 +395,8 @@ impl Hub {
     fn lacks_room(&self, row: Id<Connection>, asked: &Asked) -> bool {
         let may_be_long = asked.may_take_long() && !matches!(asked, Asked::Connect(..));
         let has_questions = self.managed.get(&row).is_some_and(|managed| managed.questions > 0);
-        let is_crowded =
-            has_questions || self.reply_room(row) < self.context.settings.reply_bytes_max;
+        let is_crowded = has_questions
+            || self.delivery.reply_room(&self.context, row) < self.context.settings.reply_bytes_max;
         may_be_long && is_crowded
     }
 
@@ -407,7 +407,7 @@ impl Hub {
             return true;
         }
         let is_pending = |part| self.terms_in(row, part).is_some_and(|it| it.pending.is_some());
-        channel.is_some_and(|channel| self.parts_of(row, channel).any(is_pending))
+        channel.is_some_and(|channel| self.delivery.parts_of(row, channel).any(is_pending))
     }
 
     /// Goes on with commands that waited.
@@ -437,24 +437,24 @@ impl Hub {
 
     /// Sends the reply to a command, unless a close frame has come before it.
     pub(super) fn reply(&mut self, row: Id<Connection>, id: u32, reply: &Reply<'_>) {
-        if self.connections[row].phase != Phase::Open {
+        if self.delivery.connections[row].phase != Phase::Open {
             return;
         }
         if let Reply::Error(_) = reply {
             self.context.metrics.commands_refused.increment();
         }
         let frame = self.encode(row, id, reply);
-        self.append(row, &frame);
+        self.delivery.append(&self.context, row, &frame);
     }
 
     /// The same for a reply that may be long: if there is no room, it is an error.
     pub(super) fn reply_at_length(&mut self, row: Id<Connection>, id: u32, reply: &Reply<'_>) {
-        if self.connections[row].phase != Phase::Open {
+        if self.delivery.connections[row].phase != Phase::Open {
             return;
         }
         let frame = self.encode(row, id, reply);
-        if self.reserve(row, frame.len()) {
-            self.append(row, &frame);
+        if self.delivery.reserve(&self.context, row, frame.len()) {
+            self.delivery.append(&self.context, row, &frame);
         } else {
             let fault = ClientError::LimitExceeded.with("longer than client.reply_bytes_max");
             self.reply(row, id, &Reply::Error(fault));
@@ -463,11 +463,11 @@ impl Hub {
 
     fn encode(&self, row: Id<Connection>, id: u32, reply: &Reply<'_>) -> Vec<u8> {
         let mut frame = Vec::new();
-        encode_reply(self.connections[row].variant(), id, reply, &mut frame);
+        encode_reply(self.delivery.connections[row].variant(), id, reply, &mut frame);
         frame
     }
 
     pub(super) fn terms_of(&self, row: Id<Connection>, channel: &ChannelName) -> Option<Terms> {
-        self.parts_of(row, channel).find_map(|part| self.terms_in(row, part).copied())
+        self.delivery.parts_of(row, channel).find_map(|part| self.terms_in(row, part).copied())
     }
 }

@@ -6,11 +6,13 @@
 //! `handle`/`attach`/`enter`/`push`/…, then `poll_effect` until `None`, then `poll_batch`, send
 //! each entry's `bytes`, note what was `sent`, and `finish_batch`.
 //!
-//! Two roles live here. As the *home* of a channel the shard knows which shards have subscribers
-//! (`home`); as a *member* it has the subscribers, the log and a cursor for each (`channel`,
-//! `log`). The invariant of delivery: between a subscriber's cursor and the head of its channel's
-//! log lies exactly what it is still owed, and sources of bytes for a socket change only between
-//! frames.
+//! Two roles live here, each a machine with its own state. As the *home* of a channel the shard
+//! knows which shards have subscribers (`home`); as a *member* it has the subscribers, the log and
+//! a cursor for each (`delivery`). They are strangers: they return what is to be done, and what
+//! they have to say goes into the mailbox of the `context`. The hub carries out envelopes with
+//! them, and has besides the life of connections and what clients and backends ask of them.
+//! Whoever is found to have too much waiting is closed when that is done, and never in between
+//! (`overrun`, `reclaim`). What must be true between the tables says `audit`.
 
 mod admission;
 mod answer;
@@ -23,6 +25,7 @@ mod context;
 mod crowd;
 mod delivery;
 mod effect;
+mod face;
 mod home;
 mod info;
 mod inquire;
@@ -34,11 +37,13 @@ mod overrun;
 mod publish;
 mod ranks;
 mod rate;
+mod reclaim;
 mod requests;
 mod rows;
 mod session;
 mod site;
 mod subscribe;
+mod terms;
 
 pub use conditions::Wishes;
 pub use delivery::backlog::Age;
@@ -50,26 +55,22 @@ pub use rows::{Id, Rows};
 pub use session::Session;
 pub use site::Site;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::hub::context::Context;
 use crate::hub::crowd::Crowds;
+use crate::hub::delivery::Delivery;
 use crate::hub::delivery::channel::Channel;
-use crate::hub::delivery::connection::{Connection, Phase, Subscription};
-use crate::hub::delivery::hoard::Hoards;
-use crate::hub::delivery::limit::Overrun;
-use crate::hub::delivery::outbox::Outbox;
-use crate::hub::delivery::ring::Indexes;
+use crate::hub::delivery::connection::{Connection, Subscription};
 use crate::hub::home::Home;
 use crate::hub::joining::{Joining, Then};
 use crate::hub::leave::Leavers;
 use crate::hub::managed::{Managed, Question};
-use crate::hub::named::NamedRows;
 use crate::mesh::Envelope;
 use crate::metrics::ShardMetrics;
-use crate::model::{ChannelName, ClientId, ClientInfo, Variant};
-use crate::settings::{Allowance, HubSettings};
+use crate::model::{ClientId, ClientInfo};
+use crate::settings::HubSettings;
 use crate::wheel::Tick;
 
 /// The time, as the shell says it.
@@ -87,15 +88,8 @@ pub struct Now {
 #[derive(Debug)]
 pub struct Hub {
     context: Context,
-    connections: Rows<Connection>,
-    subscriptions: Rows<Subscription>,
-    indexes: Indexes,
-    channels: NamedRows<Channel>,
     home: Home,
-    outboxes: Rows<Outbox>,
-    hoards: Hoards,
-    /// What logs and outboxes may hold together.
-    slow: Allowance,
+    delivery: Delivery,
     crowds: Crowds,
     leavers: Leavers,
     joinings: Rows<Joining>,
@@ -117,81 +111,24 @@ pub struct Hub {
     /// What homes were asked on behalf of connections.
     questions: Rows<Question>,
     user_rates: rate::UserRates,
-    queues: Queues,
-    tally: Tally,
-}
-
-/// Everything that waits to be done.
-#[derive(Debug, Default)]
-struct Queues {
-    /// Channels with a round to do, and in which of their row's stays. One that has ended is passed
-    /// by.
-    dirty: VecDeque<(Id<Channel>, u32)>,
-    /// Connections that are writable and lack something of their own.
-    catching_up: VecDeque<Id<Connection>>,
-    /// Where more waits than may.
-    overruns: VecDeque<Overrun>,
-}
-
-/// Numbers of the shard as a whole.
-#[derive(Debug, Default)]
-struct Tally {
-    /// The next generation of a connection's row or of a stay in a channel.
-    generation: u32,
-    batch: u16,
-    /// How many logs are so long that no more publications are taken.
-    congested: u32,
-    /// How many open connections of each wire variant take part in broadcasts to everybody.
-    everyone: [u32; 3],
-    log_bytes: usize,
-    outbox_bytes: usize,
     /// How many turns ago a debug build audited itself.
     turns_unaudited: usize,
-}
-
-/// The first rows of channels stand for every open connection, one for each wire variant. Their
-/// members are the rows of the connections themselves, and they exist only while their log does.
-const EVERYONE: u32 = Variant::ALL.len() as u32;
-
-/// The row of the channel that stands for every open connection of a wire variant.
-fn everyone_in(variant: Variant) -> Id<Channel> {
-    Id::new(variant as u32)
-}
-
-/// Whether a channel's row is one of those.
-fn is_everyone(row: Id<Channel>) -> bool {
-    row.number() < EVERYONE
 }
 
 /// Tables have room for at most so many rows from the start; beyond that they grow.
 const EXPECTED_ROWS_MAX: usize = 1 << 22;
 
-/// With more channels than this still to be served, a shard takes no more publications: each holds
-/// a log of its own.
-const DIRTY_MAX: usize = 4096;
-
 impl Hub {
     /// An empty shard.
     pub fn new(site: Site, settings: Arc<HubSettings>, metrics: Arc<ShardMetrics>) -> Self {
         let expected = settings.connections_max.min(EXPECTED_ROWS_MAX);
-        let mut channels = NamedRows::with_capacity(expected);
-        for variant in Variant::ALL {
-            let everyone = channels.insert(Channel::new(ChannelName::everyone(), 0, variant as u8));
-            assert!(everyone == everyone_in(variant), "the first rows of an empty table");
-        }
-        let slow = Allowance::new(Arc::clone(&settings.slow));
+        let delivery = Delivery::new(&settings, expected);
         let home = Home::new(&site, &settings, expected);
         let crowds = Crowds::new(site.homes.shards());
         Self {
             context: Context::new(site, settings, metrics),
-            connections: Rows::with_capacity(expected),
-            subscriptions: Rows::with_capacity(expected),
-            indexes: Indexes::default(),
-            channels,
             home,
-            outboxes: Rows::default(),
-            hoards: Hoards::default(),
-            slow,
+            delivery,
             crowds,
             leavers: Leavers::default(),
             joinings: Rows::default(),
@@ -205,8 +142,7 @@ impl Hub {
             infos: HashMap::default(),
             questions: Rows::default(),
             user_rates: rate::UserRates::default(),
-            queues: Queues::default(),
-            tally: Tally::default(),
+            turns_unaudited: 0,
         }
     }
 
@@ -218,7 +154,7 @@ impl Hub {
         self.audit_at_times();
         self.home.advance(&self.context, is_new_tick);
         if is_new_tick {
-            self.slow.give_back(self.tally.log_bytes + self.tally.outbox_bytes);
+            self.delivery.give_back();
         }
     }
 
@@ -238,34 +174,14 @@ impl Hub {
         self.context.effects.pop_front()
     }
 
-    /// Whether some log is so long that the shell should leave further envelopes on their links
-    /// until rounds have caught up: this is how a busy shard slows its publishers down.
-    pub fn is_congested(&self) -> bool {
-        self.tally.congested > 0 || self.queues.dirty.len() > DIRTY_MAX
-    }
-
-    /// Whether [`Hub::poll_batch`] would find something to send.
-    pub fn has_work(&self) -> bool {
-        !self.queues.dirty.is_empty() || !self.queues.catching_up.is_empty()
-    }
-
     /// Whether nothing is left of any connection, channel or command.
     pub fn is_empty(&self) -> bool {
-        let is_everyone_idle = Variant::ALL.into_iter().all(|variant| {
-            let everyone = &self.channels.rows[everyone_in(variant)];
-            everyone.round.is_none() && everyone.members.is_empty()
-        });
-        self.connections.is_empty()
-            && self.subscriptions.is_empty()
-            && self.indexes.is_empty()
-            && self.channels.rows.len() == EVERYONE as usize
-            && is_everyone_idle
+        self.delivery.is_empty()
             && self.home.is_empty()
             && self.managed.is_empty()
             && self.enrolled.is_empty()
             && self.infos.is_empty()
             && self.questions.is_empty()
-            && self.outboxes.is_empty()
             && self.joinings.is_empty()
             && self.waiting.is_empty()
             && self.openings.is_empty()
@@ -274,13 +190,9 @@ impl Hub {
             && self.raw_expiries.is_empty()
             && self.context.local.is_empty()
             && self.context.effects.is_empty()
-            && self.queues.overruns.is_empty()
-            && !self.has_work()
             && !self.has_waiting_publishers()
             && !self.has_latecomers()
             && !self.has_leavers()
-            && !self.is_congested()
-            && self.tally.everyone == [0; 3]
     }
 
     fn handle_one(&mut self, envelope: Envelope) {
@@ -320,7 +232,7 @@ impl Hub {
             self.settle_overruns();
             if let Some(envelope) = self.context.local.pop_front() {
                 self.handle_one(envelope);
-            } else if !self.is_over_budget() || !self.reclaim() {
+            } else if !self.delivery.is_over_budget() || !self.reclaim() {
                 return;
             }
         }
@@ -328,13 +240,7 @@ impl Hub {
 
     /// The row of a connection that still exists.
     fn row_of(&self, client: ClientId) -> Option<Id<Connection>> {
-        let row = Id::new(client.row);
-        let connection = self.connections.get(row)?;
-        let is_there = !matches!(connection.phase, Phase::Free | Phase::Gone)
-            && connection.generation == client.generation
-            && client.shard == self.context.site.shard
-            && client.node == self.context.site.node;
-        is_there.then_some(row)
+        self.delivery.row_of(&self.context, client)
     }
 
     /// The identity of a row's connection. A free row has generation zero, which none has.
@@ -343,18 +249,11 @@ impl Hub {
     }
 
     fn identity(&self, row: Id<Connection>) -> ClientId {
-        let generation = self.connections.get(row).map_or(0, |connection| connection.generation);
-        let Site { node, shard, .. } = self.context.site;
-        ClientId { node, shard, row: row.number(), generation }
+        self.delivery.identity(&self.context, row)
     }
 
     /// How many connections there are, from the moment they are attached.
     pub fn connection_count(&self) -> usize {
-        self.connections.len()
-    }
-
-    fn next_generation(&mut self) -> u32 {
-        self.tally.generation = self.tally.generation.wrapping_add(1).max(1);
-        self.tally.generation
+        self.delivery.connections.len()
     }
 }

@@ -13,9 +13,9 @@ use crate::ws::close::CloseCode;
 impl Hub {
     /// Closes those whose outbox is too long, and cuts off those that lag too far.
     pub(super) fn settle_overruns(&mut self) {
-        while let Some(overrun) = self.queues.overruns.pop_front() {
+        while let Some(overrun) = self.delivery.queues.overruns.pop_front() {
             match overrun {
-                Overrun::Outbox(row) if self.is_overfull(row) => {
+                Overrun::Outbox(row) if self.delivery.is_overfull(&self.context, row) => {
                     let reason = "slow: too much is waiting";
                     self.begin_close(row, CloseCode::SLOW, reason, Cause::Slow);
                 }
@@ -26,9 +26,9 @@ impl Hub {
     }
 
     fn cut_off_lost(&mut self, row: Id<Channel>) {
-        for connection in self.lost_in(row) {
+        for connection in self.delivery.lost_in(&self.context, row) {
             self.cut_off(connection, row, Cause::Slow);
         }
-        self.trim_log(row);
+        self.delivery.trim_log(&self.context, row);
     }
 }

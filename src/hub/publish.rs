@@ -165,43 +165,24 @@ impl Hub {
 
     /// Member side: hands a push to the channel's subscribers; returns how many they are.
     pub(super) fn deliver(&mut self, handle: Handle, push: &Arc<Push>) -> u32 {
-        if self.channel_of(handle).is_none() {
+        let devices = &self.devices;
+        let is_on = |row, device: &str| devices.get(&row).is_some_and(|other| **other == *device);
+        let Some(excluded) = self.delivery.publish(&self.context, handle, push, is_on) else {
             return 0;
-        }
-        let part = Id::new(handle.row);
-        // Raw subscribers hear of publications alone.
-        let Some(frame) = push.frame(handle.variant) else { return 0 };
-        let excluded = match push.publication() {
-            Some(publication)
-                if publication.except().is_some() || publication.device().is_some() =>
-            {
-                self.excluded_members(part, publication)
-            }
-            _ => Vec::new(),
         };
-        for &row in &excluded {
-            self.move_rest_to_outbox(row, part);
-        }
-        let received = push.publication().map_or(self.context.now.nanos, |it| it.received_nanos());
-        self.broadcast(part, frame, received);
-        for &row in &excluded {
-            self.skip_to_head(row, part);
-        }
         self.settle_overruns();
-        // Whoever was closed for this one is not counted among those who got it.
-        let excluded = excluded.iter().filter(|&&row| self.is_subscribed(row, part)).count();
-        self.channel_of(handle).map_or(0, |channel| channel.open_count() - excluded as u32)
+        self.delivery.count(handle, &excluded)
     }
 
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
-        if self.tally.everyone == [0; 3] {
+        if self.delivery.tally.everyone == [0; 3] {
             self.context.metrics.publications_unheard.increment();
             return 0;
         }
         let (payload, text) = (publication.payload(), publication.is_text());
         let mut sessions = 0;
         for variant in Variant::ALL {
-            if self.tally.everyone[variant as usize] == 0 {
+            if self.delivery.tally.everyone[variant as usize] == 0 {
                 continue;
             }
             let frame = if variant.is_managed() {
@@ -212,7 +193,13 @@ impl Hub {
             } else {
                 publication.frame().clone()
             };
-            sessions += self.broadcast_to_everyone(variant, &frame, publication);
+            let except =
+                self.delivery.broadcast_to_everyone(&self.context, variant, &frame, publication);
+            self.settle_overruns();
+            // Whoever was closed for this one is not counted among those who got it.
+            let except = except.filter(|&row| self.delivery.is_in_everyone(row, variant));
+            sessions +=
+                self.delivery.tally.everyone[variant as usize] - u32::from(except.is_some());
         }
         sessions
     }
@@ -224,7 +211,7 @@ impl Hub {
         command: Arc<Command>,
         ticket: Option<Ticket>,
     ) {
-        let row = self.row_of(client).filter(|&row| match self.connections[row].phase {
+        let row = self.row_of(client).filter(|&row| match self.delivery.connections[row].phase {
             Phase::Open => true,
             // It would open a moment later as if nothing had been said.
             Phase::Joining => matches!(*command, Command::Disconnect { .. }),
@@ -237,7 +224,7 @@ impl Hub {
             return self.context.answer(ticket, false, 0, Ok(0));
         }
         if let Command::Disconnect { code, reason, revoke, .. } = &*command {
-            if self.connections[row].phase == Phase::Joining {
+            if self.delivery.connections[row].phase == Phase::Joining {
                 self.refuse(row, if *revoke { Refusal::Revoked } else { Refusal::Disconnected });
             } else {
                 self.begin_close(row, CloseCode(*code), reason, Cause::Command);

@@ -24,7 +24,7 @@ const OBJECT_OVERHEAD_BYTES: usize = 8;
 impl Hub {
     /// Begins a command whose turn it is.
     pub(super) fn begin(&mut self, row: Id<Connection>, asked: Asked) {
-        if self.connections[row].phase != Phase::Open || !self.managed.contains_key(&row) {
+        if self.delivery.connections[row].phase != Phase::Open || !self.managed.contains_key(&row) {
             return;
         }
         let id = match asked {
@@ -122,9 +122,9 @@ impl Hub {
     ) -> Result<(), ClientFault> {
         if self.context.settings.namespaces.of(channel).is_none() {
             Err(ClientError::UnknownChannel.with(Lack::Namespace.remedy(channel)))
-        } else if self.subscription_of(row, channel).is_some() {
+        } else if self.delivery.subscription_of(row, channel).is_some() {
             Err(ClientError::AlreadySubscribed.into())
-        } else if usize::from(self.connections[row].subscription_count)
+        } else if usize::from(self.delivery.connections[row].subscription_count)
             >= self.context.settings.channels_max
         {
             Err(ClientError::LimitExceeded.into())
@@ -190,7 +190,7 @@ impl Hub {
     ) -> Result<(), ClientFault> {
         self.client_reads(row, &channel, |rules| Ok(rules.publish))?;
         let info = Arc::clone(self.info_in(row, &channel));
-        let text = self.connections[row].variant() == Variant::Json
+        let text = self.delivery.connections[row].variant() == Variant::Json
             || simdutf8::basic::from_utf8(data).is_ok();
         let publication = Publication::new(text, data, self.context.now.nanos);
         let publication = Arc::new(publication.with_publisher(info));
@@ -284,8 +284,9 @@ impl Hub {
 
     /// As many publications as the connection has room for, at least one.
     fn fitting<'a>(&self, row: Id<Connection>, publications: &'a [Arc<Push>]) -> &'a [Arc<Push>] {
-        let variant = self.connections[row].variant();
-        let mut room = self.reply_room(row).saturating_sub(REPLY_OVERHEAD_BYTES);
+        let variant = self.delivery.connections[row].variant();
+        let mut room =
+            self.delivery.reply_room(&self.context, row).saturating_sub(REPLY_OVERHEAD_BYTES);
         let fits = |push: &&Arc<Push>| {
             let bytes = object_bytes(push, variant);
             let is_room = bytes <= room;
@@ -303,7 +304,7 @@ impl Hub {
         channel: &ChannelName,
         cause: Cause,
     ) {
-        if let Some(subscription) = self.subscription_of(row, channel) {
+        if let Some(subscription) = self.delivery.subscription_of(row, channel) {
             self.remove_subscription(row, subscription, cause);
         }
     }
@@ -311,8 +312,8 @@ impl Hub {
     /// Tells a connection something unasked.
     pub(super) fn push_personal(&mut self, row: Id<Connection>, push: &PersonalPush<'_>) {
         let mut frame = Vec::new();
-        encode_personal_push(self.connections[row].variant(), push, &mut frame);
-        self.append(row, &frame);
+        encode_personal_push(self.delivery.connections[row].variant(), push, &mut frame);
+        self.delivery.append(&self.context, row, &frame);
     }
 }
 

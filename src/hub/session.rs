@@ -37,10 +37,10 @@ pub struct Session {
 impl Hub {
     /// A socket has been accepted; `token` is the shell's word for it.
     pub fn attach(&mut self, token: i32) -> u32 {
-        let generation = self.next_generation();
+        let generation = self.delivery.next_generation();
         let connection =
             Connection { token, generation, phase: Phase::Attached, ..Connection::default() };
-        self.connections.insert(connection).number()
+        self.delivery.connections.insert(connection).number()
     }
 
     /// A valid opening handshake has been read. [`Effect::Opened`] follows when every home has
@@ -49,7 +49,7 @@ impl Hub {
         let row = Id::new(row);
         let joining_row = self.joinings.insert(Joining::new(Then::Open(row)));
         self.openings.insert(row, joining_row);
-        let connection = &mut self.connections[row];
+        let connection = &mut self.delivery.connections[row];
         connection.phase = Phase::Joining;
         connection.set(IS_DETACHED_FROM_ALL, session.is_apart);
         connection.set(HAS_USER, session.personal.is_some());
@@ -110,18 +110,18 @@ impl Hub {
 
     fn open(&mut self, row: Id<Connection>) {
         self.openings.remove(&row);
-        let connection = &mut self.connections[row];
+        let connection = &mut self.delivery.connections[row];
         connection.phase = Phase::Open;
         let is_apart = connection.is(IS_DETACHED_FROM_ALL);
         connection.set(ANNOUNCED, !is_apart);
         let mut next = connection.subscriptions;
         while next != Id::NONE {
-            let subscription = self.subscriptions[next];
-            self.begin_at_head(subscription.channel, subscription.member);
-            next = self.next_of(row, next);
+            let subscription = self.delivery.subscriptions[next];
+            self.delivery.begin_at_head(subscription.channel, subscription.member);
+            next = self.delivery.next_of(row, next);
         }
         if !is_apart {
-            self.join_everyone(row);
+            self.delivery.join_everyone(&self.context, row);
         }
         self.context.effects.push_back(Effect::Opened(row.number()));
         if !is_apart {
@@ -138,7 +138,7 @@ impl Hub {
                 self.joinings[joining].awaits_entry = false;
                 self.arrive(joining);
             }
-            Some(refusal) if self.connections[row].phase == Phase::Joining => {
+            Some(refusal) if self.delivery.connections[row].phase == Phase::Joining => {
                 self.refuse(row, refusal);
             }
             Some(Refusal::Revoked) => {
@@ -169,7 +169,7 @@ impl Hub {
         channel: &ChannelName,
         error: CommandError,
     ) {
-        match self.connections[row].phase {
+        match self.delivery.connections[row].phase {
             Phase::Joining if error == CommandError::SubscriberLimit => {
                 self.refuse(row, Refusal::SubscriberLimit);
             }
@@ -181,7 +181,7 @@ impl Hub {
     /// Member side: a newer session takes this one's place.
     pub(super) fn evict(&mut self, client: ClientId) {
         let Some(row) = self.row_of(client) else { return };
-        match self.connections[row].phase {
+        match self.delivery.connections[row].phase {
             Phase::Joining => self.refuse(row, Refusal::SessionLimit),
             Phase::Open => {
                 let code = CloseCode::SESSION_EVICTED;
@@ -199,7 +199,7 @@ impl Hub {
 
     fn abandon_joining(&mut self, row: Id<Connection>) {
         let Some(joining) = self.openings.remove(&row) else { return };
-        self.connections[row].phase = Phase::Attached;
+        self.delivery.connections[row].phase = Phase::Attached;
         self.joinings[joining].then = Then::Nothing;
         if std::mem::take(&mut self.joinings[joining].awaits_entry) {
             self.arrive(joining);
@@ -220,10 +220,10 @@ impl Hub {
         reason: &str,
         cause: Cause,
     ) {
-        if self.connections[row].phase != Phase::Open {
+        if self.delivery.connections[row].phase != Phase::Open {
             return;
         }
-        self.finish_partial_frame(row);
+        self.delivery.finish_partial_frame(&self.context, row);
         self.end(row, code, cause);
         let mut frame = Vec::with_capacity(4 + reason.len());
         if code.is_valid_on_wire() {
@@ -232,7 +232,7 @@ impl Hub {
             // The peer gave no code, so the answer has none (RFC 6455 section 7.1.5).
             encode_frame(Opcode::Close, &[], &mut frame);
         }
-        self.append(row, &frame);
+        self.delivery.append(&self.context, row, &frame);
     }
 
     /// Ends an open connection without a word: it is owed nothing more.
@@ -241,8 +241,8 @@ impl Hub {
         self.abandon_connect(row);
         self.announce_end(row, code.0);
         self.drop_subscriptions(row, cause);
-        self.leave_everyone(row, cause);
-        self.connections[row].phase = Phase::Closing;
+        self.delivery.leave_everyone(&self.context, row, cause);
+        self.delivery.connections[row].phase = Phase::Closing;
     }
 
     /// The socket is closed: the row is free for the next connection, or will be when it has left
@@ -251,48 +251,48 @@ impl Hub {
         let row = Id::new(row);
         self.abandon_joining(row);
         self.abandon_connect(row);
-        let outbox = self.connections[row].outbox;
-        if self.outboxes.get(outbox).is_some_and(|outbox| outbox.unfinished.is_some()) {
+        let outbox = self.delivery.connections[row].outbox;
+        if self.delivery.outboxes.get(outbox).is_some_and(|outbox| outbox.unfinished.is_some()) {
             self.context.metrics.deliveries_abandoned.increment();
         }
         self.announce_end(row, code);
         self.drop_subscriptions(row, Cause::Lost);
-        self.leave_everyone(row, Cause::Lost);
+        self.delivery.leave_everyone(&self.context, row, Cause::Lost);
         if outbox != Id::NONE {
-            self.remove_outbox(outbox);
+            self.delivery.remove_outbox(&self.context, outbox);
         }
         self.devices.remove(&row);
         self.metas.remove(&row);
         self.raw_expiries.remove(&row);
         self.managed.remove(&row);
-        if self.connections[row].is(BLOCKED) {
+        if self.delivery.connections[row].is(BLOCKED) {
             self.context.metrics.lagging.add(-1);
         }
         if self.leavers.has(row) {
-            self.connections[row].phase = Phase::Gone;
-            self.connections[row].outbox = Id::NONE;
+            self.delivery.connections[row].phase = Phase::Gone;
+            self.delivery.connections[row].outbox = Id::NONE;
         } else {
-            self.connections.remove(row);
+            self.delivery.connections.remove(row);
         }
         self.run_local();
     }
 
     /// Backends hear of the end once, while it is still known whose session it was.
     fn announce_end(&mut self, row: Id<Connection>, code: u16) {
-        if self.connections[row].is(ANNOUNCED) {
+        if self.delivery.connections[row].is(ANNOUNCED) {
             self.report(row, EventKind::Disconnected { code });
-            self.connections[row].set(ANNOUNCED, false);
+            self.delivery.connections[row].set(ANNOUNCED, false);
         }
     }
 
     /// The personal channel of a connection that has a user.
     pub(super) fn personal_of(&self, row: Id<Connection>) -> Option<ChannelName> {
-        let connection = &self.connections[row];
+        let connection = &self.delivery.connections[row];
         if !connection.is(HAS_USER) || connection.subscriptions == Id::NONE {
             return None;
         }
-        let channel = self.subscriptions[connection.subscriptions].channel;
-        super::named::Named::name(&self.channels.rows[channel]).cloned()
+        let channel = self.delivery.subscriptions[connection.subscriptions].channel;
+        super::named::Named::name(&self.delivery.channels.rows[channel]).cloned()
     }
 
     /// Tells backends about something that happened to a connection.
@@ -301,7 +301,7 @@ impl Hub {
     }
 
     pub(super) fn report(&mut self, row: Id<Connection>, kind: EventKind) {
-        if self.connections[row].is(IS_DETACHED_FROM_ALL) {
+        if self.delivery.connections[row].is(IS_DETACHED_FROM_ALL) {
             return;
         }
         let mut event = self.context.event(self.identity(row), self.personal_of(row), kind);

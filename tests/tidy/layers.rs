@@ -31,7 +31,7 @@ const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[
 ];
 
 /// The machines of the hub, each in a folder of its own with what it owns.
-const MACHINES: &[&str] = &["home"];
+const MACHINES: &[&str] = &["home", "delivery"];
 
 /// What machines may name of the hub beside themselves: what all of them work with.
 const SHARED: &[&str] = &[
@@ -39,6 +39,7 @@ const SHARED: &[&str] = &[
     "named",
     "ranks",
     "rows",
+    "Cause",
     "Effect",
     "Place",
     "Ranked",

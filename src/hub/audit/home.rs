@@ -1,10 +1,11 @@
 //! A home exists while there is something to know, and knows what this shard is in.
 
 use super::Verdict;
+use crate::hub::Hub;
+use crate::hub::delivery::is_everyone;
 use crate::hub::home::Record;
 use crate::hub::named::Named;
 use crate::hub::rows::Id;
-use crate::hub::{Hub, is_everyone};
 
 impl Hub {
     pub(super) fn audit_homes(&self) -> Verdict {
@@ -54,7 +55,7 @@ impl Hub {
             let is_twice = home.members[..place].iter().any(is_same);
             hold!(!is_twice, "a shard is in one part of {name} twice");
             let row = Id::new(handle.row);
-            let is_there = self.channels.rows.get(row).is_some_and(|channel| {
+            let is_there = self.delivery.channels.rows.get(row).is_some_and(|channel| {
                 channel.name() == Some(name) && channel.handle(row) == handle
             });
             hold!(is_there || shard != self.context.site.shard, "this shard is not in {name}");
@@ -81,8 +82,8 @@ impl Hub {
 
     /// The home of a channel, if it is this shard, has heard of every part here.
     fn audit_own_stays(&self) -> Verdict {
-        for row in self.channels.rows.ids().filter(|&row| !is_everyone(row)) {
-            let channel = &self.channels.rows[row];
+        for row in self.delivery.channels.rows.ids().filter(|&row| !is_everyone(row)) {
+            let channel = &self.delivery.channels.rows[row];
             let Some(name) = channel.name() else { continue };
             if self.context.site.homes.of(name) != self.context.site.shard {
                 continue;

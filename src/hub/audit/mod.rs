@@ -35,7 +35,10 @@ impl Hub {
     /// Whether the tables agree with each other, or where they do not.
     pub fn audit(&self) -> Result<(), String> {
         hold!(self.context.local.is_empty(), "a shard has not heard what it told itself");
-        hold!(self.queues.overruns.is_empty(), "nobody has ended what has more waiting than may");
+        hold!(
+            self.delivery.queues.overruns.is_empty(),
+            "nobody has ended what has more waiting than may"
+        );
         self.audit_connections()?;
         let subscriptions = self.audit_rings()?;
         self.audit_delivery()?;
@@ -49,10 +52,12 @@ impl Hub {
         if !cfg!(debug_assertions) {
             return;
         }
-        self.tally.turns_unaudited += 1;
-        let rows = self.connections.len() + self.subscriptions.len() + self.home.records.rows.len();
-        if self.tally.turns_unaudited > rows {
-            self.tally.turns_unaudited = 0;
+        self.turns_unaudited += 1;
+        let rows = self.delivery.connections.len()
+            + self.delivery.subscriptions.len()
+            + self.home.records.rows.len();
+        if self.turns_unaudited > rows {
+            self.turns_unaudited = 0;
             self.audit().unwrap_or_else(|fault| panic!("an audit fails: {fault}"));
         }
     }
@@ -60,8 +65,8 @@ impl Hub {
     /// The phases agree with the tables beside the rows.
     fn audit_connections(&self) -> Verdict {
         let mut count = 0;
-        for row in self.connections.ids() {
-            let connection = &self.connections[row];
+        for row in self.delivery.connections.ids() {
+            let connection = &self.delivery.connections[row];
             let Connection { phase, outbox, subscription_count, .. } = *connection;
             count += usize::from(phase != Phase::Free);
             let is_clean = outbox == Id::NONE && subscription_count == 0;
@@ -77,10 +82,10 @@ impl Hub {
             let may_leave = matches!(phase, Phase::Closing | Phase::Gone);
             hold!(!is_leaver || may_leave, "connection {row:?} leaves, and has not ended");
         }
-        hold!(count == self.connections.len(), "{count} connections are not free");
+        hold!(count == self.delivery.connections.len(), "{count} connections are not free");
         let beside = self.devices.keys().chain(self.metas.keys()).chain(self.raw_expiries.keys());
         for &row in beside {
-            let phase = self.connections.get(row).map(|connection| connection.phase);
+            let phase = self.delivery.connections.get(row).map(|connection| connection.phase);
             let is_there = phase.is_some_and(|it| !matches!(it, Phase::Free | Phase::Gone));
             hold!(is_there, "something is kept of connection {row:?}, which is gone");
         }
@@ -91,16 +96,17 @@ impl Hub {
     /// all of them.
     fn audit_rings(&self) -> Result<HashSet<Id<Subscription>>, String> {
         let mut all = HashSet::new();
-        for row in self.connections.ids() {
-            let connection = &self.connections[row];
+        for row in self.delivery.connections.ids() {
+            let connection = &self.delivery.connections[row];
             let mut at = connection.subscriptions;
             for _ in 0..connection.subscription_count {
                 hold!(all.insert(at), "subscription {at:?} is in two rings");
-                let Some(&Subscription { channel, member, next }) = self.subscriptions.get(at)
+                let Some(&Subscription { channel, member, next }) =
+                    self.delivery.subscriptions.get(at)
                 else {
                     return Err(format!("connection {row:?} has no subscription {at:?}"));
                 };
-                let part = self.channels.rows.get(channel);
+                let part = self.delivery.channels.rows.get(channel);
                 let place = part.and_then(|part| part.members.get(member as usize));
                 let is_known =
                     place.is_some_and(|it| (it.connection, it.subscription) == (row, at));
@@ -111,7 +117,11 @@ impl Hub {
             }
             hold!(at == connection.subscriptions, "the ring of connection {row:?} does not close");
         }
-        hold!(all.len() == self.subscriptions.len(), "{} subscriptions are in rings", all.len());
+        hold!(
+            all.len() == self.delivery.subscriptions.len(),
+            "{} subscriptions are in rings",
+            all.len()
+        );
         let gauge = self.context.metrics.subscriptions.value();
         hold!(gauge == all.len() as i64, "{gauge} subscriptions are counted, {} there", all.len());
         Ok(all)

@@ -21,7 +21,7 @@ impl Hub {
         self.audit_questions()?;
         self.audit_queues()?;
         let mut parked = 0;
-        for row in self.connections.ids() {
+        for row in self.delivery.connections.ids() {
             self.audit_begun(row)?;
             self.audit_index(row)?;
             if let Some(managed) = self.managed.get(&row) {
@@ -38,7 +38,8 @@ impl Hub {
     fn audit_joinings(&self) -> Verdict {
         let mut awaited: HashMap<Id<Joining>, u32> = HashMap::new();
         for (&channel, waiting) in &self.waiting {
-            let is_there = self.channels.rows.get(channel).is_some_and(|it| it.name().is_some());
+            let is_there =
+                self.delivery.channels.rows.get(channel).is_some_and(|it| it.name().is_some());
             hold!(is_there, "somebody waits for channel {channel:?}, which is gone");
             waiting.iter().for_each(|&joining| *awaited.entry(joining).or_default() += 1);
         }
@@ -108,13 +109,13 @@ impl Hub {
 
     /// Open means subscribed: whose subscriptions have not begun waits for a home.
     fn audit_begun(&self, row: Id<Connection>) -> Verdict {
-        let phase = self.connections[row].phase;
+        let phase = self.delivery.connections[row].phase;
         if self.leavers.has(row) {
             return Ok(());
         }
-        for at in self.subscriptions_of(row) {
-            let Subscription { channel, member, .. } = self.subscriptions[at];
-            let cursor = self.channels.rows[channel].members[member as usize].cursor;
+        for at in self.delivery.subscriptions_of(row) {
+            let Subscription { channel, member, .. } = self.delivery.subscriptions[at];
+            let cursor = self.delivery.channels.rows[channel].members[member as usize].cursor;
             let is_pending = match self.terms_in(row, channel) {
                 Some(terms) => terms.pending.is_some(),
                 None => matches!(phase, Phase::Joining | Phase::Attached),
@@ -128,18 +129,23 @@ impl Hub {
 
     /// Who has many subscriptions finds each of them.
     fn audit_index(&self, row: Id<Connection>) -> Verdict {
-        let count = usize::from(self.connections[row].subscription_count);
-        let table = self.indexes.tables.get(&row);
-        hold!(table.is_some() == self.has_many(row), "connection {row:?} has {count} and an index");
+        let count = usize::from(self.delivery.connections[row].subscription_count);
+        let table = self.delivery.indexes.tables.get(&row);
+        hold!(
+            table.is_some() == self.delivery.has_many(row),
+            "connection {row:?} has {count} and an index"
+        );
         let Some(table) = table else { return Ok(()) };
-        let is_found = |at| self.subscription_in(row, self.subscriptions[at].channel) == Some(at);
-        let is_right = table.len() == count && self.subscriptions_of(row).all(is_found);
+        let is_found = |at| {
+            self.delivery.subscription_in(row, self.delivery.subscriptions[at].channel) == Some(at)
+        };
+        let is_right = table.len() == count && self.delivery.subscriptions_of(row).all(is_found);
         hold!(is_right, "connection {row:?} does not find its subscriptions");
         Ok(())
     }
 
     fn audit_managed(&self, row: Id<Connection>, managed: &Managed) -> Verdict {
-        let connection = &self.connections[row];
+        let connection = &self.delivery.connections[row];
         let is_connecting = matches!(managed.stage, Stage::Connecting(_));
         hold!(connection.is(HELD) == is_connecting, "connection {row:?} is held, or is not");
         let is_named = managed.info.is_some();
@@ -166,7 +172,7 @@ impl Hub {
 
     fn audit_pending(&self, row: Id<Connection>, terms: &Terms) -> Verdict {
         let Some(number) = terms.pending else { return Ok(()) };
-        let name = self.channels.rows.get(terms.channel).and_then(Channel::name);
+        let name = self.delivery.channels.rows.get(terms.channel).and_then(Channel::name);
         let is_asked = match self.questions.get(number) {
             Some(Question::Subscription(client, subscription)) => {
                 *client == self.identity(row) && Some(&subscription.channel) == name

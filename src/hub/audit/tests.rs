@@ -112,12 +112,12 @@ impl Busy {
         channel: &ChannelName,
         variant: Variant,
     ) -> Id<crate::hub::delivery::channel::Channel> {
-        self.hub.channels.find_distinct(channel, variant as u8).unwrap()
+        self.hub.delivery.channels.find_distinct(channel, variant as u8).unwrap()
     }
 
     fn near(&mut self) -> &mut crate::hub::delivery::channel::Channel {
         let part = self.part(&self.near, Variant::Raw);
-        &mut self.hub.channels.rows[part]
+        &mut self.hub.delivery.channels.rows[part]
     }
 
     fn round(&mut self) -> &mut Round {
@@ -134,7 +134,7 @@ impl Busy {
 fn a_hub_in_the_middle_of_its_work_passes() {
     let Busy { hub, slow, opening, managed, asking, far, .. } = Busy::new();
     assert_eq!(hub.audit(), Ok(()));
-    assert!(hub.connections[slow].is(BLOCKED) && hub.openings.contains_key(&opening));
+    assert!(hub.delivery.connections[slow].is(BLOCKED) && hub.openings.contains_key(&opening));
     assert!(hub.has_parked(managed) && hub.has_parked(asking) && hub.has_leavers());
     let pending = hub.terms_of(asking, &far).unwrap().pending;
     assert!(pending.is_some() && hub.has_latecomers());
@@ -155,44 +155,47 @@ fn find_all(faults: &[Fault]) {
 #[test]
 fn faults_of_delivery_are_found() {
     find_all(&[
-        ("logs hold", |it| it.hub.tally.log_bytes += 1),
-        ("outboxes hold", |it| it.hub.tally.outbox_bytes += 1),
+        ("logs hold", |it| it.hub.delivery.tally.log_bytes += 1),
+        ("outboxes hold", |it| it.hub.delivery.tally.outbox_bytes += 1),
         ("lag, other than counted", |it| it.round().lagging += 1),
         ("are joining", |it| it.near().joining += 1),
         ("has work and no log", |it| it.near().round = None),
         ("walks beyond", |it| it.round().walk = 9),
         ("a log that nobody needs", |it| {
             let part = it.part(&it.quiet, Variant::Raw);
-            let channel = &mut it.hub.channels.rows[part];
+            let channel = &mut it.hub.delivery.channels.rows[part];
             channel.round = Some(Box::new(Round::new(channel.head)));
         }),
         ("owes something and has no log", |it| {
             let part = it.part(&it.quiet, Variant::Raw);
-            it.hub.channels.rows[part].head += 1;
+            it.hub.delivery.channels.rows[part].head += 1;
         }),
         ("with another head", |it| it.near().head += 1),
         ("a cursor at", |it| {
             it.near().members[0].cursor = Cursor::at(99).with_lag(true);
         }),
-        ("is queued 0 times", |it| it.hub.queues.dirty.clear()),
-        ("logs are too long", |it| it.hub.tally.congested += 1),
-        ("is in no queue", |it| it.hub.queues.catching_up.clear()),
-        ("nobody will send", |it| it.hub.connections[it.slow].set(BLOCKED, false)),
-        ("has lost its outbox", |it| it.hub.connections[it.slow].outbox = Id::NONE),
+        ("is queued 0 times", |it| it.hub.delivery.queues.dirty.clear()),
+        ("logs are too long", |it| it.hub.delivery.tally.congested += 1),
+        ("is in no queue", |it| it.hub.delivery.queues.catching_up.clear()),
+        ("nobody will send", |it| it.hub.delivery.connections[it.slow].set(BLOCKED, false)),
+        ("has lost its outbox", |it| it.hub.delivery.connections[it.slow].outbox = Id::NONE),
         ("the outbox of another", |it| {
-            it.hub.connections[it.slow].outbox = it.hub.connections[it.managed].outbox;
+            it.hub.delivery.connections[it.slow].outbox =
+                it.hub.delivery.connections[it.managed].outbox;
         }),
         ("is owed no rest", |it| {
-            let outbox = it.hub.connections[it.slow].outbox;
-            it.hub.outboxes[outbox].unfinished.as_mut().unwrap().1 = 999;
+            let outbox = it.hub.delivery.connections[it.slow].outbox;
+            it.hub.delivery.outboxes[outbox].unfinished.as_mut().unwrap().1 = 999;
         }),
         ("nobody serves", |it| {
-            let outbox = it.hub.connections[it.slow].outbox;
-            it.hub.outboxes[outbox].lagging.clear();
+            let outbox = it.hub.delivery.connections[it.slow].outbox;
+            it.hub.delivery.outboxes[outbox].lagging.clear();
         }),
-        ("take part", |it| it.hub.tally.everyone[0] += 1),
+        ("take part", |it| it.hub.delivery.tally.everyone[0] += 1),
         ("connections by number", |it| {
-            it.hub.channels.rows[crate::hub::everyone_in(Variant::Raw)].members.swap(0, 1);
+            it.hub.delivery.channels.rows[crate::hub::delivery::everyone_in(Variant::Raw)]
+                .members
+                .swap(0, 1);
         }),
     ]);
 }
@@ -202,23 +205,23 @@ fn faults_between_rows_are_found() {
     find_all(&[
         ("has another member", |it| it.near().members.swap(0, 1)),
         ("in two rings", |it| {
-            let first = it.hub.connections[it.slow].subscriptions;
-            it.hub.subscriptions[first].next = first;
+            let first = it.hub.delivery.connections[it.slow].subscriptions;
+            it.hub.delivery.subscriptions[first].next = first;
         }),
-        ("does not close", |it| it.hub.connections[it.slow].subscription_count -= 1),
+        ("does not close", |it| it.hub.delivery.connections[it.slow].subscription_count -= 1),
         ("waits to open", |it| {
             it.hub.openings.remove(&it.opening);
         }),
         ("is managed, or it is not", |it| drop(it.hub.managed.remove(&it.managed))),
         ("which is gone", |it| drop(it.hub.devices.insert(Id::new(99), "phone".into()))),
-        ("is gone for good", |it| it.hub.connections[it.slow].phase = Phase::Gone),
+        ("is gone for good", |it| it.hub.delivery.connections[it.slow].phase = Phase::Gone),
         ("are queued", |it| it.hub.leavers.queue.clear()),
         ("subscriptions are counted", |it| it.hub.context.metrics.subscriptions.add(1)),
         ("belongs to no subscription", |it| {
             it.hub.enrolled.insert(Id::new(99));
         }),
         ("and an index", |it| {
-            it.hub.indexes.tables.insert(it.slow, Default::default());
+            it.hub.delivery.indexes.tables.insert(it.slow, Default::default());
         }),
     ]);
 }
@@ -244,11 +247,12 @@ fn faults_of_those_that_wait_are_found() {
         ("waits for nothing", |it| {
             it.hub.crowds.known.clear();
             it.hub.crowds.later.clear();
-            let outbox = it.hub.connections[it.managed].outbox;
-            it.hub.connections[it.managed].outbox = Id::NONE;
-            it.hub.remove_outbox(outbox);
+            let outbox = it.hub.delivery.connections[it.managed].outbox;
+            it.hub.delivery.connections[it.managed].outbox = Id::NONE;
+            let Hub { delivery, context, .. } = &mut it.hub;
+            delivery.remove_outbox(context, outbox);
         }),
-        ("is held, or is not", |it| it.hub.connections[it.managed].set(HELD, true)),
+        ("is held, or is not", |it| it.hub.delivery.connections[it.managed].set(HELD, true)),
         ("terms of", |it| it.hub.managed.get_mut(&it.managed).unwrap().terms.clear()),
         ("commands are counted", |it| it.hub.context.metrics.commands_parked.add(1)),
     ]);

@@ -1,13 +1,16 @@
 //! What a connection is owed beyond the rounds: its outbox, the rest of a frame, and for how long.
 
+use crate::hub::Effect;
+use crate::hub::context::Context;
+use crate::hub::delivery::Delivery;
 use crate::hub::delivery::channel::{Channel, Round};
 use crate::hub::delivery::connection::{BLOCKED, CATCHING_UP, Connection, HELD, Phase};
 use crate::hub::delivery::outbox::Outbox;
+use crate::hub::delivery::{everyone_in, is_everyone};
 use crate::hub::rows::Id;
-use crate::hub::{Effect, Hub, everyone_in, is_everyone};
 
 /// A peer that has so much unread of its outbox is not read any further.
-const PAUSE_BYTES: usize = 64 * 1024;
+pub(in crate::hub) const PAUSE_BYTES: usize = 64 * 1024;
 
 /// How old a backlog is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,42 +23,40 @@ pub enum Age {
     Expired,
 }
 
-impl Hub {
+impl Delivery {
     /// The socket of a connection takes bytes again.
-    pub fn handle_writable(&mut self, row: u32) {
-        let row = Id::new(row);
+    pub(in crate::hub) fn unblock(&mut self, context: &Context, row: Id<Connection>) {
         if self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, false);
-            self.context.metrics.lagging.add(-1);
+            context.metrics.lagging.add(-1);
             self.queue_catching_up(row);
         }
     }
 
     /// Whether a connection is owed nothing but rounds: then the shell may send a reply inline.
-    pub fn is_clear(&self, row: u32) -> bool {
-        let connection = &self.connections[Id::new(row)];
+    pub(in crate::hub) fn is_clear(&self, row: Id<Connection>) -> bool {
+        let connection = &self.connections[row];
         connection.outbox == Id::NONE && matches!(connection.phase, Phase::Open | Phase::Closing)
     }
 
     /// The socket took only some bytes, or none, of a reply that the shell tried to send inline.
-    pub fn push_refused(&mut self, row: u32, bytes: &[u8], sent: usize) {
-        let row = Id::new(row);
+    pub(in crate::hub) fn refuse_push(
+        &mut self,
+        context: &mut Context,
+        row: Id<Connection>,
+        bytes: &[u8],
+        sent: usize,
+    ) {
         let place = self.outbox_of(row);
         self.outboxes[place].push(bytes);
         self.outboxes[place].advance(sent);
-        self.note_outbox_bytes(0, bytes.len() - sent);
-        self.block(row);
-        self.limit_outbox(row);
-        self.run_local();
+        self.note_outbox_bytes(context, 0, bytes.len() - sent);
+        self.block(context, row);
+        self.limit_outbox(context, row);
     }
 
     /// Adds personal bytes, whole frames, to a connection's outbox.
-    pub fn push(&mut self, row: u32, bytes: &[u8]) {
-        self.append(Id::new(row), bytes);
-        self.run_local();
-    }
-
-    pub(in crate::hub) fn append(&mut self, row: Id<Connection>, bytes: &[u8]) {
+    pub(in crate::hub) fn append(&mut self, context: &Context, row: Id<Connection>, bytes: &[u8]) {
         if !matches!(self.connections[row].phase, Phase::Open | Phase::Closing) {
             return;
         }
@@ -64,22 +65,27 @@ impl Hub {
         let before = outbox.waiting().len();
         outbox.push(bytes);
         let after = outbox.waiting().len();
-        self.note_outbox_bytes(before, after);
+        self.note_outbox_bytes(context, before, after);
         self.rank_outbox(place);
         self.queue_catching_up(row);
-        self.limit_outbox(row);
+        self.limit_outbox(context, row);
     }
 
     /// How many bytes a long reply may have.
-    pub(in crate::hub) fn reply_room(&self, row: Id<Connection>) -> usize {
+    pub(in crate::hub) fn reply_room(&self, context: &Context, row: Id<Connection>) -> usize {
         let place = self.connections[row].outbox;
         let reserved = self.outboxes.get(place).map_or(0, |outbox| outbox.reserved);
-        self.context.settings.reply_bytes_max.saturating_sub(reserved)
+        context.settings.reply_bytes_max.saturating_sub(reserved)
     }
 
     /// Keeps room for a long reply, which has to follow. Returns whether there is enough.
-    pub(in crate::hub) fn reserve(&mut self, row: Id<Connection>, bytes: usize) -> bool {
-        let is_there = bytes <= self.reply_room(row);
+    pub(in crate::hub) fn reserve(
+        &mut self,
+        context: &Context,
+        row: Id<Connection>,
+        bytes: usize,
+    ) -> bool {
+        let is_there = bytes <= self.reply_room(context, row);
         if is_there && bytes > 0 {
             let place = self.outbox_of(row);
             self.outboxes[place].reserved += bytes;
@@ -88,39 +94,27 @@ impl Hub {
     }
 
     /// How many personal bytes wait for a connection.
-    pub fn outbox_bytes(&self, row: u32) -> usize {
-        self.waiting_bytes(Id::new(row))
-    }
-
-    fn waiting_bytes(&self, row: Id<Connection>) -> usize {
+    pub(in crate::hub) fn waiting_bytes(&self, row: Id<Connection>) -> usize {
         let outbox = self.outboxes.get(self.connections[row].outbox);
         outbox.map_or(0, |outbox| outbox.waiting().len())
     }
 
-    /// Whether what a peer sends is to be read. While it does not read us its pong may lie unread,
-    /// and the age of what it is owed decides about it. When what kept it from being read is over,
-    /// the shell hears of it as [`Effect::Audible`].
-    pub fn is_audible(&self, row: u32) -> bool {
-        let row = Id::new(row);
-        self.waiting_bytes(row) <= PAUSE_BYTES && !self.has_parked(row)
-    }
-
     /// An outbox has become smaller.
-    pub(in crate::hub) fn note_audible(
-        &mut self,
+    pub(super) fn note_audible(
+        &self,
+        context: &mut Context,
         row: Id<Connection>,
         before: usize,
         after: usize,
     ) {
         if before > PAUSE_BYTES && after <= PAUSE_BYTES {
-            self.context.effects.push_back(Effect::Audible(row.number()));
+            context.effects.push_back(Effect::Audible(row.number()));
         }
     }
 
     /// How long the connection has been owed what it is owed; the shell asks when its socket
     /// fills and once in each period of the age limit from then on.
-    pub fn check_age(&mut self, row: u32) -> Age {
-        let row = Id::new(row);
+    pub(in crate::hub) fn check_age(&mut self, row: Id<Connection>) -> Age {
         let place = self.connections[row].outbox;
         if place == Id::NONE {
             return Age::Nothing;
@@ -165,6 +159,7 @@ impl Hub {
     /// Copies what a connection is still owed of a channel to its outbox.
     pub(in crate::hub) fn move_rest_to_outbox(
         &mut self,
+        context: &Context,
         row: Id<Connection>,
         channel_row: Id<Channel>,
     ) {
@@ -177,19 +172,19 @@ impl Hub {
         let boundary = self.boundary_of(row, channel_row, member);
         let log = channel.log();
         let is_begun = self.unfinished_in(row, channel_row).is_some();
-        self.context.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_begun));
+        context.metrics.deliveries.add(log.frames_after(boundary) + u64::from(is_begun));
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
         if is_begun {
-            self.push_front(row, &rest, (boundary - cursor.position()) as usize);
-            self.limit_outbox(row);
+            self.push_front(context, row, &rest, (boundary - cursor.position()) as usize);
+            self.limit_outbox(context, row);
         } else {
-            self.append(row, &rest);
+            self.append(context, row, &rest);
         }
     }
 
     /// Owes a connection nothing more of a channel.
-    pub(in crate::hub) fn skip_to_head(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
+    pub(super) fn skip_to_head(&mut self, row: Id<Connection>, channel_row: Id<Channel>) {
         let member = self.member_of(row, channel_row);
         let channel = &mut self.channels.rows[channel_row];
         let cursor = &mut channel.members[member as usize].cursor;
@@ -210,7 +205,7 @@ impl Hub {
     }
 
     /// Copies the rest of a frame that the socket took in part to the front of the outbox.
-    pub(in crate::hub) fn finish_partial_frame(&mut self, row: Id<Connection>) {
+    pub(in crate::hub) fn finish_partial_frame(&mut self, context: &Context, row: Id<Connection>) {
         let outbox = self.outboxes.get(self.connections[row].outbox);
         let Some((channel, rest)) = outbox.and_then(|outbox| outbox.unfinished) else { return };
         let member = self.member_of(row, channel);
@@ -219,26 +214,26 @@ impl Hub {
         let rest = channel_row.log().slice(position)[..rest as usize].to_vec();
         let cursor = &mut channel_row.members[member as usize].cursor;
         cursor.move_to(position + rest.len() as u64);
-        self.context.metrics.deliveries.increment();
-        self.push_front(row, &rest, rest.len());
+        context.metrics.deliveries.increment();
+        self.push_front(context, row, &rest, rest.len());
     }
 
     /// Owes a connection nothing more of a frame that the socket took in part.
-    pub(in crate::hub) fn abandon_partial_frame(&mut self, row: Id<Connection>) {
+    pub(super) fn abandon_partial_frame(&mut self, context: &Context, row: Id<Connection>) {
         let outbox = &mut self.outboxes[self.connections[row].outbox];
         let Some((channel, rest)) = outbox.unfinished.take() else { return };
         let member = self.member_of(row, channel);
         let cursor = &mut self.channels.rows[channel].members[member as usize].cursor;
         cursor.move_to(cursor.position() + u64::from(rest));
-        self.context.metrics.deliveries_abandoned.increment();
+        context.metrics.deliveries_abandoned.increment();
     }
 
-    fn push_front(&mut self, row: Id<Connection>, bytes: &[u8], rest: usize) {
+    fn push_front(&mut self, context: &Context, row: Id<Connection>, bytes: &[u8], rest: usize) {
         let place = self.outbox_of(row);
         let outbox = &mut self.outboxes[place];
         outbox.unfinished = None;
         outbox.push_front(bytes, rest);
-        self.note_outbox_bytes(0, bytes.len());
+        self.note_outbox_bytes(context, 0, bytes.len());
         self.rank_outbox(place);
         self.queue_catching_up(row);
     }
@@ -270,7 +265,7 @@ impl Hub {
         self.connections[row].outbox
     }
 
-    pub(in crate::hub) fn queue_catching_up(&mut self, row: Id<Connection>) {
+    pub(super) fn queue_catching_up(&mut self, row: Id<Connection>) {
         let connection = &mut self.connections[row];
         if !connection.is(BLOCKED) && !connection.is(CATCHING_UP) && !connection.is(HELD) {
             connection.set(CATCHING_UP, true);

@@ -58,7 +58,7 @@ impl Entry {
 
 impl Batch {
     /// Whether there is room for another send.
-    pub(in crate::hub) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.entries.len() < BATCH_MAX
     }
 }

@@ -47,10 +47,10 @@ pub(in crate::hub) struct Round {
     /// True exactly when the log is so long that the shard takes no more publications.
     pub(in crate::hub) is_congested: bool,
     /// The least position that this pass left a member at.
-    pub(in crate::hub) reach: u64,
+    pub(super) reach: u64,
     /// When the oldest publication of this pass was received, and the oldest of the next.
-    pub(in crate::hub) oldest_nanos: u64,
-    pub(in crate::hub) next_oldest_nanos: Option<u64>,
+    pub(super) oldest_nanos: u64,
+    pub(super) next_oldest_nanos: Option<u64>,
     /// When it makes room for others.
     place: Place<Channel>,
 }
@@ -79,7 +79,7 @@ impl Channel {
     }
 
     /// How the parts of a channel in one shard are told apart.
-    pub(in crate::hub) fn distinguish(variant: Variant, hears_otherwise: bool) -> u8 {
+    pub(super) fn distinguish(variant: Variant, hears_otherwise: bool) -> u8 {
         variant as u8 | u8::from(hears_otherwise) << 2
     }
 
@@ -111,7 +111,7 @@ impl Channel {
     }
 
     /// Adds a member at the end; returns its place.
-    pub(in crate::hub) fn add_member(&mut self, member: Member) -> u32 {
+    pub(super) fn add_member(&mut self, member: Member) -> u32 {
         self.members.push(member);
         self.members.len() as u32 - 1
     }
@@ -119,7 +119,7 @@ impl Channel {
     /// Takes a member out and keeps the rest in two parts, those that the present pass has
     /// served and those that it has not. Calls `moved(subscription, place)` for each member that
     /// has a new place.
-    pub(in crate::hub) fn remove_member(
+    pub(super) fn remove_member(
         &mut self,
         place: u32,
         mut moved: impl FnMut(Id<Subscription>, u32),

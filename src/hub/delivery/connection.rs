@@ -173,7 +173,7 @@ impl Cursor {
     }
 
     /// Moves it, lagging or not as before.
-    pub(in crate::hub) fn move_to(&mut self, position: u64) {
+    pub(super) fn move_to(&mut self, position: u64) {
         self.0 = position | (self.0 & Self::LAGS);
     }
 }

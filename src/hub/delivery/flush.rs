@@ -6,15 +6,18 @@
 
 use smallvec::SmallVec;
 
-use crate::hub::delivery::batch::Source;
+use crate::hub::Effect;
+use crate::hub::context::Context;
+use crate::hub::delivery::Delivery;
+use crate::hub::delivery::batch::{BATCH_MAX, Batch, Entry, Source};
 use crate::hub::delivery::channel::{Channel, Round};
 use crate::hub::delivery::connection::{
     BLOCKED, CATCHING_UP, Connection, HELD, IS_DETACHED_FROM_ALL, Phase,
 };
 use crate::hub::delivery::log::frames_within;
 use crate::hub::delivery::outbox::Outbox;
+use crate::hub::delivery::{everyone_in, is_everyone};
 use crate::hub::rows::Id;
-use crate::hub::{BATCH_MAX, Batch, Effect, Entry, Hub, everyone_in, is_everyone};
 use crate::ws::frame::frame_bytes;
 
 /// So much of an outbox goes out at once: one of megabytes should not hold up a batch.
@@ -23,9 +26,9 @@ const OUTBOX_SEND_BYTES: usize = 128 * 1024;
 /// At most so many members are looked at for one batch, however few of them lack something.
 const WALK_MAX: u32 = 4096;
 
-impl Hub {
+impl Delivery {
     /// Fills a batch with the sends that come next.
-    pub fn poll_batch(&mut self, batch: &mut Batch) {
+    pub(in crate::hub) fn poll_batch(&mut self, context: &Context, batch: &mut Batch) {
         self.tally.batch = self.tally.batch.wrapping_add(1);
         batch.entries.clear();
         let limit = if self.queues.dirty.is_empty() { BATCH_MAX } else { BATCH_MAX / 2 };
@@ -40,7 +43,7 @@ impl Hub {
                 self.queues.catching_up.push_back(row);
             } else if connection.is(CATCHING_UP) {
                 self.connections[row].set(CATCHING_UP, false);
-                self.catch_up(row, batch);
+                self.catch_up(context, row, batch);
             }
         }
         let mut looks = WALK_MAX;
@@ -49,7 +52,7 @@ impl Hub {
             if self.channels.rows.get(channel).is_none_or(|channel| channel.generation != stay) {
                 continue;
             }
-            if self.walk(channel, batch, &mut looks) {
+            if self.walk(context, channel, batch, &mut looks) {
                 batch.ended.push(channel);
             } else {
                 self.queues.dirty.push_back((channel, stay));
@@ -59,7 +62,7 @@ impl Hub {
     }
 
     /// The bytes of a send. Valid until the hub is called with anything else.
-    pub fn bytes(&self, entry: &Entry) -> &[u8] {
+    pub(in crate::hub) fn bytes(&self, entry: &Entry) -> &[u8] {
         match entry.source {
             Source::Outbox => {
                 let outbox = &self.outboxes[self.connections[entry.connection()].outbox];
@@ -73,7 +76,7 @@ impl Hub {
 
     /// One connection's next send of what is its own: the rest of a frame, then the outbox, then
     /// what it lacks of its channels.
-    fn catch_up(&mut self, row: Id<Connection>, batch: &mut Batch) {
+    fn catch_up(&mut self, context: &Context, row: Id<Connection>, batch: &mut Batch) {
         let connection = &self.connections[row];
         let (place, token) = (connection.outbox, connection.token);
         if connection.is(BLOCKED) || connection.is(HELD) || place == Id::NONE {
@@ -87,11 +90,11 @@ impl Hub {
             entry = self.log_entry(row, channel, member, lead);
         } else if !outbox.waiting().is_empty() {
             entry.length = outbox.waiting().len().min(OUTBOX_SEND_BYTES) as u32;
-        } else if let Some((channel, member)) = self.lagging_channel(row, place) {
+        } else if let Some((channel, member)) = self.lagging_channel(context, row, place) {
             entry = self.log_entry(row, channel, member, 0);
         } else {
             self.connections[row].outbox = Id::NONE;
-            self.remove_outbox(place);
+            self.remove_outbox(context, place);
             return;
         }
         entry.sent = entry.length;
@@ -121,12 +124,14 @@ impl Hub {
     /// way, channels that it has caught up with are marked so.
     fn lagging_channel(
         &mut self,
+        context: &Context,
         row: Id<Connection>,
         outbox: Id<Outbox>,
     ) -> Option<(Id<Channel>, u32)> {
         while let Some(&channel) = self.outboxes[outbox].lagging.front() {
             let member = self.find_member(row, channel);
-            if let Some(member) = member.filter(|&member| self.still_lags(channel, member)) {
+            if let Some(member) = member.filter(|&member| self.still_lags(context, channel, member))
+            {
                 return Some((channel, member));
             }
             self.outboxes[outbox].lagging.pop_front();
@@ -134,7 +139,7 @@ impl Hub {
         None
     }
 
-    fn still_lags(&mut self, channel_row: Id<Channel>, member: u32) -> bool {
+    fn still_lags(&mut self, context: &Context, channel_row: Id<Channel>, member: u32) -> bool {
         let channel = &mut self.channels.rows[channel_row];
         let cursor = &mut channel.members[member as usize].cursor;
         if !cursor.lags() || cursor.position() < channel.head {
@@ -143,12 +148,18 @@ impl Hub {
         *cursor = cursor.with_lag(false);
         let round = channel.round.as_mut().expect("a lagging member keeps the round");
         round.lagging -= 1;
-        self.release_round(channel_row);
+        self.release_round(context, channel_row);
         false
     }
 
     /// Goes on with a channel's pass. Returns whether the pass has ended.
-    fn walk(&mut self, row: Id<Channel>, batch: &mut Batch, looks: &mut u32) -> bool {
+    fn walk(
+        &mut self,
+        context: &Context,
+        row: Id<Channel>,
+        batch: &mut Batch,
+        looks: &mut u32,
+    ) -> bool {
         loop {
             let channel = &mut self.channels.rows[row];
             let round = channel.round.as_mut().expect("a dirty channel has a round");
@@ -173,14 +184,12 @@ impl Hub {
                 continue;
             }
             let connection = &mut self.connections[member.connection];
-            let is_apart = is_everyone(row)
-                && (connection.is(IS_DETACHED_FROM_ALL)
-                    || everyone_in(connection.variant()) != row);
-            if connection.phase != Phase::Open || is_apart {
+            if !takes_part(connection, row) {
                 member.cursor.move_to(head);
                 continue;
             }
             if connection.outbox != Id::NONE {
+                // What waits there goes first, and this follows when it has been sent.
                 member.cursor = member.cursor.with_lag(true);
                 round.lagging += 1;
                 self.outboxes[connection.outbox].lagging.push_back(row);
@@ -193,7 +202,7 @@ impl Hub {
             }
             if connection.subscription_count > 1 && !is_everyone(row) {
                 let member = member.connection;
-                if self.may_gather(member) && self.gather(member, batch) {
+                if self.may_gather(member) && self.gather(context, member, batch) {
                     continue;
                 }
             }
@@ -214,18 +223,23 @@ impl Hub {
         }
     }
 
-    /// Takes note of what became of a batch.
-    pub fn finish_batch(&mut self, batch: &mut Batch, now_nanos: u64) {
+    /// Takes note of what became of a batch. Returns whether some of it came from outboxes.
+    pub(in crate::hub) fn finish_batch(
+        &mut self,
+        context: &mut Context,
+        batch: &mut Batch,
+        now_nanos: u64,
+    ) -> bool {
         let mut has_replies = false;
         for entry in &batch.entries {
-            self.context.metrics.bytes_sent.add(u64::from(entry.sent));
+            context.metrics.bytes_sent.add(u64::from(entry.sent));
             match entry.source {
                 Source::Outbox => {
-                    self.outbox_sent(entry);
+                    self.outbox_sent(context, entry);
                     has_replies = true;
                 }
-                Source::Log { channel, member, position, lead } => {
-                    self.log_sent(entry, channel, position, lead);
+                Source::Log { channel, member, position, .. } => {
+                    self.log_sent(context, entry);
                     if entry.sent < entry.length {
                         let position = position + u64::from(entry.sent);
                         self.fall_behind(entry.connection(), channel, member, position);
@@ -233,31 +247,17 @@ impl Hub {
                 }
             }
             if entry.sent < entry.length {
-                self.block(entry.connection());
+                self.block(context, entry.connection());
             }
         }
-        self.context.metrics.sends.add(batch.entries.len() as u64);
+        context.metrics.sends.add(batch.entries.len() as u64);
         for channel in batch.ended.drain(..) {
-            self.end_pass(channel, now_nanos);
+            self.end_pass(context, channel, now_nanos);
         }
-        // Whatever is begun now may end a round.
-        if has_replies {
-            self.unpark_answered(batch);
-        }
-        self.run_local();
+        has_replies
     }
 
-    /// Commands that waited for the replies before them have their turn.
-    fn unpark_answered(&mut self, batch: &Batch) {
-        for entry in &batch.entries {
-            let row = entry.connection();
-            if matches!(entry.source, Source::Outbox) && self.has_parked(row) {
-                self.unpark(row);
-            }
-        }
-    }
-
-    fn outbox_sent(&mut self, entry: &Entry) {
+    fn outbox_sent(&mut self, context: &mut Context, entry: &Entry) {
         let row = entry.connection();
         let place = self.connections[row].outbox;
         let outbox = &mut self.outboxes[place];
@@ -265,12 +265,13 @@ impl Hub {
         outbox.advance(entry.sent as usize);
         outbox.pay(entry.sent as usize);
         let after = outbox.waiting().len();
-        self.note_outbox_bytes(before, after);
+        self.note_outbox_bytes(context, before, after);
         self.rank_outbox(place);
-        self.note_audible(row, before, after);
+        self.note_audible(context, row, before, after);
     }
 
-    fn log_sent(&mut self, entry: &Entry, channel: Id<Channel>, position: u64, lead: u32) {
+    fn log_sent(&mut self, context: &Context, entry: &Entry) {
+        let Source::Log { channel, position, lead, .. } = entry.source else { return };
         let row = entry.connection();
         let place = self.connections[row].outbox;
         if place != Id::NONE {
@@ -284,12 +285,12 @@ impl Hub {
         let round = self.channels.rows[channel].round.as_mut().expect("it was sent from");
         if entry.sent == entry.length {
             let frames = round.log.count_frames(start, whole as usize);
-            self.context.metrics.deliveries.add(frames + u64::from(lead > 0));
+            context.metrics.deliveries.add(frames + u64::from(lead > 0));
             return;
         }
         let rest = round.log.slice(start);
         let (frames, end) = frames_within(&rest[..whole as usize]);
-        self.context.metrics.deliveries.add(frames + u64::from(lead > 0));
+        context.metrics.deliveries.add(frames + u64::from(lead > 0));
         let begun = whole as usize - end;
         if begun > 0 {
             let frame = frame_bytes(&rest[end..]).expect("a log holds whole frames");
@@ -314,22 +315,22 @@ impl Hub {
     }
 
     /// The socket is full.
-    pub(in crate::hub) fn block(&mut self, row: Id<Connection>) {
-        self.context.metrics.sends_refused.increment();
+    pub(super) fn block(&mut self, context: &mut Context, row: Id<Connection>) {
+        context.metrics.sends_refused.increment();
         let place = self.outbox_of(row);
         if !self.connections[row].is(BLOCKED) {
             self.connections[row].set(BLOCKED, true);
             self.rank_outbox(place);
-            self.context.metrics.lagging.add(1);
-            self.context.effects.push_back(Effect::Blocked(row.number()));
+            context.metrics.lagging.add(1);
+            context.effects.push_back(Effect::Blocked(row.number()));
         }
     }
 
-    fn end_pass(&mut self, row: Id<Channel>, now_nanos: u64) {
+    fn end_pass(&mut self, context: &Context, row: Id<Channel>, now_nanos: u64) {
         let channel = &mut self.channels.rows[row];
         let round = channel.round.as_mut().expect("a pass that has ended has a round");
         if round.oldest_nanos != u64::MAX {
-            self.context.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
+            context.metrics.fan_out.record(now_nanos.saturating_sub(round.oldest_nanos));
         }
         round.end_pass();
         let unserved = round.log.unserved_bytes();
@@ -341,16 +342,16 @@ impl Hub {
             self.queues.dirty.push_back((row, channel.generation));
         } else {
             round.is_queued = false;
-            self.release_round(row);
+            self.release_round(context, row);
         }
-        self.limit_log(row);
+        self.limit_log(context, row);
     }
 
     /// Frees a channel's log if nobody lacks anything.
-    pub(in crate::hub) fn release_round(&mut self, row: Id<Channel>) {
+    pub(super) fn release_round(&mut self, context: &Context, row: Id<Channel>) {
         let round = self.channels.rows[row].round.as_ref();
         if round.is_some_and(|round| round.lagging == 0 && !round.is_queued) {
-            self.drop_round(row);
+            self.drop_round(context, row);
             if is_everyone(row) {
                 self.channels.rows[row].members = SmallVec::new();
             }
@@ -360,19 +361,26 @@ impl Hub {
     }
 
     /// Frees a channel's log.
-    pub(in crate::hub) fn drop_round(&mut self, row: Id<Channel>) {
+    pub(super) fn drop_round(&mut self, context: &Context, row: Id<Channel>) {
         if self.channels.rows[row].round.is_some() {
             self.unrank_log(row);
         }
         let Some(round) = self.channels.rows[row].round.take() else { return };
-        self.note_log_bytes(round.log.bytes(), 0);
+        self.note_log_bytes(context, round.log.bytes(), 0);
         self.tally.congested -= u32::from(round.is_congested);
     }
 }
 
+/// Whether a connection is still to get what is in the log of a channel that it is in.
+fn takes_part(connection: &Connection, row: Id<Channel>) -> bool {
+    let is_apart = is_everyone(row)
+        && (connection.is(IS_DETACHED_FROM_ALL) || everyone_in(connection.variant()) != row);
+    connection.phase == Phase::Open && !is_apart
+}
+
 impl Round {
     /// Notes when a publication was received that this pass, or the next one, brings to all.
-    pub(in crate::hub) fn note_receipt(&mut self, nanos: u64) {
+    pub(super) fn note_receipt(&mut self, nanos: u64) {
         if self.walk == 0 {
             self.oldest_nanos = self.oldest_nanos.min(nanos);
         } else {

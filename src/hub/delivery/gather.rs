@@ -4,10 +4,11 @@
 //! it in one. That costs a copy of the bytes, hence only of few bytes, and only when more than one
 //! channel of the shard has something to send.
 
-use crate::hub::delivery::batch::Source;
+use crate::hub::context::Context;
+use crate::hub::delivery::Delivery;
+use crate::hub::delivery::batch::{Batch, Entry, Source};
 use crate::hub::delivery::connection::Connection;
 use crate::hub::rows::Id;
-use crate::hub::{Batch, Entry, Hub};
 
 /// At most so many bytes are gathered: as many as one send takes of a log.
 const GATHER_BYTES_MAX: u64 = 64 * 1024;
@@ -15,17 +16,22 @@ const GATHER_BYTES_MAX: u64 = 64 * 1024;
 /// Looking through more subscriptions than this would cost as much as a send.
 const SUBSCRIPTIONS_MAX: u16 = 16;
 
-impl Hub {
+impl Delivery {
     /// Whether a connection may lack something of more than one channel.
-    pub(in crate::hub) fn may_gather(&self, row: Id<Connection>) -> bool {
+    pub(super) fn may_gather(&self, row: Id<Connection>) -> bool {
         let count = self.connections[row].subscription_count;
         !self.queues.dirty.is_empty() && (2..=SUBSCRIPTIONS_MAX).contains(&count)
     }
 
     /// Brings an open connection without an outbox everything that it lacks of its channels, if
     /// they are several and it is not too much. Returns whether it did.
-    pub(in crate::hub) fn gather(&mut self, row: Id<Connection>, batch: &mut Batch) -> bool {
-        let most = GATHER_BYTES_MAX.min(self.context.settings.outbox_bytes_max as u64);
+    pub(in crate::hub) fn gather(
+        &mut self,
+        context: &Context,
+        row: Id<Connection>,
+        batch: &mut Batch,
+    ) -> bool {
+        let most = GATHER_BYTES_MAX.min(context.settings.outbox_bytes_max as u64);
         let (mut channels, mut bytes) = (0, 0);
         let mut next = self.connections[row].subscriptions;
         while next != Id::NONE {
@@ -35,8 +41,7 @@ impl Hub {
             bytes += lag;
             next = self.next_of(row, next);
         }
-        let held = self.tally.log_bytes + self.tally.outbox_bytes;
-        if channels < 2 || bytes > most || !self.slow.covers(held + bytes as usize) {
+        if channels < 2 || bytes > most || !self.slow.covers(self.held() + bytes as usize) {
             return false;
         }
         let mut gathered = Vec::with_capacity(bytes as usize);
@@ -48,13 +53,13 @@ impl Hub {
             if let Some(round) = &channel.round
                 && cursor.position() < channel.head
             {
-                self.context.metrics.deliveries.add(round.log.frames_after(cursor.position()));
+                context.metrics.deliveries.add(round.log.frames_after(cursor.position()));
                 round.log.slices(cursor.position()).for_each(|slice| gathered.extend(slice));
                 cursor.move_to(channel.head);
             }
             next = self.next_of(row, next);
         }
-        self.append(row, &gathered);
+        self.append(context, row, &gathered);
         let connection = &mut self.connections[row];
         connection.batch = self.tally.batch;
         let (token, length) = (connection.token, gathered.len() as u32);

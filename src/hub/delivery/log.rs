@@ -114,7 +114,7 @@ impl Log {
     }
 
     /// What follows a cursor, as far as it is contiguous. Empty only at the head.
-    pub(in crate::hub) fn slice(&self, cursor: u64) -> &[u8] {
+    pub(super) fn slice(&self, cursor: u64) -> &[u8] {
         debug_assert!(cursor >= self.tail(), "a cursor below the tail was closed");
         for segment in self.segments.iter().rev() {
             if segment.start <= cursor {
@@ -125,7 +125,7 @@ impl Log {
     }
 
     /// Everything owed from a cursor to the head, slice by slice.
-    pub(in crate::hub) fn slices(&self, cursor: u64) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn slices(&self, cursor: u64) -> impl Iterator<Item = &[u8]> {
         let cursor = cursor.max(self.tail());
         self.segments
             .iter()
@@ -134,7 +134,7 @@ impl Log {
     }
 
     /// How many frames a slice holds that begins at a frame boundary.
-    pub(in crate::hub) fn count_frames(&mut self, cursor: u64, length: usize) -> u64 {
+    pub(super) fn count_frames(&mut self, cursor: u64, length: usize) -> u64 {
         if (self.counted.0, self.counted.1) != (cursor, length) {
             let frames = frames_within(&self.slice(cursor)[..length]).0;
             self.counted = (cursor, length, frames);
@@ -143,17 +143,17 @@ impl Log {
     }
 
     /// How many frames are owed from a frame boundary to the head.
-    pub(in crate::hub) fn frames_after(&self, cursor: u64) -> u64 {
+    pub(super) fn frames_after(&self, cursor: u64) -> u64 {
         self.slices(cursor).map(|slice| frames_within(slice).0).sum()
     }
 
     /// A round is over: no cursor that is not lagging is below `floor`.
-    pub(in crate::hub) fn raise_floor(&mut self, floor: u64) {
+    pub(super) fn raise_floor(&mut self, floor: u64) {
         self.floor = floor.max(self.floor);
     }
 
     /// Where the tail would be if only `keep` bytes and what the round needs were kept.
-    pub(in crate::hub) fn tail_for(&self, keep: usize) -> u64 {
+    pub(super) fn tail_for(&self, keep: usize) -> u64 {
         let from = self.head.saturating_sub(keep as u64).min(self.floor);
         let first = self.segments.iter().find(|segment| segment.end() > from);
         first.map_or(self.head, |segment| segment.start)
@@ -161,7 +161,7 @@ impl Log {
 
     /// Drops what lies before a position and what no cursor needs that is not marked as lagging.
     /// Of frames that were gathered only a part may be dropped, others go as a whole.
-    pub(in crate::hub) fn trim_to(&mut self, position: u64) {
+    pub(super) fn trim_to(&mut self, position: u64) {
         let position = position.min(self.floor);
         self.trim(position);
         if let Some(Segment { start, bytes: SegmentBytes::Gathered(bytes) }) =
@@ -175,7 +175,7 @@ impl Log {
     }
 
     /// Drops the segments before a position that is a segment's start.
-    pub(in crate::hub) fn trim(&mut self, tail: u64) {
+    pub(super) fn trim(&mut self, tail: u64) {
         while self.segments.front().is_some_and(|segment| segment.end() <= tail) {
             self.segments.pop_front();
         }
@@ -183,7 +183,7 @@ impl Log {
 }
 
 /// How many complete frames are at the front of some bytes, and how many bytes they take.
-pub(in crate::hub) fn frames_within(bytes: &[u8]) -> (u64, usize) {
+pub(super) fn frames_within(bytes: &[u8]) -> (u64, usize) {
     let (mut frames, mut at) = (0, 0);
     while let Some(length) = frame_bytes(&bytes[at..]) {
         if length > bytes.len() - at {

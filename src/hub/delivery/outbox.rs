@@ -32,7 +32,7 @@ pub(in crate::hub) struct Outbox {
     pub(in crate::hub) unfinished: Option<(Id<Channel>, u32)>,
     /// How many bytes of long replies were promised room since it was empty last: they do not count
     /// against what else may wait.
-    pub(in crate::hub) reserved: usize,
+    pub(super) reserved: usize,
     /// The channels that the connection lags in, in the order in which that began, and some that it
     /// has left or caught up with: fewer of those than bytes, because what it was owed of a channel
     /// that it left stands in the outbox.

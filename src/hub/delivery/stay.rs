@@ -1,14 +1,27 @@
 //! Connections come to channels and leave them, and so does the shard.
 
+use crate::hub::Cause;
+use crate::hub::context::Context;
+use crate::hub::delivery::Delivery;
 use crate::hub::delivery::channel::Channel;
 use crate::hub::delivery::connection::{Connection, Cursor, Member, Subscription};
+use crate::hub::delivery::ring::Moved;
 use crate::hub::named::Named;
 use crate::hub::rows::Id;
-use crate::hub::{Cause, Hub};
 use crate::mesh::{Envelope, Handle};
 use crate::model::ChannelName;
 
-impl Hub {
+/// What a subscription leaves behind.
+pub(in crate::hub) struct Left {
+    /// The channel.
+    pub(in crate::hub) name: ChannelName,
+    /// Another subscription of the connection, which has the row of this one now.
+    pub(in crate::hub) moved: Option<Moved>,
+    /// Whether it was the last in its part of the channel, which is gone.
+    pub(in crate::hub) is_last: bool,
+}
+
+impl Delivery {
     /// A member's subscription begins: what is published from here on is owed.
     pub(in crate::hub) fn begin_at_head(&mut self, channel_row: Id<Channel>, member: u32) {
         let channel = &mut self.channels.rows[channel_row];
@@ -16,17 +29,19 @@ impl Hub {
         channel.joining -= 1;
     }
 
-    /// Makes a connection a member of a channel, to which nothing is owed yet.
-    pub(in crate::hub) fn add_subscription(
+    /// Makes a connection a member of a channel, to which nothing is owed yet. Returns its part,
+    /// and whether that is new, so that the home has still to confirm it.
+    pub(in crate::hub) fn subscribe(
         &mut self,
+        context: &mut Context,
         row: Id<Connection>,
         name: ChannelName,
         hears_otherwise: bool,
-    ) -> Id<Channel> {
+    ) -> (Id<Channel>, bool) {
         let variant = self.connections[row].variant();
         let distinction = Channel::distinguish(variant, hears_otherwise);
         let found = self.channels.find_distinct(&name, distinction);
-        let channel_row = found.unwrap_or_else(|| self.join(name, distinction));
+        let channel_row = found.unwrap_or_else(|| self.join(context, name, distinction));
         let subscription = self.subscriptions.insert(Subscription::default());
         let channel = &mut self.channels.rows[channel_row];
         let cursor = Cursor::BEYOND;
@@ -34,33 +49,29 @@ impl Hub {
         channel.joining += 1;
         // The personal channel comes first and stays so: that is how the user is known.
         self.link(row, subscription, channel_row, member);
-        self.context.metrics.subscriptions.add(1);
-        channel_row
+        context.metrics.subscriptions.add(1);
+        (channel_row, found.is_none())
     }
 
-    fn join(&mut self, name: ChannelName, distinction: u8) -> Id<Channel> {
+    fn join(&mut self, context: &mut Context, name: ChannelName, distinction: u8) -> Id<Channel> {
         let count = self.next_generation();
         let row = self.channels.insert(Channel::new(name.clone(), count, distinction));
-        let home = self.context.site.homes.of(&name);
+        let home = context.site.homes.of(&name);
         let handle = self.channels.rows[row].handle(row);
-        self.waiting.insert(row, Vec::new());
-        self.context
-            .post(home, Envelope::Join { channel: name, shard: self.context.site.shard, handle });
-        self.context.metrics.channels.add(1);
+        context.post(home, Envelope::Join { channel: name, shard: context.site.shard, handle });
+        context.metrics.channels.add(1);
         row
     }
 
     /// The channel of a stay that has not ended.
-    pub(in crate::hub) fn channel_of(&mut self, handle: Handle) -> Option<&mut Channel> {
-        let row = Id::new(handle.row);
-        self.channels.rows.get(row)?;
-        let channel = &mut self.channels.rows[row];
+    pub(in crate::hub) fn channel_of(&self, handle: Handle) -> Option<&Channel> {
+        let channel = self.channels.rows.get(Id::new(handle.row))?;
         let is_same = channel.name().is_some() && channel.generation == handle.generation;
         is_same.then_some(channel)
     }
 
     /// The first frame boundary at or after a member's cursor.
-    pub(in crate::hub) fn boundary_of(
+    pub(super) fn boundary_of(
         &self,
         row: Id<Connection>,
         channel: Id<Channel>,
@@ -72,7 +83,7 @@ impl Hub {
     }
 
     /// Whether a connection is a member of the channel of a row.
-    pub(in crate::hub) fn is_subscribed(&self, row: Id<Connection>, channel: Id<Channel>) -> bool {
+    pub(super) fn is_subscribed(&self, row: Id<Connection>, channel: Id<Channel>) -> bool {
         self.subscription_in(row, channel).is_some()
     }
 
@@ -97,19 +108,17 @@ impl Hub {
     }
 
     /// Ends a subscription.
-    pub(in crate::hub) fn remove_subscription(
+    pub(in crate::hub) fn unsubscribe(
         &mut self,
+        context: &mut Context,
         row: Id<Connection>,
         subscription: Id<Subscription>,
         cause: Cause,
-    ) {
+    ) -> Left {
         let Subscription { channel: channel_row, member, .. } = self.subscriptions[subscription];
         let boundary = self.boundary_of(row, channel_row, member);
-        let is_exception = self.enrolled.remove(&subscription);
-        self.infos.remove(&subscription);
-        self.forget_terms(row, channel_row);
-        self.unlink(row, subscription);
-        self.context.metrics.subscriptions.add(-1);
+        let moved = self.unlink(row, subscription);
+        context.metrics.subscriptions.add(-1);
         let channel = &mut self.channels.rows[channel_row];
         let name = channel.channel_name().clone();
         let has_begun = channel.members[member as usize].cursor != Cursor::BEYOND;
@@ -120,28 +129,26 @@ impl Hub {
         });
         if let Some(round) = &mut channel.round {
             if has_begun {
-                cause.count_dropped(&self.context.metrics, round.log.frames_after(boundary));
+                cause.count_dropped(&context.metrics, round.log.frames_after(boundary));
             }
             round.lagging -= u32::from(gone.cursor.lags());
-            self.release_round(channel_row);
+            self.release_round(context, channel_row);
         }
-        if self.channels.rows[channel_row].members.is_empty() {
-            self.leave(channel_row);
+        let is_last = self.channels.rows[channel_row].members.is_empty();
+        if is_last {
+            self.leave(context, channel_row);
         }
-        self.depart(&name, self.identity(row), is_exception);
+        Left { name, moved, is_last }
     }
 
-    fn leave(&mut self, row: Id<Channel>) {
-        self.drop_round(row);
+    fn leave(&mut self, context: &mut Context, row: Id<Channel>) {
+        self.drop_round(context, row);
         let channel = self.channels.remove(row);
-        self.context.metrics.channels.add(-1);
+        context.metrics.channels.add(-1);
         let handle = channel.handle(row);
         let name = channel.channel_name().clone();
-        let home = self.context.site.homes.of(&name);
-        let shard = self.context.site.shard;
-        self.context.post(home, Envelope::Leave { channel: name, shard, handle });
-        for joining in self.waiting.remove(&row).unwrap_or_default() {
-            self.arrive(joining);
-        }
+        let home = context.site.homes.of(&name);
+        let shard = context.site.shard;
+        context.post(home, Envelope::Leave { channel: name, shard, handle });
     }
 }
