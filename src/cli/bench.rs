@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{fail, print};
+use crate::cli::{fail, print};
 use crate::load::{self, command};
 
 pub(super) fn run(arguments: &command::Arguments) -> ExitCode {

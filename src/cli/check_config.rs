@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Overrides, fail, print, remark};
+use crate::cli::{Overrides, fail, print, remark};
 use crate::config::Config;
 use crate::edge;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Configuration, fail, print};
+use crate::cli::{Configuration, fail, print};
 use crate::keys::{self, Timing};
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::model::Overrides;

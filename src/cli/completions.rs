@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
 
-use super::print;
+use crate::cli::print;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -16,7 +16,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let mut script = Vec::new();
-    generate(arguments.shell, &mut super::Arguments::command(), "tidegate", &mut script);
+    generate(arguments.shell, &mut crate::cli::Arguments::command(), "tidegate", &mut script);
     print(&String::from_utf8_lossy(&script));
     ExitCode::SUCCESS
 }

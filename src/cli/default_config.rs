@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::print;
+use crate::cli::print;
 use crate::config;
 
 pub(super) fn run() -> ExitCode {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, value_parser};
 
-use super::{Overrides, fail, print};
+use crate::cli::{Overrides, fail, print};
 use crate::config::Config;
 use crate::doctor::{self, Plan, Tree, Wanted};
 use crate::sys;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Configuration, fail, print};
+use crate::cli::{Configuration, fail, print};
 use crate::config;
 use crate::sys::Clock;
 use crate::token::Signer;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _};
 
-use super::fail;
+use crate::cli::fail;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -16,7 +16,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    match clap_mangen::generate_to(super::Arguments::command(), &arguments.folder) {
+    match clap_mangen::generate_to(crate::cli::Arguments::command(), &arguments.folder) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{}: {error}", arguments.folder.display())),
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{fail, print};
+use crate::cli::{fail, print};
 use crate::sys::zeromq;
 
 #[derive(Debug, Args)]

@@ -10,8 +10,8 @@ use std::thread::Builder;
 
 use clap::Args;
 
-use super::doctor::wanted;
-use super::{Overrides, announcement, fail};
+use crate::cli::doctor::wanted;
+use crate::cli::{Overrides, announcement, fail};
 use crate::config::{Config, Sources};
 use crate::log::Logger;
 use crate::{doctor, edge, sys};

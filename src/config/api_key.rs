@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use super::codec::Codec;
-use super::group::{Flaw, Reader, Rendered};
-use super::key::text_or_file;
-use super::node::{Node, Value};
-use super::secret::{accept, read_list};
+use crate::config::codec::Codec;
+use crate::config::group::{Flaw, Reader, Rendered};
+use crate::config::key::text_or_file;
+use crate::config::node::{Node, Value};
+use crate::config::secret::{accept, read_list};
 
 /// Lengths of a key: shorter ones can be guessed, and a header must hold it.
 const BYTES: std::ops::RangeInclusive<usize> = 16..=256;

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::{Flag, Number, OneOf, Optional, Seconds, names};
-use super::group::{Described, Group, GroupReader, Reader, group, nearest};
-use super::node::{Node, Value};
+use crate::config::codec::{Flag, Number, OneOf, Optional, Seconds, names};
+use crate::config::group::{Described, Group, GroupReader, Reader, group, nearest};
+use crate::config::node::{Node, Value};
 use crate::model::{NAMESPACE_NAME_FORM, Namespace, Permission, WhenSlow, is_namespace_name};
 
 const YEAR: u32 = 365 * 24 * 3600;

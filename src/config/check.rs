@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
-use super::error::{Error, Origin};
-use super::group::Reader;
-use super::pairs;
-use super::table::{Config, Token};
+use crate::config::endpoint::{Curve, CurveRole, Endpoint, Mode, SocketKind};
+use crate::config::error::{Error, Origin};
+use crate::config::group::Reader;
+use crate::config::pairs;
+use crate::config::table::{Config, Token};
 use crate::model::{Namespace, Permission};
 
 /// Checks everything, rounds what is to be rounded and applies `--dev`.

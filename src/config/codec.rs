@@ -7,9 +7,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::group::{Reader, Rendered};
-use super::node::{Node, Value};
-use super::unit;
+use crate::config::group::{Reader, Rendered};
+use crate::config::node::{Node, Value};
+use crate::config::unit;
 
 /// Reads and writes options of type `T`.
 pub(super) trait Codec<T> {

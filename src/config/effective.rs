@@ -4,9 +4,9 @@
 //! What is printed is a configuration file again, so that it can be kept, compared and used. Only
 //! secrets are left out: of those it says that they are set, and where.
 
-use super::error::Origin;
-use super::group::{Described, Group as _, Reader, Rendered};
-use super::table::Config;
+use crate::config::error::Origin;
+use crate::config::group::{Described, Group as _, Reader, Rendered};
+use crate::config::table::Config;
 
 /// Where the origin stands in a line, unless the value is longer.
 const ORIGIN_COLUMN: usize = 44;

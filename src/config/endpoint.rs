@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
-use super::codec::{Codec, Flag, Number, OneOf, Optional, Size, Time, Words, choices, quote};
-use super::group::{Group, GroupReader, Reader, Rendered, options};
-use super::key::{Key, Keys, PublicKey, SecretKey};
-use super::node::{Node, Value};
+use crate::config::codec::{
+    Codec, Flag, Number, OneOf, Optional, Size, Time, Words, choices, quote,
+};
+use crate::config::group::{Group, GroupReader, Reader, Rendered, options};
+use crate::config::key::{Key, Keys, PublicKey, SecretKey};
+use crate::config::node::{Node, Value};
 
 /// Most endpoints: libzmq stops at 1023 sockets, and one thread serves them all.
 const ENDPOINTS_MAX: usize = 256;

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::codec::Codec;
-use super::error::{Error, Origin};
-use super::node::{Node, Value};
+use crate::config::codec::Codec;
+use crate::config::error::{Error, Origin};
+use crate::config::node::{Node, Value};
 
 /// State of reading: the mistakes so far and where each option was last set.
 #[derive(Default)]

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::codec::Codec;
-use super::error::Origin;
-use super::group::{Flaw, Reader, Rendered};
-use super::node::{Node, Value};
+use crate::config::codec::Codec;
+use crate::config::error::Origin;
+use crate::config::group::{Flaw, Reader, Rendered};
+use crate::config::node::{Node, Value};
 
 /// Longest file with one key.
 const FILE_BYTES_MAX: usize = 1024;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Error, Origin};
+use crate::config::error::{Error, Origin};
 
 /// One value and its origin.
 #[derive(Clone, Debug)]

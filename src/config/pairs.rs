@@ -1,11 +1,11 @@
 //! Options that contradict each other: each is right alone, and together one makes the other
 //! useless or turns against clients that did nothing wrong.
 
-use super::check::Place;
-use super::endpoint::Endpoint;
-use super::error::Origin;
-use super::group::Reader;
-use super::table::Config;
+use crate::config::check::Place;
+use crate::config::endpoint::Endpoint;
+use crate::config::error::Origin;
+use crate::config::group::Reader;
+use crate::config::table::Config;
 use crate::model::{Namespace, Permission};
 
 /// The limit of what clients send.

@@ -7,10 +7,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::codec::{Codec, Words, quote};
-use super::group::{Flaw, Reader, Rendered};
-use super::key::{beside, read_start, text_or_file};
-use super::node::{Node, Value};
+use crate::config::codec::{Codec, Words, quote};
+use crate::config::group::{Flaw, Reader, Rendered};
+use crate::config::key::{beside, read_start, text_or_file};
+use crate::config::node::{Node, Value};
 use crate::limits::KEY_SET_BYTES_MAX;
 use crate::token::{Key, KeySet};
 

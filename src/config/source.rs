@@ -10,10 +10,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{Error, Origin};
-use super::group::{Reader, nearest};
-use super::node::{self, Node};
-use super::table::Config;
+use crate::config::error::{Error, Origin};
+use crate::config::group::{Reader, nearest};
+use crate::config::node::{self, Node};
+use crate::config::table::Config;
 
 /// Longest configuration file: a hundred times what anybody writes, and read in no time.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -9,16 +9,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::api_key::{ApiKey, ApiKeys};
-use super::channel::NamedRules;
-use super::codec::{Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, choices};
-use super::endpoint::{Endpoint, Endpoints, default_endpoints};
-use super::group::{Described, Group, GroupReader, Reader, nearest, options};
-use super::node::Node;
-use super::secret::{
+use crate::config::api_key::{ApiKey, ApiKeys};
+use crate::config::channel::NamedRules;
+use crate::config::codec::{
+    Address, DrainCode, Flag, Number, OneOf, Optional, Size, Time, choices,
+};
+use crate::config::endpoint::{Endpoint, Endpoints, default_endpoints};
+use crate::config::group::{Described, Group, GroupReader, Reader, nearest, options};
+use crate::config::node::Node;
+use crate::config::secret::{
     KeySetFile, Name, PublicKeyPem, PublicKeys, Secret, SharedSecrets, WebAddress,
 };
-use super::web::{Subprotocols, WebOrigins};
+use crate::config::web::{Subprotocols, WebOrigins};
 use crate::limits::{CHANNELS_PER_CLIENT_MAX, SHARDS_MAX};
 use crate::model::Namespace;
 

@@ -1,8 +1,8 @@
 //! The defaults as a commented TOML file, printed from the table that the reader uses, so that
 //! the two cannot disagree.
 
-use super::group::{Described, Rendered};
-use super::table::Config;
+use crate::config::group::{Described, Rendered};
+use crate::config::table::Config;
 
 /// All options with documentation and defaults, ready to be edited. Options of two sections that
 /// are the same are documented in the first.

@@ -5,9 +5,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::codec::{Codec, Words};
-use super::group::{Reader, Rendered};
-use super::node::{Node, Value};
+use crate::config::codec::{Codec, Words};
+use crate::config::group::{Reader, Rendered};
+use crate::config::node::{Node, Value};
 
 /// Values of the Origin header (RFC 6454 section 6.2), `*` for any, or with `*.` before a host for
 /// every name below it.
@@ -124,7 +124,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let host = self::host(host).ok_or("")?;
+    let host = plain_host(host).ok_or("")?;
     match port.map(str::parse::<u16>) {
         None => Ok(format!("{scheme}://{wildcard}{host}")),
         Some(Ok(port)) if port == default_port => Ok(format!("{scheme}://{wildcard}{host}")),
@@ -134,7 +134,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
 }
 
 /// A host as browsers write it.
-fn host(text: &str) -> Option<String> {
+fn plain_host(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
         let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
         return Some(format!("[{address}]"));

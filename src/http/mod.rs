@@ -17,6 +17,6 @@ pub mod refusal;
 pub mod request;
 pub mod uri;
 
-pub use self::origin::OriginPolicy;
-pub use self::refusal::{About, Refusal, write_response};
-pub use self::request::Head;
+pub use origin::OriginPolicy;
+pub use refusal::{About, Refusal, write_response};
+pub use request::Head;

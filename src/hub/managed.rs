@@ -179,7 +179,7 @@ pub(super) struct Managed {
     /// A turn, and how many of its commands were begun in it.
     pub(super) served: (u8, u8),
     /// What it has asked in the present second.
-    pub(super) spent: super::rate::Spent,
+    pub(super) spent: crate::hub::rate::Spent,
 }
 
 const _: () = assert!(size_of::<Managed>() <= 120, "every managed connection has one");

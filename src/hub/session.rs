@@ -292,7 +292,7 @@ impl Hub {
             return None;
         }
         let channel = self.delivery.subscriptions[connection.subscriptions].channel;
-        super::named::Named::name(&self.delivery.channels.rows[channel]).cloned()
+        crate::hub::named::Named::name(&self.delivery.channels.rows[channel]).cloned()
     }
 
     /// Tells backends about something that happened to a connection.

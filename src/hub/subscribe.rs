@@ -89,7 +89,7 @@ impl Hub {
                 self.await_home(channel, joining);
             } else if is_managed {
                 self.joinings[joining].remaining += 1;
-                let subscription = super::managed::Subscription {
+                let subscription = crate::hub::managed::Subscription {
                     channel: name.clone(),
                     claim: options.position.clone(),
                     rejects_unrecovered: false,

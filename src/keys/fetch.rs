@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
-use super::LoadError;
+use crate::keys::LoadError;
 use crate::limits::KEY_SET_BYTES_MAX;
 
 /// Where the key set is.

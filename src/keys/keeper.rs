@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::fetch::{Source, read_file};
-use super::{Error, LoadError};
 use crate::config;
+use crate::keys::fetch::{Source, read_file};
+use crate::keys::{Error, LoadError};
 use crate::metrics::TokenMetrics;
 use crate::sys::Clock;
 use crate::token::{Authority, Key, KeySet, Keys, Revocations, Rules, Verifier};

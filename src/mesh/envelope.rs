@@ -299,7 +299,7 @@ impl Command {
     }
 
     /// The shard that begins a command with one target or channel; `None` when several do.
-    pub fn first_shard(&self, homes: &super::Homes) -> Option<ShardId> {
+    pub fn first_shard(&self, homes: &crate::mesh::Homes) -> Option<ShardId> {
         match self {
             Self::Publish { channel, .. }
             | Self::History { channel, .. }

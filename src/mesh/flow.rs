@@ -3,7 +3,7 @@
 //! Each end adds to a sum of its own and reads that of the other, without a lock and without order
 //! between them: a sum may be seen late, never wrong.
 
-use super::sync::{AtomicU64, Ordering};
+use crate::mesh::sync::{AtomicU64, Ordering};
 
 /// What a message on a link holds beside itself, or several of them together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -238,7 +238,7 @@ impl<N: Net> Shard<N> {
             .find(|(name, _)| name.eq_ignore_ascii_case(DEVICE_HEADER))
             .map(|(_, device)| device.as_str())
             .filter(|device| !device.is_empty());
-        if device.is_some_and(|device| !super::visitor::is_device(device)) {
+        if device.is_some_and(|device| !crate::shard::visitor::is_device(device)) {
             return Err(ClientError::BadRequest.into());
         }
         let mut grant = Grant {

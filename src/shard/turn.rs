@@ -61,7 +61,7 @@ impl<N: Net> Shard<N> {
     /// Does what there is to do, as far as one turn has time for it.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.work.now_nanos = self.net.now_nanos();
-        self.work.now = super::tick_of(self.work.now_nanos);
+        self.work.now = crate::shard::tick_of(self.work.now_nanos);
         self.work.unix = self.net.unix_seconds();
         let Work { now_nanos: nanos, now: tick, unix, .. } = self.work;
         self.hub.advance(Now { nanos, tick, unix });

@@ -7,11 +7,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::claims::{ConnectionClaims, SubscriptionClaims};
-use super::error::TokenError;
-use super::key_set::KeySet;
-use super::revocation::Revocations;
-use super::verifier::Verifier;
+use crate::token::claims::{ConnectionClaims, SubscriptionClaims};
+use crate::token::error::TokenError;
+use crate::token::key_set::KeySet;
+use crate::token::revocation::Revocations;
+use crate::token::verifier::Verifier;
 
 /// Verifies tokens for all threads.
 #[derive(Debug, Default)]

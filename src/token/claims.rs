@@ -7,14 +7,14 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::error::Flaw;
-use super::payload::{
-    Claim, Payload, RawOverride, RawOverrides, Subscription, json, object, read, text, time,
-};
 use crate::limits::{
     CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX, DEVICE_BYTES_MAX, USER_BYTES_MAX,
 };
 use crate::model::Overrides;
+use crate::token::error::Flaw;
+use crate::token::payload::{
+    Claim, Payload, RawOverride, RawOverrides, Subscription, json, object, read, text, time,
+};
 
 /// What a connection token says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

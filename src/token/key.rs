@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 
-use super::error::{Flaw, KeyError, TokenError};
-use super::key_set::KeySet;
+use crate::token::error::{Flaw, KeyError, TokenError};
+use crate::token::key_set::KeySet;
 
 /// The algorithms of each kind of key, with their names in a token's header.
 pub(super) const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];

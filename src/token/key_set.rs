@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::error::KeyError;
-use super::key::Key;
-use super::payload::object;
 use crate::limits::KEYS_PER_SET_MAX;
+use crate::token::error::KeyError;
+use crate::token::key::Key;
+use crate::token::payload::object;
 
 /// The usable keys of a set.
 #[derive(Clone, Debug, Default)]

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::claims::Json;
-use super::error::Flaw;
 use crate::limits::CHANNELS_PER_CONNECTION_MAX;
+use crate::token::claims::Json;
+use crate::token::error::Flaw;
 
 /// Where floating point numbers stop being exact to the second: no clock gets there.
 const TIME_MAX: f64 = 9_007_199_254_740_992.0;

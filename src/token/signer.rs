@@ -7,8 +7,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::error::KeyError;
-use super::key::{self, pem_label};
+use crate::token::error::KeyError;
+use crate::token::key::{self, pem_label};
 
 /// A key that signs, with its algorithm.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::claims::{ConnectionClaims, SubscriptionClaims};
-use super::error::{Flaw, TokenError};
-use super::key::{self, Keys};
-use super::key_set::KeySet;
-use super::payload::{Payload, object, text, time};
 use crate::limits::TOKEN_BYTES_MAX;
+use crate::token::claims::{ConnectionClaims, SubscriptionClaims};
+use crate::token::error::{Flaw, TokenError};
+use crate::token::key::{self, Keys};
+use crate::token::key_set::KeySet;
+use crate::token::payload::{Payload, object, text, time};
 
 /// What tokens must say beside being signed.
 #[derive(Clone, Debug, Default)]

@@ -17,8 +17,8 @@
 //! leave an entry behind only when it moves to a slot that begins earlier, so what it leaves lies
 //! in different slots, and each is gone when the cursor has met its slot.
 
-use super::slots::{LEVELS, SLOTS, Slots};
-use super::tick::Tick;
+use crate::wheel::slots::{LEVELS, SLOTS, Slots};
+use crate::wheel::tick::Tick;
 
 /// A slot of one level is two to this power times as long as a slot of the level below.
 const STEP_BITS: usize = 2;

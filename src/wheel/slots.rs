@@ -9,7 +9,7 @@
 //! Invariant: a timer whose row names a slot has an entry in it, and a bit of `occupied` is set
 //! exactly when that slot has an entry.
 
-use super::tick::Tick;
+use crate::wheel::tick::Tick;
 
 /// How many levels there are.
 pub(super) const LEVELS: usize = 11;

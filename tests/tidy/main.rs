@@ -8,6 +8,7 @@
 mod book;
 mod code;
 mod comments;
+mod dialect;
 mod documents;
 mod layers;
 mod reach;
@@ -32,6 +33,16 @@ const ALL: &[&str] = &["src", "crates", "tests", "benches"];
 fn imports_go_downwards() {
     check_each(PROGRAM, layers::upward_imports);
     check_each(PROGRAM, layers::machine_imports);
+}
+
+#[test]
+fn paths_begin_at_the_root() {
+    check_each(PROGRAM, dialect::relative_paths);
+}
+
+#[test]
+fn modules_stand_in_their_folders() {
+    assert_clean(dialect::modules_beside_their_folder(&sources(PROGRAM)));
 }
 
 #[test]

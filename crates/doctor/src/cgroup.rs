@@ -4,7 +4,7 @@
 //! A container may see its own group as the root while `/proc/self/cgroup` names a path of the
 //! host, so levels that do not exist are skipped.
 
-use super::Tree;
+use crate::Tree;
 
 /// Most levels of groups that are looked at.
 const LEVELS_MAX: usize = 64;

@@ -3,8 +3,8 @@
 //! The limits are those of the doctor's own process. A service has those of its unit, which is
 //! why the remedy names both.
 
-use super::finding::grouped;
-use super::{Finding, Plan, Tree, Verdict, setting};
+use crate::finding::grouped;
+use crate::{Finding, Plan, Tree, Verdict, setting};
 use tidegate_sys::memlock::Rings;
 use tidegate_sys::ring::Size;
 

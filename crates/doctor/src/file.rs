@@ -9,8 +9,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::finding::grouped;
-use super::{Plan, Tree, setting};
+use crate::finding::grouped;
+use crate::{Plan, Tree, setting};
 
 /// The first line of every file that the doctor writes.
 const MARK: &str = "# Written by `tidegate doctor --write`";

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Finding, Plan, Tree, Wanted};
+use crate::{Finding, Plan, Tree, Wanted};
 
 /// The folder; it goes away with the value.
 pub(super) struct Fixture {

@@ -1,7 +1,7 @@
 //! Network interfaces: are received packets spread over the cores, by queues (RSS) or by the
 //! kernel (RPS)? One queue means one core for all of them, however many shards there are.
 
-use super::{Finding, Tree, Verdict, processor};
+use crate::{Finding, Tree, Verdict, processor};
 
 const CLASS: &str = "/sys/class/net";
 

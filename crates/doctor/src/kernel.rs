@@ -1,6 +1,6 @@
 //! The kernel: its version, io_uring and whether somebody switched it off, and its clock.
 
-use super::{Finding, Tree, Verdict, setting};
+use crate::{Finding, Tree, Verdict, setting};
 use tidegate_sys::host;
 
 /// The oldest kernel that the edge runs on (`DEFER_TASKRUN`).

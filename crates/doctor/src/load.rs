@@ -3,7 +3,7 @@
 //!
 //! What slow clients may be owed is left out: a bench says itself how many of those there are.
 
-use super::{Finding, Plan, Tree, Verdict, descriptor, memory, processor};
+use crate::{Finding, Plan, Tree, Verdict, descriptor, memory, processor};
 
 /// What a bench opens on this host.
 #[derive(Clone, Copy, Debug)]

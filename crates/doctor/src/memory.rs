@@ -3,11 +3,11 @@
 //! The price of an idle connection is in `plan`. Buffers come on top of it: the kernel counts them
 //! in pages against `tcp_mem`, and a socket with anything in its buffer holds at least one page.
 
-use super::cgroup::{self, Limit};
-use super::finding::{bytes, grouped};
-use super::plan::{KERNEL_BYTES, USER_BYTES};
-use super::setting::{self, BUFFER_BYTES_MAX};
-use super::{Finding, Plan, Tree, Verdict};
+use crate::cgroup::{self, Limit};
+use crate::finding::{bytes, grouped};
+use crate::plan::{KERNEL_BYTES, USER_BYTES};
+use crate::setting::{self, BUFFER_BYTES_MAX};
+use crate::{Finding, Plan, Tree, Verdict};
 
 const PAGE_BYTES: u64 = 4096;
 

@@ -1,8 +1,8 @@
 //! Tables of the network stack: backlogs of new connections, ports, and the firewall's tracker.
 
-use super::finding::grouped;
-use super::setting;
-use super::{Finding, Plan, Tree, Verdict};
+use crate::finding::grouped;
+use crate::setting;
+use crate::{Finding, Plan, Tree, Verdict};
 
 const CONNTRACK_MAX: &str = "net.netfilter.nf_conntrack_max";
 

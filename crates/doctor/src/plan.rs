@@ -4,7 +4,7 @@
 //! edge (`benches/README.md` has both). They are upper bounds of the idle state; what waits in
 //! socket buffers and logs comes on top and has bounds of its own.
 
-use super::{Tree, descriptor, processor};
+use crate::{Tree, descriptor, processor};
 use tidegate_limits::{DESCRIPTORS_RESERVED, SHARDS_MAX, descriptors_of_clients};
 
 /// Kernel memory of one end of an idle TCP connection: socket, file, inode, pending poll.

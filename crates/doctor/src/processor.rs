@@ -1,9 +1,9 @@
 //! Cores: how many this process may use, how much of them, and how many tasks.
 
-use super::cgroup::{self, Limit};
-use super::finding::grouped;
-use super::setting;
-use super::{Finding, Plan, Tree, Verdict};
+use crate::cgroup::{self, Limit};
+use crate::finding::grouped;
+use crate::setting;
+use crate::{Finding, Plan, Tree, Verdict};
 
 /// More cores than any host has: a larger number in a list is garbage.
 const CORES_MAX: u64 = 1 << 20;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::finding::grouped;
-use super::{Finding, Verdict};
+use crate::finding::grouped;
+use crate::{Finding, Verdict};
 
 /// Columns of the lines below a finding; a terminal of 100 columns shows them whole.
 const WIDTH: usize = 98;

@@ -4,7 +4,7 @@
 //! A value never lowers what the host already has, with one exception: the largest socket buffers,
 //! where less is the point. Only what a plan needs is here; kernel defaults that fit stay out.
 
-use super::{Plan, Tree};
+use crate::{Plan, Tree};
 
 /// Everything that the doctor looks at, as findings name it. `tuning/README.md` explains each.
 pub const SETTINGS: &[&str] = &[

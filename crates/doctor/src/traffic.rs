@@ -1,8 +1,8 @@
 //! Hints from traffic that has been: connections that come and go, and packets that waited.
 
-use super::finding::grouped;
-use super::setting::command;
-use super::{Finding, Plan, Tree, Verdict};
+use crate::finding::grouped;
+use crate::setting::command;
+use crate::{Finding, Plan, Tree, Verdict};
 
 /// One squeeze in this many packets is noise.
 const SQUEEZE_SHARE: u64 = 10_000;

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::channels::{Channels, Publication};
-use super::message::Message;
-use super::subscription::Position;
+use crate::channels::{Channels, Publication};
+use crate::message::Message;
+use crate::subscription::Position;
 
 /// The command that says who we are. Those of subscriptions have the numbers behind it.
 pub(super) const CONNECT: &[u8] = br#"{"id":1,"connect":{"name":"tidegate bench"}}"#;

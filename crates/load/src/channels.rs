@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{Message, Stream};
+use crate::message::{Message, Stream};
 
 /// Channels of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

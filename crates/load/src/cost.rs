@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::error::Error;
-use super::slab::Slabs;
-use super::usage::Usage;
+use crate::error::Error;
+use crate::slab::Slabs;
+use crate::usage::Usage;
 
 /// Caches that hold less than this for each socket have grown for other reasons.
 const CACHE_BYTES_MIN: f64 = 8.0;

@@ -3,14 +3,14 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::error::Error;
-use super::message::Stream;
-use super::plan::{Plan, Scenario};
-use super::publisher::{Audience, Publisher};
-use super::run::Progress;
-use super::share::{Order, Share};
-use super::usage::Usage;
-use super::workers::{See, Workers};
+use crate::error::Error;
+use crate::message::Stream;
+use crate::plan::{Plan, Scenario};
+use crate::publisher::{Audience, Publisher};
+use crate::run::Progress;
+use crate::share::{Order, Share};
+use crate::usage::Usage;
+use crate::workers::{See, Workers};
 use tidegate_sys::Clock;
 
 /// How long nobody looks whether everybody is back.

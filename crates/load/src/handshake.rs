@@ -1,7 +1,7 @@
 //! The client's side of the opening handshake (RFC 6455 section 4.1). The key is the RFC's sample,
 //! and so is the answer: load needs no nonce, and the check is complete all the same.
 
-use super::target::Target;
+use crate::target::Target;
 
 /// Longest response head that is waited for.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::Error;
-use super::fleet::{Event, Fleet};
+use crate::error::Error;
+use crate::fleet::{Event, Fleet};
 use tidegate_sys::Clock;
 
 /// How many openings are under way at the same time: enough to keep the server busy, and few

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use super::channels::Channels;
-use super::error::Error;
-use super::handshake;
-use super::message::{JSON_BYTES_MIN, Message, PAYLOAD_BYTES_MIN};
-use super::post::{BASE64, CHANNEL, Post};
-use super::publisher::Publisher;
-use super::share::{Part, Share};
-use super::target::{Door, Target};
+use crate::channels::Channels;
+use crate::error::Error;
+use crate::handshake;
+use crate::message::{JSON_BYTES_MIN, Message, PAYLOAD_BYTES_MIN};
+use crate::post::{BASE64, CHANNEL, Post};
+use crate::publisher::Publisher;
+use crate::share::{Part, Share};
+use crate::target::{Door, Target};
 use tidegate_doctor::{Finding, Sockets, Tree, Verdict, examine_load};
 use tidegate_limits::{CHANNELS_PER_CONNECTION_MAX, DESCRIPTORS_RESERVED};
 use tidegate_sys::Clock;

@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 
-use super::error::Error;
-use super::handshake::USER;
-use super::publisher::Audience;
+use crate::error::Error;
+use crate::handshake::USER;
+use crate::publisher::Audience;
 
 /// What hyper and the system may say.
 type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -5,8 +5,8 @@ use std::io;
 
 use tidegate_sys::zeromq;
 
-use super::error::Error;
-use super::post::Post;
+use crate::error::Error;
+use crate::post::Post;
 
 /// How long an endpoint may take to answer, and later to take a message.
 const PATIENCE_MILLIS: i32 = 5000;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::cost::{KernelCost, ServerCost};
-use super::tally::Tally;
+use crate::cost::{KernelCost, ServerCost};
+use crate::tally::Tally;
 use tidegate_doctor::Finding;
 
 /// A distribution in six figures.
@@ -236,7 +236,7 @@ impl Delivery {
 
     /// Of clients that should have received `expected`.
     pub(super) fn of(tally: &Tally, expected: u64, published: u64, seconds: f64) -> Self {
-        let mut last = super::tally::Latency::default();
+        let mut last = crate::tally::Latency::default();
         tally.last_receivers.iter().for_each(|&nanos| last.record(nanos));
         Self {
             published,

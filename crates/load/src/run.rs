@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::cost::{Reading, Readings, Work};
-use super::drive::{Drive, Published, Return};
-use super::error::Error;
-use super::plan::{Plan, Scenario};
-use super::report::{Delivery, Opening, Pings, Quantiles, Recovery, Report, SlowShare};
-use super::server::Servers;
-use super::usage::Usage;
-use super::workers::{See, Sum, Workers};
+use crate::cost::{Reading, Readings, Work};
+use crate::drive::{Drive, Published, Return};
+use crate::error::Error;
+use crate::plan::{Plan, Scenario};
+use crate::report::{Delivery, Opening, Pings, Quantiles, Recovery, Report, SlowShare};
+use crate::server::Servers;
+use crate::usage::Usage;
+use crate::workers::{See, Sum, Workers};
 use tidegate_sys::Clock;
 
 /// How long servers must do next to nothing before their memory is read.

@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use super::error::Error;
-use super::fleet::Fleet;
-use super::opener::{IN_FLIGHT, Opener, open_all};
-use super::plan::{Plan, ServerChoice};
-use super::target::Target;
+use crate::error::Error;
+use crate::fleet::Fleet;
+use crate::opener::{IN_FLIGHT, Opener, open_all};
+use crate::plan::{Plan, ServerChoice};
+use crate::target::Target;
 use tidegate_sys::host::end_with_parent;
 
 /// The one entrance that runs publish to.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::Tally;
-use super::target::Target;
+use crate::tally::Tally;
+use crate::target::Target;
 
 /// One process's share of the connections: the first line it is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]

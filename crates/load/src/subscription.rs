@@ -1,9 +1,9 @@
 //! A connection's part in one channel: which messages have come, and where the client would go on
 //! after a reconnect.
 
-use super::channels::Publication;
-use super::sequence::{Sequence, Verdict};
-use super::tally::Tally;
+use crate::channels::Publication;
+use crate::sequence::{Sequence, Verdict};
+use crate::tally::Tally;
 
 /// Where a client stands in a channel's history.
 #[derive(Clone, Debug, PartialEq, Eq)]

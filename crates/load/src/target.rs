@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::channels::Channels;
+use crate::channels::Channels;
 use tidegate_sys::socket::choose_port_at_connect;
 
 /// How many connections one source address makes when they are taken from loopback. There are ports

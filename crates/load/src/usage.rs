@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 
-use super::error::Error;
+use crate::error::Error;
 
 /// What processes use together.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! What was found right: receivers of a channel all get the same bytes, and to compare them is
 //! several times cheaper than to read and sum them again.
 
-use super::channels::Publication;
+use crate::channels::Publication;
 
 /// How much is remembered: more than a round brings to one receiver.
 const PLACES: usize = 2048;

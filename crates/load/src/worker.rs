@@ -8,10 +8,10 @@ use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::error::Error;
-use super::fleet::{Event, Fleet};
-use super::opener::{IN_FLIGHT, Opener, POLL, open_all};
-use super::share::{Order, Part, Share, Word};
+use crate::error::Error;
+use crate::fleet::{Event, Fleet};
+use crate::opener::{IN_FLIGHT, Opener, POLL, open_all};
+use crate::share::{Order, Part, Share, Word};
 use tidegate_sys::Clock;
 
 /// How long silence lasts before what is missing counts as lost.

@@ -6,10 +6,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::error::Error;
-use super::run::Progress;
-use super::share::{Order, Share, Word};
-use super::tally::Tally;
+use crate::error::Error;
+use crate::run::Progress;
+use crate::share::{Order, Share, Word};
+use crate::tally::Tally;
 
 /// What all processes together have seen.
 #[derive(Default)]

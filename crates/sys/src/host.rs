@@ -13,7 +13,7 @@ use std::path::Path;
 
 use io_uring::{IoUring, Probe, opcode};
 
-use super::memlock::patiently;
+use crate::memlock::patiently;
 
 /// Why this host cannot run the edge.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,7 +18,7 @@ use io_uring::squeue::{Entry as Submission, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 
-use super::memlock::patiently;
+use crate::memlock::patiently;
 
 /// How much of what a ring holds. Smaller ones do the same with more system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

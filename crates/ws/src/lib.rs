@@ -21,7 +21,7 @@ pub mod inbound;
 pub mod mask;
 pub mod utf8;
 
-pub use self::close::CloseCode;
-pub use self::error::Error;
-pub use self::frame::{Header, Opcode};
-pub use self::inbound::{Inbound, Item, Limits};
+pub use close::CloseCode;
+pub use error::Error;
+pub use frame::{Header, Opcode};
+pub use inbound::{Inbound, Item, Limits};

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Verdict;
 use crate::hub::Hub;
+use crate::hub::audit::Verdict;
 use crate::hub::delivery::channel::{Channel, Round};
 use crate::hub::delivery::connection::{BLOCKED, CATCHING_UP, Connection, Cursor, HELD, Phase};
 use crate::hub::delivery::{EVERYONE, everyone_in, is_everyone};

@@ -1,7 +1,7 @@
 //! A home exists while there is something to know, and knows what this shard is in.
 
-use super::Verdict;
 use crate::hub::Hub;
+use crate::hub::audit::Verdict;
 use crate::hub::delivery::is_everyone;
 use crate::hub::home::Record;
 use crate::hub::named::Named;

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Verdict;
 use crate::hub::Hub;
+use crate::hub::audit::Verdict;
 use crate::hub::delivery::channel::Channel;
 use crate::hub::delivery::connection::{Connection, Cursor, HELD, Phase, Subscription};
 use crate::hub::joining::{Joining, Then};

@@ -1,10 +1,10 @@
 //! A connection that speaks the Centrifuge protocol in JSON: it is open when the server has
 //! answered `connect` and every `subscribe`.
 
-use super::{Client, Phase, Round, frame};
 use crate::centrifuge::{
     self, CONNECT, CONNECT_ID, Connected, Line, PING, Push, Refusal, Subscribed,
 };
+use crate::client::{Client, Phase, Round, frame};
 use crate::subscription::Position;
 use tidegate_ws::frame::Opcode;
 

@@ -9,12 +9,12 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::Socket;
 
-use super::channels::{Channels, Publication};
-use super::handshake;
-use super::message::{Message, Stream};
-use super::subscription::Subscription;
-use super::tally::Tally;
-use super::verified::Verified;
+use crate::channels::{Channels, Publication};
+use crate::handshake;
+use crate::message::{Message, Stream};
+use crate::subscription::Subscription;
+use crate::tally::Tally;
+use crate::verified::Verified;
 use tidegate_ws::frame::{Header, Opcode};
 
 /// No server that is tested sends frames as long as this.

@@ -18,23 +18,23 @@ const NOW: u64 = 1_700_000_000;
 const ASYMMETRIC: &[(&[&str], &str, &str)] = &[
     (
         &["RS256", "RS384", "RS512"],
-        include_str!("../../tests/keys/rsa.private.pem"),
-        include_str!("../../tests/keys/rsa.public.pem"),
+        include_str!("../../../tests/keys/rsa.private.pem"),
+        include_str!("../../../tests/keys/rsa.public.pem"),
     ),
     (
         &["ES256"],
-        include_str!("../../tests/keys/p256.private.pem"),
-        include_str!("../../tests/keys/p256.public.pem"),
+        include_str!("../../../tests/keys/p256.private.pem"),
+        include_str!("../../../tests/keys/p256.public.pem"),
     ),
     (
         &["ES384"],
-        include_str!("../../tests/keys/p384.private.pem"),
-        include_str!("../../tests/keys/p384.public.pem"),
+        include_str!("../../../tests/keys/p384.private.pem"),
+        include_str!("../../../tests/keys/p384.public.pem"),
     ),
     (
         &["EdDSA"],
-        include_str!("../../tests/keys/ed25519.private.pem"),
-        include_str!("../../tests/keys/ed25519.public.pem"),
+        include_str!("../../../tests/keys/ed25519.private.pem"),
+        include_str!("../../../tests/keys/ed25519.public.pem"),
     ),
 ];
 
