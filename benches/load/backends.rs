@@ -43,9 +43,18 @@ impl Caller {
 
     /// Asks, and waits for an answer that is good.
     pub(crate) fn call(&mut self, method: &str, body: &str) -> io::Result<()> {
+        self.exchange("POST", &format!("/api/{method}"), body)
+    }
+
+    /// Gets a page.
+    pub(crate) fn look(&mut self, path: &str) -> io::Result<()> {
+        self.exchange("GET", path, "")
+    }
+
+    fn exchange(&mut self, method: &str, path: &str, body: &str) -> io::Result<()> {
         let length = body.len();
         let request = format!(
-            "POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         );
         self.stream.write_all(request.as_bytes())?;

@@ -4,10 +4,11 @@
 //! cargo bench --bench load -- [PART ...] [--connections N] [--bytes N] [--rounds N]
 //! ```
 //! Without a name all parts run: sizes, rates, saturated, unicast, echo, handshake, shards, idle,
-//! large, api, beside. `cargo test --all-targets` runs each once with few connections, to see that
-//! it works; its figures mean nothing.
+//! large, api, asking, beside. `cargo test --all-targets` runs each once with few connections, to
+//! see that it works; its figures mean nothing.
 
 mod api;
+mod asking;
 mod backends;
 mod beside;
 mod calls;
@@ -64,7 +65,7 @@ impl Options {
 /// One part of the bench.
 type Part = fn(&Options) -> io::Result<()>;
 
-const PARTS: [(&str, Part); 11] = [
+const PARTS: [(&str, Part); 12] = [
     ("sizes", sizes::run),
     ("rates", rates::run),
     ("saturated", saturated::run),
@@ -75,6 +76,7 @@ const PARTS: [(&str, Part); 11] = [
     ("idle", idle::run),
     ("large", large::run),
     ("api", api::run),
+    ("asking", asking::run),
     ("beside", beside::run),
 ];
 
