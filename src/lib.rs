@@ -19,7 +19,7 @@
 //!           +----------------+                       +------------------------------+
 //! the main thread starts all and waits for an end; a thread for signals begins the drain, and one
 //! for the log is the only one that standard error can hold up; the control plane answers probes
-//! on one thread and the API on another
+//! and short publications on one thread, and what else the API is asked on another
 //! ```
 //!
 //! - A **shard** owns its connections, its part of every channel, its timers and its counters.

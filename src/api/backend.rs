@@ -16,10 +16,11 @@ use axum::response::{IntoResponse, Response};
 use tokio::task::yield_now;
 
 use crate::api::Access;
-use crate::api::answers::{RequestError, Settled};
+use crate::api::answers::{RequestError, Requests, Settled};
 use crate::api::batch::{handle_batch, handle_lines};
 use crate::api::error::ApiError;
 use crate::api::head::{check_page, read_body};
+use crate::api::light::Light;
 use crate::api::process;
 use crate::api::replies::Bounded;
 use crate::api::router::Shared;
@@ -89,7 +90,11 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Bytes, 
         Some(method) => method,
     };
     let decode = |body: &[u8], now_nanos| decode_request(method, body, now_nanos);
-    let reply = carry_out(shared, read(shared, &body, decode).await?).await?;
+    let requests = match head.extensions.get() {
+        Some(Light) => &shared.light_requests,
+        None => &shared.requests,
+    };
+    let reply = carry_out(shared, requests, read(shared, &body, decode).await?).await?;
     let mut json = Bounded::new(&shared.room);
     count_responses(&shared.metrics, &reply);
     json.write("result", reply)?;
@@ -124,9 +129,13 @@ fn check_access(access: &Access, headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// Hands a request to its shards and waits for what they say.
-async fn carry_out(shared: &Shared, request: Request) -> Result<Reply, Failure> {
+async fn carry_out(
+    shared: &Shared,
+    requests: &Requests,
+    request: Request,
+) -> Result<Reply, Failure> {
     let (command, asked) = split(request);
-    let settled = shared.requests.send_all(command.into_iter().collect()).await;
+    let settled = requests.send_all(command.into_iter().collect()).await;
     reply(shared, asked, &mut settled.into_iter())
 }
 

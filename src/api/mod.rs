@@ -13,6 +13,7 @@ mod backend;
 mod batch;
 mod error;
 mod head;
+mod light;
 mod metrics;
 mod places;
 mod process;
@@ -55,8 +56,10 @@ pub struct Control {
     pub body_bytes_max: usize,
     /// Keeps the keys of tokens fresh on the control plane's thread.
     pub keeper: Keeper,
-    /// The port of the place `Asker::Control`.
+    /// The port of the thread that reads requests, `Asker::Control`.
     pub port: AskerPort,
+    /// The port of the thread of the API, `Asker::Api`.
+    pub api_port: AskerPort,
     /// What the log counts.
     pub log: Arc<LogMetrics>,
     /// Once it is announced `/health` fails, and once it has begun no command is accepted.

@@ -59,7 +59,10 @@ pub(super) struct Shared {
     pub(super) http: Arc<HttpMetrics>,
     /// Most bytes of what the API is asked.
     pub(super) body_bytes_max: usize,
+    /// What the thread of the API asks.
     pub(super) requests: Requests,
+    /// What the thread asks that reads requests.
+    pub(super) light_requests: Requests,
     /// Places for requests of backends whose bodies are there.
     pub(super) api_requests: Semaphore,
     /// What the try page asks needs no key, so it takes no place from those who have one.

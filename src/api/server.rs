@@ -3,7 +3,8 @@
 //! The thread that [`serve`] is called on accepts connections, reads heads, sends answers, and
 //! answers probes itself: `/health`, `/metrics`, `/info` and the pages. What the API is asked runs
 //! on a second thread, so that no probe ever waits for a batch that is decoded or for a history
-//! that is written as JSON. There is a place for every connection ([`Places`]), and a bound on the
+//! that is written as JSON; but for a few light calls at a time (`light`), which take less than to
+//! hand them over. There is a place for every connection ([`Places`]), and a bound on the
 //! requests to the API that have come as a whole and are under way; one more is refused at once.
 //!
 //! `axum::serve` has no options, so hyper is driven here.
@@ -35,6 +36,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::answers::{self, Requests};
 use crate::api::error::ApiError;
+use crate::api::light::{Light, is_light};
 use crate::api::places::{Place, Places};
 use crate::api::room::Room;
 use crate::api::router::{DESCRIPTION, Shared, router};
@@ -55,6 +57,9 @@ const API_REQUESTS_MAX: usize = 256;
 
 /// Most requests of try pages that are under way at a time.
 const PAGE_REQUESTS_MAX: usize = 16;
+
+/// Most light calls that are under way at a time.
+const LIGHT_CALLS_MAX: usize = 64;
 
 /// Where the try page asks.
 const TRY_PREFIX: &str = "/try/";
@@ -92,7 +97,8 @@ pub fn serve(
     stop: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let (requests, queue) = Requests::new(control.timing.answer, Arc::clone(&control.drain));
+    let requests = || Requests::new(control.timing.answer, Arc::clone(&control.drain));
+    let ((light_requests, light_queue), (requests, queue)) = (requests(), requests());
     let (api, http) = (Arc::new(ApiMetrics::default()), Arc::new(HttpMetrics::default()));
     let (version, shards) = (control.facts.version, control.shards.clone());
     let shared = Shared {
@@ -115,29 +121,35 @@ pub fn serve(
         http: Arc::clone(&http),
         body_bytes_max: control.body_bytes_max,
         requests,
+        light_requests,
         api_requests: Semaphore::new(API_REQUESTS_MAX),
         page_requests: Semaphore::new(PAGE_REQUESTS_MAX),
         asked: AtomicU64::new(0),
         long_turns: Semaphore::new(1),
     };
     let shared = Arc::new(shared);
-    let api = ApiThread::start(control.port, (queue, Arc::clone(&shared)), control.keeper)?;
+    let api = ApiThread::start(control.api_port, (queue, Arc::clone(&shared)), control.keeper)?;
     let server = Rc::new(Server {
         places: Places::new(CONNECTIONS_MAX, control.timing, http),
         router: TowerToHyperService::new(router(Arc::clone(&shared))),
         shared,
         api: api.handle.clone(),
         turns: Semaphore::new(TURNS),
+        light_calls: Semaphore::new(LIGHT_CALLS_MAX),
         timing: control.timing,
     });
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        let drain = Arc::clone(&server.shared.drain);
+        let light = async move { answers::run(control.port, light_queue, &drain).await };
+        let light = spawn_local(light);
         tokio::select! {
             // That it was dropped says the same.
             _ = stop => {}
             () = server.accept(&listener) => {}
             () = quiet::give_back(&server.shared.asked) => {}
+            ended = light => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
             _ = api.ended => return Err(io::Error::other("the thread of the API ended")),
         }
         server.accept_last(listener).await;
@@ -196,6 +208,8 @@ struct Server {
     api: Handle,
     /// For those who ask this thread again at once.
     turns: Semaphore,
+    /// For light calls.
+    light_calls: Semaphore,
     timing: Timing,
 }
 
@@ -291,8 +305,12 @@ impl Server {
         Ok(response)
     }
 
-    async fn respond(&self, request: Request<Body>) -> Response {
-        let is_for_api = is_for_api(request.uri().path());
+    async fn respond(&self, mut request: Request<Body>) -> Response {
+        let light = if is_light(&request) { self.light_calls.try_acquire().ok() } else { None };
+        if light.is_some() {
+            request.extensions_mut().insert(Light);
+        }
+        let is_for_api = light.is_none() && is_for_api(request.uri().path());
         let router = self.router.call(request);
         if !is_for_api {
             let Ok(response) = router.await;

@@ -280,7 +280,7 @@ mod tests {
         table.send();
         let before = take(&shard);
         let channels: usize = before.iter().map(|(_, channels)| channels).sum();
-        assert!((2048..2048 + 64).contains(&channels), "{channels} channels wait on the link");
+        assert!((2048..2048 + 128).contains(&channels), "{channels} channels wait on the link");
         table.send();
         let next = take(&shard);
         let place = next.iter().position(|(_, channels)| *channels == 0);
@@ -296,7 +296,7 @@ mod tests {
             all.extend(take(&shard));
         }
         let channels: usize = all.iter().map(|(_, channels)| channels).sum();
-        assert_eq!((channels, all.len()), (256 * 1024, 256 * 16 + 1));
+        assert_eq!((channels, all.len()), (256 * 1024, 256 * 8 + 1));
     }
 
     #[test]

@@ -176,6 +176,7 @@ pub fn run(config: &Config, logger: &Logger, ready: impl FnOnce(&Addresses)) -> 
         body_bytes_max: config.api.message_bytes_max,
         keeper,
         port: port(Asker::Control),
+        api_port: port(Asker::Api),
         log: logger.metrics(),
         drain: Arc::clone(&drain),
         clock,

@@ -50,6 +50,9 @@ impl Homes {
 
     /// The shard that owns a channel.
     pub fn of(&self, channel: &ChannelName) -> ShardId {
+        if self.shards == 1 {
+            return ShardId(0);
+        }
         let hash = self.hasher.hash_one(channel.as_str());
         // The high half of a 64 by 8 bit product spreads evenly over the shards.
         ShardId(((u128::from(hash) * u128::from(self.shards)) >> 64) as u8)
@@ -66,13 +69,15 @@ impl Homes {
 pub enum Asker {
     /// The ingest thread.
     Ingest,
-    /// The control plane.
+    /// The thread of the control plane that reads HTTP requests.
     Control,
+    /// The thread of the HTTP API.
+    Api,
 }
 
 impl Asker {
     /// All of them, in order of their place.
-    pub const ALL: &[Self] = &[Self::Ingest, Self::Control];
+    pub const ALL: &[Self] = &[Self::Ingest, Self::Control, Self::Api];
 
     /// The place as it stands in a ticket.
     pub fn place(self) -> u8 {

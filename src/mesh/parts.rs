@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::mesh::Homes;
 use crate::model::{ChannelName, Command, ShardId};
 
-/// Most channels of one part of a broadcast.
-const PART_CHANNELS_MAX: usize = 64;
+/// Most channels of one part of a broadcast: each part costs as much as a few channels, and a
+/// shard takes two of them from a link before it looks at the next.
+const PART_CHANNELS_MAX: usize = 128;
 
 /// The parts of a command, each with the shard that begins it. Each part is answered.
 pub(super) fn parts(command: Command, homes: &Homes) -> Vec<(ShardId, Command)> {
@@ -41,6 +42,9 @@ pub(super) fn parts(command: Command, homes: &Homes) -> Vec<(ShardId, Command)> 
 
 /// Channels by home, in portions.
 fn portions(channels: Vec<ChannelName>, homes: &Homes) -> Vec<(ShardId, Vec<ChannelName>)> {
+    if homes.shards() == 1 && channels.len() <= PART_CHANNELS_MAX {
+        return vec![(ShardId(0), channels)];
+    }
     let mut groups: Vec<Vec<ChannelName>> = (0..homes.shards()).map(|_| Vec::new()).collect();
     let mut portions = Vec::with_capacity(groups.len());
     for channel in channels {

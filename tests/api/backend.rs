@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::mesh::{Envelope, ShardPort};
+use tidegate::mesh::{Asker, Envelope, ShardPort};
 use tidegate::model::{
     Answer, ChannelName, ClientId, ClientInfo, Command, CommandError, Epoch, NodeId, Outcome,
     Position, Publication, Push, PushBody, ShardId, Target,
@@ -588,6 +588,32 @@ fn publications_of_a_batch_in_order_are_begun_together() {
     assert!(replies.iter().all(|reply| reply.get("error").is_none()), "{response}");
     assert!(replies[1].get("broadcast").is_some() && replies[3].get("history").is_some());
     assert_eq!(heard, "ppphphp");
+}
+
+#[test]
+fn short_publications_are_carried_out_where_they_are_read() {
+    let mut edge = Edge::with_key();
+    let mut askers = Vec::new();
+    let play = |port: &ShardPort, envelope: Envelope| {
+        let Envelope::Command { ticket: Some(ticket), .. } = &envelope else { panic!("no ticket") };
+        askers.push(ticket.asker);
+        shard(port, envelope);
+    };
+    let publish = |bytes| json!({"channel": "news", "data": "x".repeat(bytes)});
+    edge.with_shards(play, |edge| {
+        for (method, body) in [
+            ("publish", publish(10)),
+            ("broadcast", json!({"channels": ["news"], "data": 1})),
+            ("publish", publish(5000)),
+            ("batch", json!({"commands": [{"publish": publish(10)}]})),
+            ("history", json!({"channel": "news"})),
+        ] {
+            let response = edge.call(method, &body.to_string());
+            assert_eq!((response.status, &response.json()["error"]), (200, &Value::Null));
+        }
+    });
+    let [near, far] = [Asker::Control, Asker::Api].map(Asker::place);
+    assert_eq!(askers, [near, near, far, far, far]);
 }
 
 #[test]

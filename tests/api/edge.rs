@@ -105,6 +105,7 @@ impl Edge {
             ingest: Arc::clone(&ingest),
             keeper,
             port: AskerPort::take(&mut askers, Asker::Control),
+            api_port: AskerPort::take(&mut askers, Asker::Api),
             log: Arc::default(),
             drain: Arc::clone(&drain),
             clock: tidegate::sys::Clock::start(),
@@ -287,6 +288,7 @@ pub fn command(envelope: Envelope) -> (Command, Ticket) {
     let Envelope::Command { command, ticket: Some(ticket) } = envelope else {
         panic!("unexpected: {envelope:?}")
     };
-    assert_eq!(ticket.asker, Asker::Control.place());
+    let threads = [Asker::Control, Asker::Api].map(Asker::place);
+    assert!(threads.contains(&ticket.asker), "{ticket:?}");
     (*command, ticket)
 }

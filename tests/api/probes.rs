@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate::mesh::{Envelope, ShardPort};
+use tidegate::mesh::{Asker, Envelope, ShardPort};
 use tidegate::model::{Answer, ChannelName, Outcome, Publication, Push, PushBody};
 
 use crate::backend::POSITION;
@@ -197,7 +197,10 @@ fn whoever_is_served_keeps_the_connection() {
 fn more_requests_to_the_api_than_may_be_under_way_are_refused_at_once() {
     let mut edge = Edge::with_room();
     let may_answer = AtomicBool::new(false);
-    let play = |port: &ShardPort, envelope| {
+    let mut light = 0;
+    let play = |port: &ShardPort, envelope: Envelope| {
+        let Envelope::Command { ticket: Some(ticket), .. } = &envelope else { panic!("no ticket") };
+        light += usize::from(ticket.asker == Asker::Control.place());
         while !may_answer.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -223,6 +226,7 @@ fn more_requests_to_the_api_than_may_be_under_way_are_refused_at_once() {
         }
         assert_eq!(edge.call("info", "{}").status, 200);
     });
+    assert_eq!(light, 64, "the others are carried out on another thread than probes");
 }
 
 #[test]

@@ -211,6 +211,11 @@ fn responses(
     published: &[(ChannelName, Option<Position>)],
     error: Option<CommandError>,
 ) -> Vec<Body<Placed>> {
+    // As a rule something was published to all of them, and they are in order.
+    if published.iter().map(|(channel, _)| channel).eq(order) {
+        let placed = |(_, position): &(_, Option<Position>)| Placed { position: *position };
+        return published.iter().map(placed).map(Body::Result).collect();
+    }
     let published: HashMap<&ChannelName, Option<Position>> =
         published.iter().map(|(channel, position)| (channel, *position)).collect();
     let response = |channel| match (published.get(channel), error) {
