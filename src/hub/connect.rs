@@ -342,28 +342,29 @@ impl Hub {
     /// A subscriber is too far behind in a channel. One that can recover is told to subscribe
     /// again, any other is closed. `row` is the channel's.
     pub(super) fn cut_off(&mut self, connection: Id<Connection>, row: Id<Channel>, cause: Cause) {
-        if self.leavers.has(connection) {
-            // It leaves this one first, so that it holds no memory.
-            if let Some(subscription) = self.delivery.subscription_in(connection, row) {
-                self.remove_subscription(connection, subscription, cause);
-            }
-            return;
-        }
         let terms = self.terms_in(connection, row);
         let can_recover = terms.filter(|terms| terms.is_recoverable && terms.pending.is_none());
-        let (terms, channel) = match (can_recover, self.resubscribes(row)) {
-            (Some(terms), Some(channel)) => (*terms, channel),
-            _ => {
-                let code = CloseCode::SLOW;
-                return self.begin_close(connection, code, "slow: too far behind", cause);
+        let (code, reason) = match (can_recover, self.resubscribes(row)) {
+            _ if self.leavers.has(connection) => return self.leave_first(connection, row, cause),
+            (Some(terms), Some(channel)) if !terms.is_server_side => {
+                self.context.metrics.subscribers_cut_off.increment();
+                return self.take_away(connection, &channel, &INSUFFICIENT_STATE, cause);
             }
+            (Some(_), Some(_)) => (CloseCode::INSUFFICIENT_STATE, INSUFFICIENT_STATE.reason),
+            _ => (CloseCode::SLOW, "slow: too far behind"),
         };
-        if terms.is_server_side {
-            let code = CloseCode::INSUFFICIENT_STATE;
-            return self.begin_close(connection, code, INSUFFICIENT_STATE.reason, cause);
+        self.begin_close(connection, code, reason, cause);
+        if self.leavers.has(connection) {
+            self.leave_first(connection, row, cause);
         }
-        self.context.metrics.subscribers_cut_off.increment();
-        self.take_away(connection, &channel, &INSUFFICIENT_STATE, cause);
+    }
+
+    /// A connection that leaves its channels leaves this one first, so that it holds no memory, and
+    /// stands nowhere in a log that goes on without it.
+    fn leave_first(&mut self, connection: Id<Connection>, row: Id<Channel>, cause: Cause) {
+        if let Some(subscription) = self.delivery.subscription_in(connection, row) {
+            self.remove_subscription(connection, subscription, cause);
+        }
     }
 
     /// The name of a channel, if it is still there and its slow subscribers are to subscribe again.
