@@ -146,8 +146,9 @@ impl Course {
     fn storm(&mut self) {
         let world = &mut self.world;
         let channel = ROOMS.start + world.random.below(ROOMS.len());
+        let size = world.random.pick(&[10, 10, 6_000]);
         for _ in 0..60 {
-            world.publish(channel, 10);
+            world.publish(channel, size);
         }
         let shard = world.random.below(world.metrics.len());
         for _ in 0..6 {
