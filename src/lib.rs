@@ -36,7 +36,9 @@
 //!   it sleeps in the **data ring** ([`sys::ring`]), where its sockets, its tick and its bell are:
 //!   one system call per wake-up. While it waits for room on a link it waits in the executor
 //!   (`shard/sleep.rs`).
-//! - What is shared: publications (immutable, behind an `Arc`), links, counters (one writer each),
+//! - What is shared: publications and settings (immutable, behind an `Arc`), links, counters (one
+//!   writer each), what is left of memory budgets ([`settings::Budget`], touched by a shard that
+//!   needs more than its share),
 //!   the keys and revocations of tokens ([`token::Authority`], looked up once for each token), and
 //!   the two flags of the drain. Nothing else.
 //!
