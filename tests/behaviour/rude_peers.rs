@@ -203,7 +203,8 @@ fn peers_that_do_not_get_through_the_handshake_are_told_apart() {
         for endpoint in 0..4 {
             let mut peer = tcp(&edge, endpoint);
             peer.write_all(first).unwrap();
-            peer.shutdown(Shutdown::Write).unwrap();
+            // The edge may have closed already, at the first bytes that are no ZeroMQ.
+            let _ = peer.shutdown(Shutdown::Write);
             expect_end(&mut peer);
             count += 1;
             edge.expect_metric(&refused("protocol"), count);
