@@ -146,7 +146,7 @@ impl Hub {
 
     /// A recovery is told to be none if the connection has no room for it.
     fn judge_recovery(&mut self, row: Id<Connection>, origin: Origin, attendance: &mut Attendance) {
-        let variant = self.delivery.connections[row].variant();
+        let variant = self.delivery.connections[row].variant;
         let length = |push: &Arc<Push>| match origin {
             // No reply repeats them: they follow as they are.
             Origin::Backend(_) => push.frame(variant).map_or(0, Bytes::len),
@@ -170,7 +170,7 @@ impl Hub {
         channel: &ChannelName,
         result: &SubscribeResult,
     ) {
-        let variant = self.delivery.connections[row].variant();
+        let variant = self.delivery.connections[row].variant;
         let mut frames = Vec::new();
         encode_personal_push(variant, &PersonalPush::Subscribe(channel, result), &mut frames);
         for frame in result.publications.iter().filter_map(|missed| missed.frame(variant)) {

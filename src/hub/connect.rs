@@ -50,7 +50,7 @@ impl Hub {
         let row = Id::new(row);
         let connection = &mut self.delivery.connections[row];
         connection.phase = Phase::Open;
-        connection.set_variant(variant);
+        connection.variant = variant;
         connection.set(IS_DETACHED_FROM_ALL, true);
         self.managed.insert(row, Box::new(Managed::default()));
     }
@@ -333,7 +333,7 @@ impl Hub {
             {
                 self.reply(row, id, &Reply::Error(loss.refusal.into()));
             }
-        } else if self.delivery.connections[row].variant().is_managed() {
+        } else if self.delivery.connections[row].variant.is_managed() {
             let push = PersonalPush::Unsubscribe(channel, loss.code, loss.reason);
             self.push_personal(row, &push);
         }

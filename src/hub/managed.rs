@@ -331,7 +331,7 @@ impl Hub {
     pub(super) fn has_parked(&self, row: Id<Connection>) -> bool {
         let waits = |managed: &Managed| managed.is_verifying || !managed.parked.is_empty();
         let connection = self.delivery.connections.get(row);
-        connection.is_some_and(|connection| connection.variant().is_managed())
+        connection.is_some_and(|connection| connection.variant.is_managed())
             && self.managed.get(&row).is_some_and(|managed| waits(managed))
     }
 
@@ -357,7 +357,7 @@ impl Hub {
 
     /// The wire variant of a connection.
     pub fn variant(&self, row: u32) -> Variant {
-        self.delivery.connections[Id::new(row)].variant()
+        self.delivery.connections[Id::new(row)].variant
     }
 
     /// Who a managed connection is, once it has said so.
@@ -463,7 +463,7 @@ impl Hub {
 
     fn encode(&self, row: Id<Connection>, id: u32, reply: &Reply<'_>) -> Vec<u8> {
         let mut frame = Vec::new();
-        encode_reply(self.delivery.connections[row].variant(), id, reply, &mut frame);
+        encode_reply(self.delivery.connections[row].variant, id, reply, &mut frame);
         frame
     }
 

@@ -190,7 +190,7 @@ impl Hub {
     ) -> Result<(), ClientFault> {
         self.client_reads(row, &channel, |rules| Ok(rules.publish))?;
         let info = Arc::clone(self.info_in(row, &channel));
-        let text = self.delivery.connections[row].variant() == Variant::Json
+        let text = self.delivery.connections[row].variant == Variant::Json
             || simdutf8::basic::from_utf8(data).is_ok();
         let publication = Publication::new(text, data, self.context.now.nanos);
         let publication = Arc::new(publication.with_publisher(info));
@@ -284,7 +284,7 @@ impl Hub {
 
     /// As many publications as the connection has room for, at least one.
     fn fitting<'a>(&self, row: Id<Connection>, publications: &'a [Arc<Push>]) -> &'a [Arc<Push>] {
-        let variant = self.delivery.connections[row].variant();
+        let variant = self.delivery.connections[row].variant;
         let mut room =
             self.delivery.reply_room(&self.context, row).saturating_sub(REPLY_OVERHEAD_BYTES);
         let fits = |push: &&Arc<Push>| {
@@ -312,7 +312,7 @@ impl Hub {
     /// Tells a connection something unasked.
     pub(super) fn push_personal(&mut self, row: Id<Connection>, push: &PersonalPush<'_>) {
         let mut frame = Vec::new();
-        encode_personal_push(self.delivery.connections[row].variant(), push, &mut frame);
+        encode_personal_push(self.delivery.connections[row].variant, push, &mut frame);
         self.delivery.append(&self.context, row, &frame);
     }
 }

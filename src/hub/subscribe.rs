@@ -67,7 +67,7 @@ impl Hub {
         options: &SubscribeOptions,
         ticket: Option<Ticket>,
     ) {
-        let is_managed = self.delivery.connections[row].variant().is_managed();
+        let is_managed = self.delivery.connections[row].variant.is_managed();
         // A raw client could not be told of the end, and what is over cannot begin.
         let expires_at = options.grant.expires_at;
         if expires_at.is_some_and(|at| !is_managed || at <= self.context.now.unix) {

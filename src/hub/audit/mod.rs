@@ -74,7 +74,7 @@ impl Hub {
             let is_opening = self.openings.contains_key(&row);
             hold!(is_opening == (phase == Phase::Joining), "connection {row:?} waits to open");
             let is_managed =
-                connection.variant().is_managed() && matches!(phase, Phase::Open | Phase::Closing);
+                connection.variant.is_managed() && matches!(phase, Phase::Open | Phase::Closing);
             let has_state = self.managed.contains_key(&row);
             hold!(has_state == is_managed, "connection {row:?} is managed, or it is not");
             let is_leaver = self.leavers.has(row);
@@ -111,7 +111,7 @@ impl Hub {
                 let is_known =
                     place.is_some_and(|it| (it.connection, it.subscription) == (row, at));
                 hold!(is_known, "channel {channel:?} has another member than subscription {at:?}");
-                let is_alike = part.is_some_and(|it| it.variant() == connection.variant());
+                let is_alike = part.is_some_and(|it| it.variant() == connection.variant);
                 hold!(is_alike, "connection {row:?} is in a part of another variant");
                 at = next;
             }

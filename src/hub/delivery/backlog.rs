@@ -123,7 +123,7 @@ impl Delivery {
         for subscription in self.subscriptions_of(row).map(|at| self.subscriptions[at]) {
             owed += self.lag_of(subscription.channel, subscription.member);
         }
-        let everyone = everyone_in(self.connections[row].variant());
+        let everyone = everyone_in(self.connections[row].variant);
         if let Some(member) = self.find_member(row, everyone) {
             owed += self.lag_of(everyone, member);
         }

@@ -22,6 +22,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) batch: u16,
     /// Where it is in its life.
     pub(in crate::hub) phase: Phase,
+    /// The wire variant it is sent things in.
+    pub(in crate::hub) variant: Variant,
     /// What else is true of it.
     pub(in crate::hub) flags: u8,
 }
@@ -56,12 +58,8 @@ pub(in crate::hub) const HAS_USER: u8 = 0x04;
 pub(in crate::hub) const IS_DETACHED_FROM_ALL: u8 = 0x08;
 /// Backends have heard that it is connected.
 pub(in crate::hub) const ANNOUNCED: u8 = 0x10;
-/// It speaks the client protocol in JSON.
-const IS_JSON: u8 = 0x20;
-/// It speaks the client protocol in protobuf.
-const IS_PROTOBUF: u8 = 0x40;
 /// Nothing is sent until the reply to its `connect` can be.
-pub(in crate::hub) const HELD: u8 = 0x80;
+pub(in crate::hub) const HELD: u8 = 0x20;
 
 impl Default for Connection {
     fn default() -> Self {
@@ -73,6 +71,7 @@ impl Default for Connection {
             subscription_count: 0,
             batch: 0,
             phase: Phase::Free,
+            variant: Variant::Raw,
             flags: 0,
         }
     }
@@ -82,23 +81,6 @@ impl Connection {
     /// Whether a flag is set.
     pub(in crate::hub) fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
-    }
-
-    /// The wire variant it is sent things in.
-    pub(in crate::hub) fn variant(&self) -> Variant {
-        if self.is(IS_JSON) {
-            Variant::Json
-        } else if self.is(IS_PROTOBUF) {
-            Variant::Protobuf
-        } else {
-            Variant::Raw
-        }
-    }
-
-    /// Sets the wire variant.
-    pub(in crate::hub) fn set_variant(&mut self, variant: Variant) {
-        self.set(IS_JSON, variant == Variant::Json);
-        self.set(IS_PROTOBUF, variant == Variant::Protobuf);
     }
 
     /// Sets or clears a flag.

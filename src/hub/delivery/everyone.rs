@@ -44,12 +44,12 @@ impl Delivery {
         let connection = &self.connections[row];
         connection.phase == Phase::Open
             && !connection.is(IS_DETACHED_FROM_ALL)
-            && connection.variant() == variant
+            && connection.variant == variant
     }
 
     /// An open connection takes part in broadcasts to everybody from here on.
     pub(in crate::hub) fn join_everyone(&mut self, context: &Context, row: Id<Connection>) {
-        self.tally.everyone[self.connections[row].variant() as usize] += 1;
+        self.tally.everyone[self.connections[row].variant as usize] += 1;
         self.reset_in_everyone(context, row, None);
     }
 
@@ -61,14 +61,14 @@ impl Delivery {
     ) {
         let connection = &self.connections[row];
         if connection.phase == Phase::Open && !connection.is(IS_DETACHED_FROM_ALL) {
-            self.tally.everyone[connection.variant() as usize] -= 1;
+            self.tally.everyone[connection.variant as usize] -= 1;
             self.reset_in_everyone(context, row, Some(cause));
         }
     }
 
     /// In a broadcast to everybody under way, this row begins at the head, or leaves.
     fn reset_in_everyone(&mut self, context: &Context, row: Id<Connection>, leaves: Option<Cause>) {
-        let channel = everyone_in(self.connections[row].variant());
+        let channel = everyone_in(self.connections[row].variant);
         let everyone = &mut self.channels.rows[channel];
         let head = everyone.head;
         if everyone.round.is_none() {

@@ -374,7 +374,7 @@ impl Delivery {
 /// Whether a connection is still to get what is in the log of a channel that it is in.
 fn takes_part(connection: &Connection, row: Id<Channel>) -> bool {
     let is_apart = is_everyone(row)
-        && (connection.is(IS_DETACHED_FROM_ALL) || everyone_in(connection.variant()) != row);
+        && (connection.is(IS_DETACHED_FROM_ALL) || everyone_in(connection.variant) != row);
     connection.phase == Phase::Open && !is_apart
 }
 

@@ -38,7 +38,7 @@ impl Delivery {
         name: ChannelName,
         hears_otherwise: bool,
     ) -> (Id<Channel>, bool) {
-        let variant = self.connections[row].variant();
+        let variant = self.connections[row].variant;
         let distinction = Channel::distinguish(variant, hears_otherwise);
         let found = self.channels.find_distinct(&name, distinction);
         let channel_row = found.unwrap_or_else(|| self.join(context, name, distinction));
@@ -102,7 +102,7 @@ impl Delivery {
         row: Id<Connection>,
         name: &ChannelName,
     ) -> impl Iterator<Item = Id<Channel>> {
-        let variant = self.connections[row].variant();
+        let variant = self.connections[row].variant;
         let distinctions = [false, true].map(|otherwise| Channel::distinguish(variant, otherwise));
         self.channels.find_each(name, distinctions).into_iter().flatten()
     }
