@@ -36,6 +36,7 @@ impl Hub {
         } else {
             self.await_home(part, joining);
         }
+        // One that is opening begins in all its channels at once, when every home has answered.
         if self.delivery.connections[row].phase == Phase::Open {
             self.delivery.begin_at_head(part, self.delivery.member_of(row, part));
         }

@@ -150,6 +150,7 @@ impl Delivery {
         if !cursor.lags() {
             *cursor = cursor.with_lag(true);
             channel.round.get_or_insert_with(|| Box::new(Round::new(head))).lagging += 1;
+            // Rounds pass it by from here on, so its outbox has to know where it lags.
             let place = self.outbox_of(row);
             self.outboxes[place].lagging.push_back(channel_row);
             self.rank_log(channel_row);
@@ -169,6 +170,7 @@ impl Delivery {
         if cursor.position() >= channel.head {
             return;
         }
+        // What waits in an outbox is not counted when it is sent, so its frames count here.
         let boundary = self.boundary_of(row, channel_row, member);
         let log = channel.log();
         let is_begun = self.unfinished_in(row, channel_row).is_some();
@@ -176,6 +178,7 @@ impl Delivery {
         let rest: Vec<u8> = log.slices(cursor.position()).flatten().copied().collect();
         self.skip_to_head(row, channel_row);
         if is_begun {
+            // The socket has the beginning of the first frame: nothing may come between.
             self.push_front(context, row, &rest, (boundary - cursor.position()) as usize);
             self.limit_outbox(context, row);
         } else {

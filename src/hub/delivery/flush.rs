@@ -85,6 +85,7 @@ impl Delivery {
         let outbox = &mut self.outboxes[place];
         let source = Source::Outbox;
         let mut entry = Entry { row: row.number(), token, length: 0, sent: 0, source };
+        // A frame that was begun is ended first, or the peer would take what follows for its rest.
         if let Some((channel, lead)) = outbox.unfinished.take() {
             let member = self.member_of(row, channel);
             entry = self.log_entry(row, channel, member, lead);
@@ -93,6 +94,7 @@ impl Delivery {
         } else if let Some((channel, member)) = self.lagging_channel(context, row, place) {
             entry = self.log_entry(row, channel, member, 0);
         } else {
+            // It is owed nothing but rounds, which find it by its cursors again.
             self.connections[row].outbox = Id::NONE;
             self.remove_outbox(context, place);
             return;
@@ -114,6 +116,7 @@ impl Delivery {
         let channel_row = &mut self.channels.rows[channel];
         let position = channel_row.members[member as usize].cursor.position();
         let length = channel_row.log().slice(position).len();
+        // As if the socket took all of it: what it does not take is put right with the batch.
         channel_row.members[member as usize].cursor.move_to(position + length as u64);
         let source = Source::Log { channel, member, position, lead };
         let (row, length) = (row.number(), length as u32);
@@ -197,6 +200,7 @@ impl Delivery {
                 continue;
             }
             if connection.batch == self.tally.batch {
+                // Once in each batch: the next pass brings it this, so the log keeps it until then.
                 round.reach = round.reach.min(position);
                 continue;
             }
