@@ -18,6 +18,7 @@ use tokio::task::yield_now;
 use crate::api::Access;
 use crate::api::answers::{RequestError, Requests, Settled};
 use crate::api::batch::{handle_batch, handle_lines};
+use crate::api::bodies::LONG_BYTES;
 use crate::api::error::ApiError;
 use crate::api::head::{check_page, read_body};
 use crate::api::light::Light;
@@ -30,9 +31,6 @@ use crate::model::{ChannelName, ClientError, Command, CommandError};
 use crate::protocol::http_api::{
     Body, Fault, Form, Method, Node, Process, Reply, Request, decode_request,
 };
-
-/// A body with more bytes is long.
-const LONG_BYTES: usize = 16 * 1024;
 
 /// A request that failed, and the status of the response.
 #[derive(Debug)]
@@ -81,6 +79,7 @@ async fn handle(shared: &Shared, head: &Parts, body: HttpBody) -> Result<Bytes, 
     }
     let body = read_body(headers, body, shared.body_bytes_max, shared.request_time_max).await?;
     let _under_way = shared.begin(&shared.api_requests)?;
+    let _room = shared.bodies.begin(body.len()).await?;
     if shared.drain.has_begun() {
         return Err(ApiError::Draining.into());
     }

@@ -11,6 +11,7 @@ mod access;
 mod answers;
 mod backend;
 mod batch;
+mod bodies;
 mod error;
 mod head;
 mod light;

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::answers::Requests;
 use crate::api::backend::{LINES, PREFIX, call};
+use crate::api::bodies::Bodies;
 use crate::api::error::ApiError;
 use crate::api::head::{host, is_local_host};
 use crate::api::metrics::{Format, Page};
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     pub(super) page_requests: Semaphore,
     /// How many requests there have been.
     pub(super) asked: AtomicU64,
+    /// Room for long bodies of requests of backends.
+    pub(super) bodies: Bodies,
     /// Of long bodies and replies one at a time is read or written.
     pub(super) long_turns: Semaphore,
 }

@@ -35,6 +35,7 @@ use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::api::answers::{self, Requests};
+use crate::api::bodies::Bodies;
 use crate::api::error::ApiError;
 use crate::api::light::{Light, is_light};
 use crate::api::places::{Place, Places};
@@ -125,6 +126,7 @@ pub fn serve(
         api_requests: Semaphore::new(API_REQUESTS_MAX),
         page_requests: Semaphore::new(PAGE_REQUESTS_MAX),
         asked: AtomicU64::new(0),
+        bodies: Bodies::new(control.timing.answer / 2),
         long_turns: Semaphore::new(1),
     };
     let shared = Arc::new(shared);
