@@ -14,6 +14,10 @@ const MESSAGES_OF_CLIENTS: &str = "websocket.message_bytes_max";
 /// How long a `subscribe` may be, with a token, so that one for each channel fits a message.
 const SUBSCRIPTION_BYTES: usize = 512;
 
+/// How many messages of the longest kind there must be memory for: that of one in fragments is
+/// doubled as it grows.
+const MESSAGES_IN_MEMORY: usize = 4;
+
 /// Limits that nobody wrote follow those that somebody did.
 pub(super) fn settle(config: &mut Config, reader: &Reader) {
     let is_default = |key: &str| reader.origin_of(key) == Origin::Default;
@@ -47,6 +51,7 @@ pub(super) fn settle(config: &mut Config, reader: &Reader) {
         let of_subscriptions = config.client.channels_max * SUBSCRIPTION_BYTES;
         let most = if may_clients_publish(config) { most } else { usize::MAX };
         let websocket = &mut config.websocket;
+        let most = most.min(websocket.memory_max / MESSAGES_IN_MEMORY);
         websocket.message_bytes_max = websocket.message_bytes_max.max(of_subscriptions).min(most);
     }
 }
@@ -84,20 +89,29 @@ fn all_rules(config: &Config) -> impl Iterator<Item = &Namespace> {
 
 fn check_memory(config: &Config, reader: &mut Reader) {
     let slow = &config.slow;
-    // However many shards there are, each may have half of a budget, and none is sure of more.
+    // However many shards there are, each may have half of a budget; of many none has more.
     for (section, key, bytes) in [
         ("slow", "lag_bytes_max", slow.lag_bytes_max),
         ("slow", "outbox_bytes_max", slow.outbox_bytes_max),
         ("client", "reply_bytes_max", config.client.reply_bytes_max),
     ] {
         if bytes > slow.memory_max / 2 {
-            let reason = "more than half of slow.memory_max, which is all that a shard may have";
+            let reason = "more than half of slow.memory_max, all that a shard among many may have";
             let problem = (reason, "lower it or raise slow.memory_max");
             Place(section.to_owned()).conflict(key, problem, reader);
         }
     }
-    // Memory for a message in fragments is doubled as it grows.
-    if config.websocket.message_bytes_max > config.websocket.memory_max / 4 {
+    let most = config.websocket.memory_max / MESSAGES_IN_MEMORY;
+    let is_written = |key: &str| reader.origin_of(key) != Origin::Default;
+    let of_subscriptions = config.client.channels_max * SUBSCRIPTION_BYTES;
+    let is_hidden = is_written("client.channels_max") && !is_written(MESSAGES_OF_CLIENTS);
+    if is_hidden && of_subscriptions > most {
+        let reason = "a client that comes back subscribes to so many channels in one message, \
+                      which may be longer than a quarter of websocket.memory_max";
+        let problem = (reason, "lower it or raise websocket.memory_max");
+        Place("client".to_owned()).conflict("channels_max", problem, reader);
+    }
+    if config.websocket.message_bytes_max > most {
         let reason = "more than a quarter of websocket.memory_max";
         let problem = (reason, "lower it or raise websocket.memory_max");
         Place("websocket".to_owned()).conflict("message_bytes_max", problem, reader);

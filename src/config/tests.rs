@@ -458,6 +458,10 @@ fn contradictions_are_refused() {
             "websocket.message_bytes_max = '65MiB'".to_owned(),
             "more than a quarter of websocket.memory_max",
         ),
+        (
+            "client.channels_max = 16384\nwebsocket.memory_max = '16MiB'".to_owned(),
+            "client.channels_max: a client that comes back subscribes to so many channels",
+        ),
         (format!("{endpoint}kind = 'pull'\ntopics = ['a']"), "only sub sockets have topics"),
         (format!("{endpoint}kind = 'pull'\nreconnect_interval = '9s'"), "reconnect_interval_max"),
         (
@@ -488,6 +492,11 @@ fn a_message_has_room_for_all_subscriptions_of_a_client() {
     assert_eq!(size("client.channels_max = 5000\nwebsocket.message_bytes_max = 9000"), 9000);
     let publishes = "client.channels_max = 5000\nchannels.publish = 'everybody'";
     assert_eq!(size(publishes), 2 << 20);
+    assert_eq!(size("websocket.memory_max = '1MiB'"), 64 << 10);
+    assert_eq!(
+        size("websocket.memory_max = '1MiB'\nwebsocket.message_bytes_max = '256KiB'"),
+        256 << 10
+    );
 }
 
 #[test]
