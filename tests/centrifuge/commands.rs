@@ -12,7 +12,7 @@ use tidegate::protocol::centrifuge::{
     decode_requests, resume_requests,
 };
 
-use crate::protobuf::Message;
+use crate::message::Message;
 
 fn read(variant: Variant, frame: &[u8]) -> Vec<Result<Request, RequestError>> {
     decode_requests(variant, frame).collect()

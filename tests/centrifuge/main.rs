@@ -5,6 +5,7 @@
 
 mod commands;
 mod golden;
+mod message;
 mod protobuf;
 mod pushes;
 

@@ -79,32 +79,28 @@ fn run_many(count: u64, run: fn(u64) -> Coverage) -> Coverage {
     })
 }
 
-#[test]
-fn every_seed_keeps_every_promise() {
+/// Runs what seeds are asked for, else the usual number, which must meet every situation.
+fn run_seeds(run: fn(u64) -> Coverage, usual: u64, check: impl FnOnce(&Coverage)) {
     if let Some(seed) = number("SIMULATION_SEED") {
         println!("{:?}", run(seed));
         return;
     }
-    let count = number("SIMULATION_SEEDS").unwrap_or(200);
+    let count = number("SIMULATION_SEEDS").unwrap_or(usual);
     let coverage = run_many(count, run);
     println!("{coverage:#?}");
-    if count >= 200 {
-        coverage.check(&SITUATIONS);
+    if count >= usual {
+        check(&coverage);
     }
 }
 
 #[test]
+fn every_seed_keeps_every_promise() {
+    run_seeds(run, 200, |coverage| coverage.check(&SITUATIONS));
+}
+
+#[test]
 fn every_seed_of_whole_shards_keeps_every_promise() {
-    if let Some(seed) = number("SIMULATION_SEED") {
-        println!("{:?}", run_shell(seed));
-        return;
-    }
-    let count = number("SIMULATION_SEEDS").unwrap_or(150);
-    let coverage = run_many(count, run_shell);
-    println!("{coverage:#?}");
-    if count >= 150 {
-        coverage.check(&SHELL_SITUATIONS);
-    }
+    run_seeds(run_shell, 150, |coverage| coverage.check(&SHELL_SITUATIONS));
 }
 
 #[test]

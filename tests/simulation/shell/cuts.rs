@@ -17,9 +17,7 @@ fn break_off(world: &mut World, dialect: Dialect, says: bool, at: usize) -> bool
         Dialect::Echo => ("/echo", vec![]),
         Dialect::Json | Dialect::Protobuf => ("/connection/websocket", vec![ROOM, TALK]),
     };
-    let (path, token) = (path.to_owned(), String::new());
-    let nature =
-        Nature { dialect, path, token, joins, answers: true, says_goodbye: true, is_hasty: false };
+    let nature = Nature { joins, ..Nature::steady(dialect, path) };
     world.clients.clear();
     let index = world.connect(nature, 100_000).expect("somebody listens");
     // It has its own way to speak here.

@@ -30,16 +30,7 @@ fn client(world: &mut World, dialect: Dialect, answers: bool) -> usize {
         Dialect::Echo => "/echo",
         Dialect::Json | Dialect::Protobuf => "/connection/websocket",
     };
-    let (path, token) = (path.to_owned(), String::new());
-    let nature = Nature {
-        dialect,
-        path,
-        token,
-        joins: vec![],
-        answers,
-        says_goodbye: true,
-        is_hasty: false,
-    };
+    let nature = Nature { answers, ..Nature::steady(dialect, path) };
     let index = world.connect(nature, 100_000).expect("somebody listens");
     for _ in 0..20 {
         world.pass(1);
@@ -129,15 +120,7 @@ fn any_byte_is_a_sign_of_life() {
 #[test]
 fn first_pings_are_spread() {
     let mut world = world(PONG);
-    let nature = Nature {
-        dialect: Dialect::Raw,
-        path: "/websocket".to_owned(),
-        token: String::new(),
-        joins: vec![],
-        answers: true,
-        says_goodbye: true,
-        is_hasty: false,
-    };
+    let nature = Nature::steady(Dialect::Raw, "/websocket");
     for _ in 0..200 {
         world.connect(nature.clone(), 1000).expect("somebody listens");
     }

@@ -12,6 +12,8 @@ mod dialect;
 mod heartbeat;
 mod kernel;
 mod ledger;
+#[path = "../../centrifuge/message.rs"]
+mod message;
 mod peer;
 mod regression;
 mod setup;

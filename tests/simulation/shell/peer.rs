@@ -58,6 +58,21 @@ pub(crate) struct Nature {
     pub(crate) is_hasty: bool,
 }
 
+impl Nature {
+    /// Nobody in particular, who does what a client should and asks for nothing.
+    pub(crate) fn steady(dialect: Dialect, path: &str) -> Self {
+        Self {
+            dialect,
+            path: path.to_owned(),
+            token: String::new(),
+            joins: vec![],
+            answers: true,
+            says_goodbye: true,
+            is_hasty: false,
+        }
+    }
+}
+
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Peer {

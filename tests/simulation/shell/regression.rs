@@ -17,15 +17,7 @@ fn world(handshakes_per_second: u32) -> World {
 
 /// A raw client that reads what it is told and does not go by itself.
 fn stay(world: &mut World) -> usize {
-    let nature = Nature {
-        dialect: Dialect::Raw,
-        path: "/websocket".to_owned(),
-        token: String::new(),
-        joins: vec![],
-        answers: true,
-        says_goodbye: true,
-        is_hasty: false,
-    };
+    let nature = Nature::steady(Dialect::Raw, "/websocket");
     let index = world.connect(nature, 100_000).expect("somebody listens");
     world.clients[index].pace = Some((usize::MAX, usize::MAX));
     index

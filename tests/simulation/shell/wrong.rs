@@ -22,10 +22,7 @@ fn judge(dialect: Dialect, told: impl Fn(&mut Told)) -> Verdict {
         ledger.note_handled(channel, 0);
         told_all.said.push((channel, ledger.publish(channel, 5).1));
     }
-    let joins = vec![LOBBY];
-    let (path, token) = ("/".to_owned(), String::new());
-    let nature =
-        Nature { dialect, path, token, joins, answers: true, says_goodbye: true, is_hasty: false };
+    let nature = Nature { joins: vec![LOBBY], ..Nature::steady(dialect, "/") };
     let mut peer = Peer::new(nature, &ledger, 1);
     peer.hear(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &mut ledger)?;
     if dialect == Dialect::Json {
