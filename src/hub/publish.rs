@@ -175,7 +175,7 @@ impl Hub {
     }
 
     fn publish_to_everyone(&mut self, publication: &Arc<Publication>) -> u32 {
-        if self.delivery.tally.everyone == [0; 3] {
+        if !self.delivery.tally.has_anybody() {
             self.context.metrics.publications_unheard.increment();
             return 0;
         }

@@ -29,6 +29,7 @@ pub use requester::{Gathered, Requester};
 
 use std::sync::Arc;
 
+use crate::limits::SHARDS_MAX;
 use crate::model::{ChannelName, ShardId};
 
 /// Where channels are at home: a keyed hash that peers cannot steer, the same in every thread.
@@ -94,6 +95,8 @@ impl Asker {
         place.checked_sub(Self::ALL.len() as u8).map(ShardId)
     }
 }
+
+const _: () = assert!(SHARDS_MAX + Asker::ALL.len() <= 256, "places are bytes");
 
 /// What an asker thread holds: links to every shard, and an inbox of what shards say.
 #[derive(Debug)]

@@ -71,9 +71,16 @@ pub(super) struct Tally {
     /// How many logs are so long that no more publications are taken.
     pub(super) congested: u32,
     /// How many open connections of each wire variant take part in broadcasts to everybody.
-    pub(super) everyone: [u32; 3],
+    pub(super) everyone: [u32; Variant::ALL.len()],
     pub(super) log_bytes: usize,
     pub(super) outbox_bytes: usize,
+}
+
+impl Tally {
+    /// Whether a broadcast to everybody reaches anybody.
+    pub(super) fn has_anybody(&self) -> bool {
+        self.everyone.iter().any(|&connections| connections > 0)
+    }
 }
 
 /// The first rows of channels stand for every open connection, one for each wire variant. Their
@@ -161,6 +168,6 @@ impl Delivery {
             && self.queues.catching_up.is_empty()
             && self.queues.overruns.is_empty()
             && self.tally.congested == 0
-            && self.tally.everyone == [0; 3]
+            && !self.tally.has_anybody()
     }
 }

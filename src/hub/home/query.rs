@@ -69,10 +69,7 @@ impl Home {
         context: &Context,
         channel: &ChannelName,
     ) -> Result<Outcome, CommandError> {
-        if !context.rules_of(channel)?.presence {
-            return Err(CommandError::NoPresence);
-        }
-        let roll = self.records.find(channel).and_then(|home| self.roll_of(home));
+        let roll = self.shown_roll_of(context, channel)?;
         if roll.is_some_and(|roll| roll.listed() > context.settings.presence_clients_max) {
             return Err(CommandError::TooLarge);
         }
@@ -85,12 +82,21 @@ impl Home {
         context: &Context,
         channel: &ChannelName,
     ) -> Result<Outcome, CommandError> {
+        let roll = self.shown_roll_of(context, channel)?;
+        let (clients, users) = roll.map_or((0, 0), |roll| (roll.listed(), roll.users()));
+        Ok(Outcome::PresenceStats(clients as u32, users as u32))
+    }
+
+    /// Who is subscribed by name, if anybody, where that may be asked.
+    fn shown_roll_of(
+        &self,
+        context: &Context,
+        channel: &ChannelName,
+    ) -> Result<Option<&Roll>, CommandError> {
         if !context.rules_of(channel)?.presence {
             return Err(CommandError::NoPresence);
         }
-        let roll = self.records.find(channel).and_then(|home| self.roll_of(home));
-        let (clients, users) = roll.map_or((0, 0), |roll| (roll.listed(), roll.users()));
-        Ok(Outcome::PresenceStats(clients as u32, users as u32))
+        Ok(self.records.find(channel).and_then(|home| self.roll_of(home)))
     }
 
     fn status_of(&self, personal: &ChannelName) -> Outcome {
