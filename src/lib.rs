@@ -40,7 +40,8 @@
 //!   writer each), what is left of memory budgets ([`settings::Budget`], touched by a shard that
 //!   needs more than its share),
 //!   the keys and revocations of tokens ([`token::Authority`], looked up once for each token), and
-//!   the two flags of the drain. Nothing else.
+//!   the two flags of the drain. Nothing else. A frame that several shards need is encoded by the
+//!   first of them, for which the others wait ([`model::Push`]).
 //!
 //! # Layers
 //!
@@ -138,13 +139,15 @@
 //! `slow.memory_max` ([`settings::Budget`]), those who hold most go (`hub/delivery/hoard.rs`).
 //!
 //! The other direction: `shard/read.rs` reads what is readable into one buffer per shard,
-//! [`ws::Inbound`] takes frames apart in place, and a complete message becomes a
-//! [`model::Event`] on the link to the ingest thread. While three quarters of that link are
+//! [`ws::Inbound`] takes frames apart in place, and a complete message of a raw client becomes a
+//! [`model::Event`] on the link to the ingest thread; one of the client protocol brings commands
+//! (`shard/managed.rs`). While three quarters of that link are
 //! full, clients are not read, and TCP slows them down.
 //!
 //! A connection begins in `shard/accept.rs` and `shard/door.rs`. The answer to the opening
-//! handshake is sent only when the home of every channel has confirmed the shard
-//! ([`mesh::Envelope::Join`] and [`mesh::Envelope::Joined`]): *open means subscribed*.
+//! handshake of a raw client is sent only when the home of every channel has confirmed the shard
+//! ([`mesh::Envelope::Join`] and [`mesh::Envelope::Joined`]): *open means subscribed*. Clients of
+//! the client protocol are answered at once, and each subscription by a reply of its own.
 //!
 //! # Invariants
 //!
@@ -166,11 +169,14 @@
 //!
 //! # Tests
 //!
-//! Unit tests stand at the end of each file. Below `tests/`:
+//! Unit tests stand at the end of each file, or beside it in `tests.rs`. Below `tests/`:
 //!
 //! - `behaviour`: a real server from outside, one file for each promise of the documents;
 //! - `simulation`: several hubs under seeded faults with a virtual clock, checked to the byte, and
 //!   whole shards with a network and a clock of its own ([`shard::Net`]);
+//! - `recovery`: clients of the client protocol that come back to hubs under seeded faults;
+//! - `loom`: bell and links under every order that the memory model allows;
+//! - `api`: the HTTP API from outside;
 //! - `centrifuge`: the client protocol against bytes of the official packages;
 //! - `property`: frames, masks, UTF-8 and handshakes under arbitrary bytes and cuts;
 //! - `conformance` and `clients`: Autobahn's cases; real clients in Python, Node and a browser;

@@ -1,6 +1,6 @@
 //! The HTTP/1.1 that a public door needs: one request head in, one response out (sans-IO).
 //!
-//! - [`request`]: the head of an opening handshake or an event stream, with its limits.
+//! - [`request`]: the head of an opening handshake, with its limits.
 //! - [`handshake`]: the server's side of the opening handshake (RFC 6455 section 4.2); `origin`:
 //!   which pages may open one (section 10.2).
 //! - [`host`]: which names of a host are this machine's own.

@@ -3,8 +3,7 @@
 //! A [`Head`] borrows from the received bytes and a caller's header table: no allocation. It is
 //! judged afresh with each receive until complete, at most `HEAD_BYTES_MAX` bytes each time.
 //! RFC 9112 rules that stop request smuggling are errors, not repairs: one `Host`, no line
-//! folding, no body. Only GET: the opening handshake (RFC 6455 section 4.2.1) and event streams
-//! have no other method.
+//! folding, no body. Only GET: the opening handshake has no other method (RFC 6455 section 4.2.1).
 
 use crate::http::Refusal;
 
